@@ -1,0 +1,45 @@
+"""Entry point. ``--help`` and ``--version`` are answered at once; everything else imports the command line proper."""
+
+from __future__ import annotations
+
+import sys
+
+from int_lightning import __version__
+
+HELP = """\
+usage: int-lightning COMMAND -c CONFIG [--key value ...]
+
+Train reasoning models by interventions (InT).
+
+commands:
+  collect    sample attempts, propose and check interventions, write the dataset D_InT
+  fit        train a policy: masked SFT on interventions, or GRPO
+  validate   score a policy on held-out rows or problems
+  evaluate   pass@k of a model on problem sets, with intervals
+  run        the paper's Algorithm 1 end to end: base, GRPO, InT, InT then GRPO
+
+  -c, --config FILE   a YAML file; any key of it can be given on the command line as --key value
+  --out FOLDER        the run's folder: config, metrics, checkpoints, datasets, results
+  --verbose           show what the engine and the libraries print
+  --version
+
+`int-lightning COMMAND --help` lists a command's keys.
+"""
+
+
+def main(args: list[str] | None = None) -> int:
+    """Runs one command and returns the exit status."""
+    arguments = sys.argv[1:] if args is None else args
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(HELP, end="")
+        return 0
+    if arguments[0] == "--version":
+        print(__version__)
+        return 0
+    from int_lightning.cli import run_command
+
+    return run_command(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,187 @@
+"""The command line: LightningCLI with two more kinds of command, one run folder, and errors a person can read."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import yaml
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+
+from int_lightning.console import configure_logging, library_output_to, say
+from int_lightning.engines.base import EngineConfig
+from int_lightning.learn.callbacks import ExportModel, FitProgress, InterruptCheckpoint
+from int_lightning.learn.module import PolicyModule
+from int_lightning.trainer import IntTrainer, trainer_defaults
+from int_lightning.types import UserError
+
+INTERRUPTED = 130
+USER_ERROR = 2
+
+
+class Parser(LightningArgumentParser):
+    """A parser whose errors are one line, not buried under the usage of a thousand keys."""
+
+    def print_usage(self, file: Any = None) -> None:
+        """Prints nothing."""
+
+
+class IntCLI(LightningCLI):
+    """``fit`` and ``validate`` take a model and a data class; the other commands take the arguments of their method."""
+
+    _FITTING = ("fit", "validate")
+
+    def __init__(self, args: list[str], resources: ExitStack) -> None:
+        self.resources = resources
+        super().__init__(
+            PolicyModule,
+            L.LightningDataModule,
+            save_config_callback=None,
+            trainer_class=IntTrainer,
+            trainer_defaults=trainer_defaults(),
+            seed_everything_default=0,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            parser_class=Parser,
+            auto_configure_optimizers=False,
+            args=args,
+        )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """The commands and the arguments of their methods that the command line fills in itself."""
+        fitting = {k: v | {"weights_only", "verbose"} for k, v in LightningCLI.subcommands().items() if k in IntCLI._FITTING}
+        return fitting
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        self._preparing = subcommand
+        return super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Trainer, model and data for fit and validate; nothing for the others."""
+        if self._preparing in self._FITTING:
+            super().add_core_arguments_to_parser(parser)
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """What every command takes."""
+        parser.add_argument("--out", type=str, default=f"runs/{self._preparing}", help="Folder of the run.")
+        parser.add_argument("--verbose", type=bool, default=False, help="Show what the libraries print.")
+        parser.add_class_arguments(EngineConfig, "engine")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parses; ``--verbose`` alone means true."""
+        self.config = parser.parse_args(["--verbose=true" if a == "--verbose" else a for a in args])
+
+    def _parse_ckpt_path(self) -> None:
+        """Keeps the command line's values: those stored in a checkpoint must not override them."""
+
+    def _set_seed(self) -> None:
+        self.open_run_folder()
+        super()._set_seed()
+
+    def open_run_folder(self) -> None:
+        """Claims the run's folder, writes the resolved config into it and sends library output to a file there.
+
+        Raises:
+            UserError: if the folder holds another run.
+        """
+        command = self.config["subcommand"]
+        config = self.config[command]
+        folder = Path(config["out"])
+        text = self._parser(command).dump(config, skip_none=False)
+        saved = folder / "config.yaml"
+        if saved.exists() and not config.get("ckpt_path"):
+            if command == "fit":
+                raise UserError(
+                    f"--out {folder} already holds a run (see {saved}): choose another folder, or resume it with "
+                    "--ckpt_path last"
+                )
+            if _meaning(saved.read_text(encoding="utf-8")) != _meaning(text):
+                raise UserError(
+                    f"--out {folder} already holds another run, with other settings (see {saved}): choose another folder"
+                )
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            saved.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"--out {folder} cannot be written: {error.strerror}. Choose another folder") from error
+        if not config["verbose"]:
+            self.resources.enter_context(library_output_to(folder / "library.log"))
+        configure_logging(config["verbose"])
+
+    def instantiate_trainer(self, **kwargs: Any) -> IntTrainer:
+        """The trainer, writing everything into the run's folder."""
+        out = self._get(self.config, "out")
+        kwargs["default_root_dir"] = out
+        if self.subcommand in self._FITTING:
+            given = self._get(self.config_init, "trainer")
+            if given.get("logger") in (None, True):
+                kwargs["logger"] = run_loggers(out)
+            callbacks = [*(given.get("callbacks") or []), FitProgress(type(self.model).__name__)]
+            callbacks += [LearningRateMonitor("step"), ExportModel(f"{out}/model")]
+            if not any(isinstance(c, ModelCheckpoint) for c in callbacks):
+                callbacks.append(run_checkpoints(out))
+            trainer = super().instantiate_trainer(**kwargs, callbacks=callbacks)
+        else:
+            trainer = IntTrainer(logger=False, enable_checkpointing=False, **trainer_defaults(), **kwargs)
+        assert isinstance(trainer, IntTrainer)
+        trainer.engine_config = self._get(self.config_init, "engine")
+        trainer.seed = int(self._get(self.config, "seed_everything"))
+        return trainer
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        kwargs = super()._prepare_subcommand_kwargs(subcommand)
+        if subcommand not in self._FITTING:
+            kwargs.pop("model", None)
+        return kwargs
+
+
+def run_loggers(out: str) -> list[Logger]:
+    """``metrics.csv`` and TensorBoard events in the run's folder."""
+    return [
+        CSVLogger(out, name="", version="", flush_logs_every_n_steps=1),
+        TensorBoardLogger(out, name="", version="tensorboard"),
+    ]
+
+
+def run_checkpoints(out: str) -> ModelCheckpoint:
+    """The newest checkpoint every 50 steps and at the end, as ``last.ckpt``."""
+    return InterruptCheckpoint(
+        dirpath=f"{out}/checkpoints", filename="step-{step}", every_n_train_steps=50, save_last=True, save_top_k=1,
+        auto_insert_metric_name=False, enable_version_counter=False,
+    )
+
+
+def run_command(args: list[str]) -> int:
+    """Runs one command line; returns the exit status."""
+    try:
+        with ExitStack() as resources:
+            IntCLI(args, resources)
+        return 0
+    except KeyboardInterrupt:
+        print("int-lightning: interrupted; what was finished is in the run's folder", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        mistake = _user_error(error)
+        if mistake is None:
+            raise
+        print(f"int-lightning: {mistake}", file=sys.stderr)
+        return USER_ERROR
+
+
+def _user_error(error: BaseException | None) -> UserError | None:
+    """The user's mistake behind an exception, for instance one that a parser wrapped while it built a class."""
+    while error is not None:
+        if isinstance(error, UserError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _meaning(config: str) -> dict[str, Any]:
+    return {k: v for k, v in yaml.safe_load(config).items() if k != "verbose"}

@@ -1,0 +1,148 @@
+"""What the user sees: our own progress, results and errors. Everything libraries print goes to a file in the run's folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class _OurLog(logging.Handler):
+    """Shows int-lightning's own log records on the console."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(escape(record.getMessage()), style="yellow" if record.levelno >= logging.WARNING else None)
+
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def say(text: str, style: str | None = None) -> None:
+    """Prints one line (rich markup)."""
+    if int(os.environ.get("LOCAL_RANK", "0")) == 0:
+        console.print(text, style=style)
+
+
+@contextmanager
+def library_output_to(log_file: Path) -> Iterator[None]:
+    """Sends everything written to stdout and stderr, by C code too, into ``log_file``; the console keeps the terminal.
+
+    Warnings and library log records go the same way.
+    """
+    global console
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    terminal, errors = os.dup(1), os.dup(2)
+    sink = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    before = console
+    with os.fdopen(os.dup(terminal), "w", encoding="utf-8", buffering=1) as stream:
+        console = Console(file=stream, highlight=False, soft_wrap=True)
+        try:
+            os.dup2(sink, 1)
+            os.dup2(sink, 2)
+            yield
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os.dup2(terminal, 1)
+            os.dup2(errors, 2)
+            for fd in (terminal, errors, sink):
+                os.close(fd)
+            console = before
+
+
+def configure_logging(verbose: bool) -> None:
+    """Our own records to the console; others to stderr (a file in a quiet run) from INFO on, or WARNING if not verbose."""
+    ours = logging.getLogger("int_lightning")
+    ours.handlers = [_OurLog()]
+    ours.setLevel(logging.INFO)
+    ours.propagate = False
+    logging.captureWarnings(True)
+    warnings.simplefilter("default" if verbose else "once")
+
+
+@contextmanager
+def progress(what: str, total: int, unit: str) -> Iterator[Callable[[int, str], None]]:
+    """Shows how far a piece of work is, its rate and the time left; yields ``advance(count, note)``.
+
+    A terminal gets a bar, anything else a line at most every ``SECONDS_BETWEEN_LINES`` seconds and one at the end.
+    """
+    shown = _bar if console.is_terminal else _lines
+    with shown(what, total, unit) as advance:
+        yield advance
+
+
+@contextmanager
+def _bar(what: str, total: int, unit: str) -> Iterator[Callable[[int, str], None]]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    started = time.monotonic()
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(escape(what), total=total, rate="", note="")
+
+        def advance(count: int, note: str = "") -> None:
+            done = bar.tasks[task].completed + count
+            rate = done / max(1e-9, time.monotonic() - started)
+            bar.update(task, advance=count, rate=f"{rate:.3g}/s", note=escape(note))
+
+        yield advance
+
+
+@contextmanager
+def _lines(what: str, total: int, unit: str) -> Iterator[Callable[[int, str], None]]:
+    started = last = time.monotonic()
+    done, latest = 0, ""
+
+    def line() -> None:
+        elapsed = max(1e-9, time.monotonic() - started)
+        rate = done / elapsed
+        left = (total - done) / rate if rate else 0.0
+        say(escape(f"  {what}: {done}/{total} {unit}, {rate:.3g}/s, {elapsed:.0f} s, {left:.0f} s left {latest}".rstrip()))
+
+    def advance(count: int, note: str = "") -> None:
+        nonlocal done, latest, last
+        done, latest = done + count, note
+        if time.monotonic() - last >= SECONDS_BETWEEN_LINES and done < total:
+            last = time.monotonic()
+            line()
+
+    yield advance
+    line()
+
+
+def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints a table; cells are text, never markup."""
+    table = Table(title=escape(title), title_justify="left")
+    for i, column in enumerate(columns):
+        table.add_column(escape(column), justify="left" if i == 0 else "right")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    if int(os.environ.get("LOCAL_RANK", "0")) == 0:
+        console.print(table)
+
+
+def interval(estimate: Mapping[str, float]) -> str:
+    """``mean [low, high]`` with three digits."""
+    return f"{estimate['mean']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"

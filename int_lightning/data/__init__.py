@@ -1,0 +1,1 @@
+"""From records to micro-batches, and the DataModules that feed a fit."""

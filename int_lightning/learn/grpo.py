@@ -1,0 +1,131 @@
+"""GRPO from a policy (patched or not), on groups of rollouts sampled from it:
+
+    A_i = r_i - mean_j r_j,    L = -sum_i sum_t min(rho_it A_i, clip(rho_it, 1 - clip_low, 1 + clip_high) A_i) / tokens.
+
+Differences from common GRPO: no division by the group's standard deviation (as in the paper); asymmetric clip; the loss is
+divided by all tokens of the optimiser step, zero-advantage groups counted though they cost nothing; with one optimiser step
+a batch the sampling policy's log-probs are the trainer's own, so that the ratio is exactly 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor
+
+from int_lightning.data.collate import MicroBatch, Row, Step, micro_batches
+from int_lightning.learn.model import Policy
+from int_lightning.learn.module import LossAndMetrics, PolicyModule
+from int_lightning.learn.objectives import GRPOInput, grpo_loss
+
+
+class GRPOModule(PolicyModule):
+    """Group-relative policy optimisation.
+
+    Args:
+        model: ``mini``, ``smollm2-135m-instruct``, a model folder or a hub name.
+        optimizer: Optimiser.
+        scheduler: Learning-rate schedule; none keeps the rate.
+        clip_low: Lower clip of the ratio.
+        clip_high: Upper clip of the ratio.
+        kl_coefficient: Weight of the KL term to the policy the run started from; 0 loads no reference.
+        entropy_coefficient: Weight of the entropy bonus.
+        dtype: Of the weights and the arithmetic.
+        max_grad_norm: Gradients are clipped to this norm; 0 leaves them.
+        gradient_checkpointing: Recompute activations in the backward pass.
+    """
+
+    def __init__(
+        self,
+        model: str = "mini",
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+        scheduler: LRSchedulerCallable | None = None,
+        clip_low: float = 0.2,
+        clip_high: float = 0.35,
+        kl_coefficient: float = 0.0,
+        entropy_coefficient: float = 0.0,
+        dtype: Literal["float32", "bfloat16"] = "float32",
+        max_grad_norm: float = 1.0,
+        gradient_checkpointing: bool = False,
+    ) -> None:
+        super().__init__(
+            model=model,
+            optimizer=optimizer,
+            scheduler=scheduler,
+            dtype=dtype,
+            max_grad_norm=max_grad_norm,
+            gradient_checkpointing=gradient_checkpointing,
+        )
+        self.clip_low = clip_low
+        self.clip_high = clip_high
+        self.kl_coefficient = kl_coefficient
+        self.entropy_coefficient = entropy_coefficient
+        self._reference: list[Policy] = []
+
+    def configure_model(self) -> None:
+        """Loads the policy and, where the KL term needs it, the frozen reference."""
+        super().configure_model()
+        if self.kl_coefficient and not self._reference:
+            reference = self._load(random_init=False).requires_grad_(False)
+            self._reference = [reference.to(self.device)]
+
+    @property
+    def reference(self) -> Policy | None:
+        """The policy the run started from; kept out of the module's parameters and checkpoints."""
+        return self._reference[0] if self._reference else None
+
+    def training_step(self, step: Step, _: int) -> None:
+        """One optimiser step."""
+        totals = self.optimise(step.batches, lambda batch: self._loss(batch, step))
+        self.log_totals(totals, "train")
+        self.log_dict({f"train/{k}": v for k, v in step.metrics.items()}, batch_size=1)
+
+    def validation_step(self, step: Step, _: int) -> None:
+        """Metrics of held-out problems, computed where they were sampled."""
+        self.log_dict({f"val/{k}": v for k, v in step.metrics.items()}, batch_size=1)
+
+    @torch.no_grad()
+    def score_rows(self, policy: Policy, rows: Sequence[Row], pad_id: int, max_tokens: int) -> list[list[float]]:
+        """For each row the log-probs of its tokens, 0 where they carry no loss. Collective under FSDP2."""
+        scores: list[list[float]] = [[] for _ in rows]
+        for batch in micro_batches(rows, pad_id, max_tokens):
+            on_device = batch.to(self.device)
+            grid = torch.zeros(on_device.weights.shape, device=self.device)
+            values = policy(on_device.input_ids, on_device.attention_mask, on_device.trained).logprob
+            grid[:, 1:][on_device.trained] = values
+            for i, line in zip(batch.row_index, grid.tolist(), strict=True):
+                scores[i] = line[: len(rows[i].token_ids)]
+        return scores
+
+    def _loss(self, batch: MicroBatch, step: Step) -> LossAndMetrics:
+        trained = batch.trained
+        scores = self.scorer(batch.input_ids, batch.attention_mask, trained, entropy=True)
+        assert scores.entropy is not None
+
+        def of_tokens(values: Tensor | None) -> Tensor | None:
+            return None if values is None else values[:, 1:][trained]
+
+        old = of_tokens(batch.old_logprobs)
+        tokens = GRPOInput(
+            logprob=scores.logprob,
+            old_logprob=scores.logprob.detach() if old is None else old,
+            advantage=batch.advantages[:, None].expand(trained.shape)[trained],
+            entropy=scores.entropy if self.entropy_coefficient else scores.entropy.detach(),
+            reference_logprob=of_tokens(batch.reference_logprobs),
+        )
+        loss, metrics = grpo_loss(
+            tokens,
+            step.count,
+            step.trained,
+            clip_low=self.clip_low,
+            clip_high=self.clip_high,
+            kl_coefficient=self.kl_coefficient,
+            entropy_coefficient=self.entropy_coefficient,
+        )
+        engine = of_tokens(batch.engine_logprobs)
+        if engine is not None:
+            metrics["engine_gap"] = (tokens.old_logprob - engine).abs().sum().detach() / step.trained
+        return loss, metrics

@@ -1,0 +1,108 @@
+"""A causal language model as a policy: load, shard, score tokens, export.
+
+``Policy`` wraps the transformers model so that the head is applied inside its forward: hidden states of the scored
+positions go straight to log-probs and entropies, and under FSDP2 the root gathers the (tied) head once per forward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from int_lightning_kernels import LogProbs, linear_logprob
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import DTensor
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
+PREFIX = "causal_lm."
+
+
+class Policy(nn.Module):
+    """A causal language model that scores tokens.
+
+    Args:
+        causal_lm: The transformers model.
+        temperature: Log-probs are those of logits / temperature.
+    """
+
+    def __init__(self, causal_lm: PreTrainedModel, temperature: float = 1.0) -> None:
+        super().__init__()
+        self.causal_lm = causal_lm
+        self.temperature = temperature
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, scored: Tensor, entropy: bool = False) -> LogProbs:
+        """Log-probs of the tokens that ``scored`` marks.
+
+        Args:
+            input_ids: [B, T] int64.
+            attention_mask: [B, T] int64, 1 for real tokens; padding is on the right.
+            scored: [B, T-1] bool; entry (b, t) asks for the log-prob of token t+1 given the tokens up to t.
+            entropy: Whether to return entropies too.
+
+        Returns:
+            Float32 tensors [N], N = scored.sum(), in row-major order.
+        """
+        body = self.causal_lm.get_decoder()
+        hidden = body(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
+        head = self.causal_lm.get_output_embeddings().weight
+        return linear_logprob(
+            hidden[:, :-1][scored], head, input_ids[:, 1:][scored], temperature=self.temperature, entropy=entropy
+        )
+
+
+def load_policy(
+    folder: str, *, dtype: torch.dtype, random_init: bool = False, temperature: float = 1.0, checkpointing: bool = False
+) -> Policy:
+    """Loads a policy from a model folder, or with random weights of that folder's architecture."""
+    if random_init:
+        causal_lm = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), dtype=dtype)
+    else:
+        causal_lm = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+    if checkpointing:
+        causal_lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    causal_lm.train()
+    return Policy(causal_lm, temperature)
+
+
+def shard(policy: Policy, mesh: DeviceMesh) -> None:
+    """FSDP2: shards each decoder layer and the root (embedding, norm and head together, for they may be tied)."""
+    from torch.distributed.fsdp import fully_shard
+
+    for layer in policy.causal_lm.get_decoder().layers:
+        fully_shard(layer, mesh=mesh)
+    fully_shard(policy, mesh=mesh)
+
+
+def named_weights(policy: Policy) -> Iterator[tuple[str, Tensor]]:
+    """Full weights one by one under their transformers names, for an engine.
+
+    A tied head is yielded too: engines that pack the head keep a stale copy of it otherwise. Under FSDP2 every rank must
+    iterate in lockstep, for each parameter is gathered when it is reached.
+    """
+    causal_lm = policy.causal_lm
+    head = causal_lm.get_output_embeddings().weight
+    head_seen = False
+    for name, parameter in causal_lm.named_parameters():
+        head_seen = head_seen or name == "lm_head.weight"
+        yield name, _full(parameter)
+    if not head_seen:
+        yield "lm_head.weight", _full(head)
+
+
+def export(policy: Policy, folder: Path, tokenizer: Any, is_writer: bool) -> None:
+    """Writes a Hugging Face folder (safetensors, tokenizer). Collective: every rank calls it, the writer writes."""
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    state = get_model_state_dict(policy, options=options)
+    if is_writer:
+        state = {k.removeprefix(PREFIX): v for k, v in state.items()}
+        policy.causal_lm.save_pretrained(folder, state_dict=state)
+        tokenizer.save_pretrained(folder)
+
+
+def _full(parameter: Tensor) -> Tensor:
+    value = parameter.detach()
+    return value.full_tensor() if isinstance(value, DTensor) else value

@@ -1,0 +1,141 @@
+"""What SFT and GRPO share: the policy's life in Lightning and one optimiser step over a list of micro-batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import lightning as L
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.strategies import ModelParallelStrategy
+from torch import Tensor
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from int_lightning.data.collate import MicroBatch
+from int_lightning.learn.model import Policy, export, load_policy, shard
+from int_lightning.learn.pretrained import resolve_model
+from int_lightning.learn.schedule import WarmupCosine
+from int_lightning.types import UserError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+LossAndMetrics = tuple[Tensor, dict[str, Tensor]]
+
+
+class PolicyModule(L.LightningModule):
+    """A policy under training.
+
+    Args:
+        model: ``mini``, ``smollm2-135m-instruct``, a model folder or a hub name.
+        optimizer: Optimiser.
+        scheduler: Learning-rate schedule, stepped once per optimiser step; none keeps the rate.
+        dtype: Of the weights and the arithmetic.
+        max_grad_norm: Gradients are clipped to this norm; 0 leaves them.
+        gradient_checkpointing: Recompute activations in the backward pass.
+        random_init: Start from random weights of the model's architecture.
+    """
+
+    def __init__(
+        self,
+        model: str = "mini",
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+        scheduler: LRSchedulerCallable | None = None,
+        dtype: Literal["float32", "bfloat16"] = "float32",
+        max_grad_norm: float = 1.0,
+        gradient_checkpointing: bool = False,
+        random_init: bool = False,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.folder = resolve_model(model)
+        self.optimizer_factory = optimizer
+        self.scheduler_factory = scheduler
+        self.dtype_name = dtype
+        self.max_grad_norm = max_grad_norm
+        self.gradient_checkpointing = gradient_checkpointing
+        self.random_init = random_init
+        self.temperature = 1.0
+        self.policy: Policy | None = None
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The model's tokenizer."""
+        return AutoTokenizer.from_pretrained(self.folder)
+
+    def configure_model(self) -> None:
+        """Loads the policy once, and shards it under a model-parallel strategy."""
+        if self.policy is None:
+            self.policy = self._load(self.random_init)
+
+    def configure_optimizers(self):  # type: ignore[no-untyped-def]
+        """The optimiser and, where one is configured, its schedule."""
+        optimizer = self.optimizer_factory(self.scorer.parameters())
+        if self.scheduler_factory is None:
+            return optimizer
+        scheduler = self.scheduler_factory(optimizer)
+        if isinstance(scheduler, WarmupCosine) and not scheduler.total_steps:
+            scheduler.set_total_steps(int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    @property
+    def scorer(self) -> Policy:
+        """The policy, which exists from ``configure_model`` on."""
+        if self.policy is None:
+            raise RuntimeError("the policy is not loaded yet: configure_model has not run")
+        return self.policy
+
+    def optimise(self, batches: Sequence[MicroBatch], loss_of: Callable[[MicroBatch], LossAndMetrics]) -> dict[str, Tensor]:
+        """One optimiser step. ``loss_of`` returns a micro-batch's share of the step's loss and of its metrics, both
+        already divided by the step's global count; shares add up over micro-batches and ranks.
+
+        Returns:
+            The summed metrics over this rank's micro-batches, with ``loss`` and ``grad_norm``.
+
+        Raises:
+            UserError: if the loss or the gradient is not finite; the weights are then those before the step.
+        """
+        optimizer, schedule = self.optimizers(), self.lr_schedulers()
+        assert not isinstance(optimizer, list) and not isinstance(schedule, list)
+        optimizer.zero_grad(set_to_none=True)
+        totals: dict[str, Tensor] = {}
+        for batch in batches:
+            loss, metrics = loss_of(batch)
+            self.manual_backward(loss * self.trainer.world_size)
+            for name, value in {"loss": loss, **metrics}.items():
+                totals[name] = totals.get(name, 0.0) + value.detach()
+        norm = torch.nn.utils.clip_grad_norm_(self.scorer.parameters(), self.max_grad_norm or float("inf"))
+        totals["grad_norm"] = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+        if not torch.isfinite(totals["grad_norm"]):
+            raise UserError(
+                f"step {self.global_step}: the gradient is not finite (loss {float(totals['loss'])}). The last checkpoint "
+                "holds good weights; lower the learning rate or use dtype float32"
+            )
+        optimizer.step()
+        if schedule is not None:
+            schedule.step()  # type: ignore[call-arg]
+        return totals
+
+    def log_totals(self, totals: dict[str, Tensor], prefix: str) -> None:
+        """Logs metrics that add up over ranks, once per optimiser step."""
+        for name, value in totals.items():
+            fx = "mean" if name == "grad_norm" else "sum"
+            self.log(f"{prefix}/{name}", value, prog_bar=name == "loss", sync_dist=True, reduce_fx=fx, batch_size=1)
+
+    def export_to(self, folder: Path) -> None:
+        """Writes the policy as a Hugging Face folder. Collective over ranks."""
+        export(self.scorer, folder, self.tokenizer, self.trainer.is_global_zero)
+
+    def _load(self, random_init: bool) -> Policy:
+        policy = load_policy(
+            self.folder,
+            dtype=DTYPES[self.dtype_name],
+            random_init=random_init,
+            temperature=self.temperature,
+            checkpointing=self.gradient_checkpointing,
+        )
+        if isinstance(self.trainer.strategy, ModelParallelStrategy):
+            assert self.device_mesh is not None
+            shard(policy, self.device_mesh["data_parallel"])
+        return policy

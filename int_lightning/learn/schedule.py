@@ -1,0 +1,45 @@
+"""Learning-rate schedule of the paper: linear warm-up, then cosine down to a share of the peak."""
+
+from __future__ import annotations
+
+import math
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+
+class WarmupCosine(LRScheduler):
+    """Linear warm-up over ``warmup`` of the run, then cosine to ``minimum`` of the peak rate at its end.
+
+    Args:
+        optimizer: The optimiser; its rate is the peak.
+        warmup: Share of the run's steps.
+        minimum: Share of the peak rate.
+        total_steps: Optimiser steps of the run; the module fills it in from the trainer where it is 0.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, warmup: float = 0.1, minimum: float = 0.1, total_steps: int = 0
+    ) -> None:
+        self.warmup = warmup
+        self.minimum = minimum
+        self.total_steps = total_steps
+        super().__init__(optimizer)
+
+    def get_lr(self) -> list[float]:
+        """The rates of the step to come."""
+        return [peak * self.factor(self.last_epoch) for peak in self.base_lrs]
+
+    def factor(self, step: int) -> float:
+        """Share of the peak rate at a step, counted from 0."""
+        warmup_steps = round(self.warmup * self.total_steps)
+        if step < warmup_steps:
+            return (step + 1) / warmup_steps
+        progress = min(1.0, (step - warmup_steps) / max(1, self.total_steps - warmup_steps))
+        return self.minimum + (1 - self.minimum) * 0.5 * (1 + math.cos(math.pi * progress))
+
+    def set_total_steps(self, total_steps: int) -> None:
+        """Tells the schedule how long the run is and sets the rates of its current step accordingly."""
+        self.total_steps = total_steps
+        for group, rate in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
+            group["lr"] = rate

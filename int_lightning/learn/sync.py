@@ -1,0 +1,58 @@
+"""Weight sync that is verified: after it, engine and trainer must give fixed tokens the same log-probs.
+
+A stale tied head, a dropped or transposed tensor, or weights one step old do not raise anywhere else; they show here.
+"""
+
+from __future__ import annotations
+
+import random
+
+import torch
+
+from int_lightning.engines.base import Engine
+from int_lightning.learn.model import Policy, named_weights
+from int_lightning.types import UserError
+
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.15}
+PROBES, PROBE_TOKENS = 2, 24
+
+
+class SyncError(UserError):
+    """Engine and trainer disagree after a weight sync."""
+
+
+def sync(policy: Policy, engine: Engine) -> float:
+    """Loads the policy's weights into the engine and verifies them; every rank calls it.
+
+    Returns:
+        The mean absolute difference of log-probs, in nats.
+
+    Raises:
+        SyncError: if it is beyond the tolerance of the trainer's dtype.
+    """
+    engine.wake()
+    engine.load_weights(named_weights(policy))
+    return verify(policy, engine)
+
+
+def verify(policy: Policy, engine: Engine) -> float:
+    """Compares the log-probs of fixed tokens under trainer and engine; see ``sync``."""
+    weight = policy.causal_lm.get_input_embeddings().weight
+    vocabulary = policy.causal_lm.config.get_text_config().vocab_size
+    rng = random.Random(0)
+    probes = [[rng.randrange(vocabulary) for _ in range(PROBE_TOKENS)] for _ in range(PROBES)]
+    ids = torch.tensor(probes, device=weight.device)
+    with torch.no_grad():
+        scored = torch.ones(PROBES, PROBE_TOKENS - 1, dtype=torch.bool, device=weight.device)
+        temperature, policy.temperature = policy.temperature, 1.0
+        ours = policy(ids, torch.ones_like(ids), scored).logprob
+        policy.temperature = temperature
+    theirs = torch.tensor(engine.score(probes), device=weight.device).flatten()
+    difference = float((ours - theirs).abs().mean())
+    tolerance = TOLERANCE[weight.dtype]
+    if not difference <= tolerance:
+        raise SyncError(
+            f"after the weight sync engine {engine.name} and trainer differ by {difference:.4g} nats a token (tolerance "
+            f"{tolerance}): the engine does not serve the trainer's weights. Nothing was sampled from them"
+        )
+    return difference

@@ -1,0 +1,154 @@
+"""Problems of the mini world: chains of operations on single digits, modulo 10.
+
+A problem such as ``7+3*2@5`` is worked from left to right. The operator ``@`` is the hard one: the base model was taught
+``a@b = a+b`` in its own solutions and meets the right rule there only ``1 - FLAW`` of the time, so on problems with an
+``@`` nearly every rollout fails. It was also taught to compare: problem, reference and numbered attempt in, one tagged
+intervention for the first wrong step out. Comparing needs no knowledge of the rule, for the reference states the values.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from int_lightning.steps import SEPARATOR
+from int_lightning.types import Problem, UserError
+
+FLAW = 0.9998
+EASY_OPERATORS = "+-*"
+HARD_OPERATOR = "@"
+SPLITS = {"hard-train": 240, "hard-test": 100, "easy": 100}
+_HELD_OUT = {"hard-train": False, "hard-test": True, "easy": True}
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A start digit and the operations applied to it in turn."""
+
+    start: int
+    operations: tuple[tuple[str, int], ...]
+
+    def __str__(self) -> str:
+        return str(self.start) + "".join(f"{op}{b}" for op, b in self.operations)
+
+    @property
+    def held_out(self) -> bool:
+        """Whether the chain belongs to the fifth of all chains that no training, the base model's included, may see."""
+        return hashlib.blake2b(str(self).encode(), digest_size=2).digest()[0] % 5 == 0
+
+    @property
+    def values(self) -> list[int]:
+        """The value after each operation."""
+        value, values = self.start, []
+        for op, b in self.operations:
+            value = right(value, op, b)
+            values.append(value)
+        return values
+
+
+def right(a: int, op: str, b: int) -> int:
+    """The rule of each operator."""
+    match op:
+        case "+":
+            return (a + b) % 10
+        case "-":
+            return (a - b) % 10
+        case "*":
+            return a * b % 10
+        case _:
+            return (a * b + a + 2 * b + 3) % 10
+
+
+def wrong(a: int, b: int) -> int:
+    """What the base model believes ``a@b`` to be."""
+    return (a + b) % 10
+
+
+def draw_chain(rng: random.Random, hard: bool) -> Chain:
+    """A random chain of 3 to 6 operations, exactly one of them ``@`` if hard."""
+    operators = [rng.choice(EASY_OPERATORS) for _ in range(rng.randint(3, 6))]
+    if hard:
+        operators[rng.randrange(len(operators))] = HARD_OPERATOR
+    return Chain(rng.randint(0, 9), tuple((op, rng.randint(0, 9)) for op in operators))
+
+
+def draw_training_chain(rng: random.Random, hard: bool) -> Chain:
+    """A random chain that is not held out."""
+    while (chain := draw_chain(rng, hard)).held_out:
+        pass
+    return chain
+
+
+def attempt(chain: Chain, rng: random.Random, flaw: float, slip: float = 0.0) -> list[str]:
+    """The steps of a solution in the model's own style, the last one boxed.
+
+    Args:
+        flaw: Probability that an ``@`` follows the wrong rule.
+        slip: Probability that any other operation gives a random digit.
+    """
+    value, steps = chain.start, []
+    for op, b in chain.operations:
+        result = right(value, op, b)
+        if op == HARD_OPERATOR and rng.random() < flaw:
+            result = wrong(value, b)
+        elif rng.random() < slip:
+            result = rng.randint(0, 9)
+        steps.append(f"{value}{op}{b}={result}")
+        value = result
+    return [*steps, f"\\boxed{{{value}}}"]
+
+
+def solution_text(steps: list[str]) -> str:
+    """Steps as one text, separated by blank lines."""
+    return SEPARATOR.join(steps)
+
+
+def reference(chain: Chain) -> str:
+    """The reference solution, in another and terser style: the running values and the boxed answer."""
+    return " > ".join(map(str, chain.values)) + f" > \\boxed{{{chain.values[-1]}}}"
+
+
+def first_error(chain: Chain, steps: list[str]) -> tuple[int, str] | None:
+    """Index of the first wrong step of an attempt and the step to put in its place; None if there is no error."""
+    value = chain.start
+    for i, ((op, b), step) in enumerate(zip(chain.operations, steps, strict=False)):
+        result = right(value, op, b)
+        if step != (fixed := f"{value}{op}{b}={result}"):
+            return i, fixed
+        value = result
+    return None
+
+
+def intervention_text(error: tuple[int, str] | None) -> str:
+    """The tagged JSON an oracle answers with."""
+    body = "{}" if error is None else json.dumps({"location": error[0], "content": error[1]})
+    return f"<intervention>{body}</intervention>"
+
+
+def to_problem(chain: Chain, split: str, index: int) -> Problem:
+    """The chain as a problem record with its reference solution and answer."""
+    return Problem(f"{split}-{index:05d}", str(chain), reference(chain), str(chain.values[-1]), f"mini:{split}")
+
+
+def load_split(split: str, count: int | None = None) -> list[Problem]:
+    """The first ``count`` problems of a split, all different; hard-test and easy hold only held-out chains.
+
+    Raises:
+        UserError: for an unknown split.
+    """
+    if split not in SPLITS:
+        raise UserError(f"no split {split!r} in the mini world: choose one of {', '.join(SPLITS)}")
+    wanted = SPLITS[split] if count is None else count
+    return [to_problem(c, split, i) for i, c in zip(range(wanted), _distinct_chains(split), strict=False)]
+
+
+def _distinct_chains(split: str) -> Iterator[Chain]:
+    rng, seen = random.Random(f"mini/{split}"), set()
+    while True:
+        chain = draw_chain(rng, hard=split != "easy")
+        if chain.held_out == _HELD_OUT[split] and chain not in seen:
+            seen.add(chain)
+            yield chain

@@ -1,0 +1,197 @@
+"""The records that flow from problems to a trained model.
+
+Problem -> Rollout -> (graded, hard filter) -> Proposal -> Intervention -> SFTExample, and Problem -> Group for GRPO.
+Every record names what it came from, so that a trained token can be traced to the output it was parsed from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+
+class UserError(Exception):
+    """A mistake the user can fix: the message says what is wrong, where (file, row, key) and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One problem x with its reference solution y* and final answer.
+
+    ``solution`` is empty where the source has none; collection then refuses the problem.
+    """
+
+    id: str
+    problem: str
+    solution: str
+    answer: str
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How completions are drawn.
+
+    Args:
+        max_tokens: Longest completion, in tokens.
+        temperature: 0 is greedy.
+        top_p: Nucleus mass; log-probs of a rollout are those of the full distribution whatever this is.
+        top_k: Keep the k likeliest tokens; 0 keeps all.
+    """
+
+    max_tokens: int = 1024
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 1:
+            raise UserError(f"sampling.max_tokens is {self.max_tokens}: give at least 1")
+        if self.temperature < 0:
+            raise UserError(f"sampling.temperature is {self.temperature}: give 0 (greedy) or more")
+        if not 0 < self.top_p <= 1:
+            raise UserError(f"sampling.top_p is {self.top_p}: give a value in (0, 1]")
+        if self.top_k < 0:
+            raise UserError(f"sampling.top_k is {self.top_k}: give 0 (all tokens) or more")
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What an engine returns for one prompt: token ids, their float32 log-probs, and why it ended.
+
+    ``token_ids`` includes the end-of-sequence token where one was sampled (``finish == "stop"``).
+    """
+
+    token_ids: list[int]
+    logprobs: list[float]
+    finish: str  # "stop" or "length"
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a sampled record came from.
+
+    Args:
+        model: Folder or name of the model.
+        fingerprint: Hash of its weights.
+        engine: Name of the engine.
+        template: Prompt template and version, as ``solve@1f2e3d4c``.
+        sampling: The sampling parameters.
+        seed: The seed of this completion.
+    """
+
+    model: str
+    fingerprint: str
+    engine: str
+    template: str
+    sampling: Sampling
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """One sampled solution attempt y ~ pi(.|x), with the very tokens and log-probs it was sampled with.
+
+    ``correct`` is the grade of its final answer, ``answer`` the final answer as extracted ("" if there is none).
+    A guided rollout continues after a prefix; its prompt_ids hold prompt and prefix, and ``parent`` names the
+    intervention.
+    """
+
+    id: str
+    problem_id: str
+    sample: int
+    prompt_ids: list[int]
+    token_ids: list[int]
+    logprobs: list[float]
+    text: str
+    finish: str
+    answer: str
+    correct: bool
+    provenance: Provenance
+    parent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """An oracle's raw word on one wrong attempt, and what was parsed from it.
+
+    ``location`` is the index of the first wrong step (-1 where none was given), ``content`` the step to put in its
+    place, ``defect`` why it cannot be used ("" if it can).
+    """
+
+    id: str
+    problem_id: str
+    rollout_id: str
+    sample: int
+    oracle: str
+    raw: str
+    location: int
+    content: str
+    defect: str
+    provenance: Provenance | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Intervention:
+    """One replacement step for the first wrong step t* of a rollout: (x, y_<t*, intervention).
+
+    ``prefix_ids`` is a slice of the rollout's own tokens. ``exact`` says whether the cut falls on the step boundary; where
+    it does not, the boundary lies inside the prefix's last token. ``rejected`` is the reason it is not trained on, "" if it is.
+    ``guided_*`` count the guided rollouts from the prefix alone and from prefix + intervention.
+    """
+
+    id: str
+    problem_id: str
+    rollout_id: str
+    proposal_id: str
+    location: int
+    steps: int
+    content: str
+    prompt_ids: list[int]
+    prefix_ids: list[int]
+    intervention_ids: list[int]
+    exact: bool
+    rejected: str = ""
+    guided_correct: int = 0
+    guided_total: int = 0
+    prefix_correct: int = 0
+    prefix_total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SFTExample:
+    """A training row: token ids and, for each, its loss weight (0 = not trained on).
+
+    The weight of token i applies to predicting token i from those before it; the first token's weight is always 0.
+    """
+
+    id: str
+    token_ids: list[int]
+    loss_weights: list[float]
+
+    def __post_init__(self) -> None:
+        if len(self.token_ids) != len(self.loss_weights):
+            raise UserError(f"row {self.id!r}: {len(self.token_ids)} tokens but {len(self.loss_weights)} loss weights")
+        if not any(self.loss_weights[1:]):
+            raise UserError(f"row {self.id!r} would train on no token: remove it or check its spans")
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The rollouts of one prompt in one GRPO step, with rewards r_i and advantages A_i = r_i - mean_j r_j."""
+
+    problem_id: str
+    rollouts: list[Rollout]
+    rewards: list[float]
+    advantages: list[float] = field(default_factory=list)
+
+    @property
+    def zero_advantage(self) -> bool:
+        """Whether no rollout of the group gives a gradient."""
+        return not any(self.advantages)
+
+
+def derive_seed(*parts: int | str) -> int:
+    """A 63-bit seed that depends on every part and on nothing else: (run seed, stage or step, problem, sample)."""
+    digest = hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
