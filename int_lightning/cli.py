@@ -17,11 +17,23 @@ from int_lightning.console import configure_logging, library_output_to, say
 from int_lightning.engines.base import EngineConfig
 from int_lightning.learn.callbacks import ExportModel, FitProgress, InterruptCheckpoint
 from int_lightning.learn.module import PolicyModule
-from int_lightning.trainer import IntTrainer, trainer_defaults
+from int_lightning.trainer import IntTrainer
 from int_lightning.types import UserError
 
 INTERRUPTED = 130
 USER_ERROR = 2
+
+
+FIT_DEFAULTS = {
+    "max_epochs": 1,
+    "check_val_every_n_epoch": None,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "num_sanity_val_steps": 0,
+    "use_distributed_sampler": False,
+    "inference_mode": False,
+    "log_every_n_steps": 1,
+}
 
 
 class Parser(LightningArgumentParser):
@@ -43,7 +55,7 @@ class IntCLI(LightningCLI):
             L.LightningDataModule,
             save_config_callback=None,
             trainer_class=IntTrainer,
-            trainer_defaults=trainer_defaults(),
+            trainer_defaults=dict(FIT_DEFAULTS),
             seed_everything_default=0,
             subclass_mode_model=True,
             subclass_mode_data=True,
@@ -56,7 +68,7 @@ class IntCLI(LightningCLI):
     def subcommands() -> dict[str, set[str]]:
         """The commands and the arguments of their methods that the command line fills in itself."""
         fitting = {k: v | {"weights_only", "verbose"} for k, v in LightningCLI.subcommands().items() if k in IntCLI._FITTING}
-        return fitting
+        return {"collect": set(), **fitting, "evaluate": set(), "run": set()}
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         self._preparing = subcommand
@@ -128,7 +140,7 @@ class IntCLI(LightningCLI):
                 callbacks.append(run_checkpoints(out))
             trainer = super().instantiate_trainer(**kwargs, callbacks=callbacks)
         else:
-            trainer = IntTrainer(logger=False, enable_checkpointing=False, **trainer_defaults(), **kwargs)
+            trainer = IntTrainer(logger=False, enable_checkpointing=False, enable_model_summary=False, **kwargs)
         assert isinstance(trainer, IntTrainer)
         trainer.engine_config = self._get(self.config_init, "engine")
         trainer.seed = int(self._get(self.config, "seed_everything"))
@@ -137,7 +149,8 @@ class IntCLI(LightningCLI):
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
         if subcommand not in self._FITTING:
-            kwargs.pop("model", None)
+            kwargs["model"] = self._get(self.config_init, "model")
+            return {k: v for k, v in kwargs.items() if k in self._subcommand_method_arguments[subcommand]}
         return kwargs
 
 

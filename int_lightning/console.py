@@ -27,6 +27,7 @@ class _OurLog(logging.Handler):
 
 
 console = Console(highlight=False, soft_wrap=True)
+_redirected = False
 
 
 def say(text: str, style: str | None = None) -> None:
@@ -39,9 +40,13 @@ def say(text: str, style: str | None = None) -> None:
 def library_output_to(log_file: Path) -> Iterator[None]:
     """Sends everything written to stdout and stderr, by C code too, into ``log_file``; the console keeps the terminal.
 
-    Warnings and library log records go the same way.
+    Warnings and library log records go the same way. Inside another such block nothing changes.
     """
-    global console
+    global console, _redirected
+    if _redirected:
+        yield
+        return
+    _redirected = True
     log_file.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -62,6 +67,7 @@ def library_output_to(log_file: Path) -> Iterator[None]:
             for fd in (terminal, errors, sink):
                 os.close(fd)
             console = before
+            _redirected = False
 
 
 def configure_logging(verbose: bool) -> None:

@@ -38,6 +38,8 @@ _SIZED = re.compile(r"\\(?:left|right)(?![a-zA-Z])\s*")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:(?:,|\{,\}|\\,|\\!,)\d{3})+(?:\.\d+)?")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)", re.ASCII)
 
+Pair = tuple[str, str]
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -51,20 +53,16 @@ class Verdict:
 
 
 def extract_answer(text: str) -> str:
-    r"""The content of the last ``\boxed{}`` or ``\fbox{}`` whose braces balance; "" if the last one's do not.
+    r"""The content of the last ``\boxed{}`` or ``\fbox{}``; "" if there is none or its braces do not balance.
 
     Escaped braces (``\{``) do not count. Linear in the length of the text.
     """
-    last = None
-    for last in _BOXED.finditer(text):
-        pass
-    if last is None:
-        return ""
+    start = max((box.end() for box in _BOXED.finditer(text)), default=len(text))
     depth = 1
-    for brace in _BRACE.finditer(text, last.end()):
+    for brace in _BRACE.finditer(text, start):
         depth += {"{": 1, "}": -1}.get(brace.group(), 0)
         if depth == 0:
-            return text[last.end() : brace.start()].strip()
+            return text[start : brace.start()].strip()
     return ""
 
 
@@ -136,10 +134,10 @@ class _Worker:
         theirs.close()
         self.limit = timeout + _GRACE
         self.ready = False
-        self.pending: deque[tuple[str, str]] = deque()
+        self.pending: deque[Pair] = deque()
         self.deadline = time.monotonic() + _START
 
-    def send(self, pairs: list[tuple[str, str]]) -> None:
+    def send(self, pairs: list[Pair]) -> None:
         """Give an idle worker its next pairs; one that has died shows when it is read from."""
         self.pending.extend(pairs)
         self.deadline = time.monotonic() + self.limit
@@ -188,7 +186,7 @@ class Grader:
         self.crashes = 0
         self._wanted = workers
         self._workers: list[_Worker] = []
-        self._cache: OrderedDict[tuple[str, str], Verdict] = OrderedDict()
+        self._cache: OrderedDict[Pair, Verdict] = OrderedDict()
         self._failed_starts = 0
 
     def grade(self, texts: Sequence[str], golds: Sequence[str]) -> list[bool]:
@@ -198,8 +196,8 @@ class Grader:
     def equivalent(self, preds: Sequence[str], golds: Sequence[str]) -> list[Verdict]:
         """The verdict on each pair. A pair given twice is compared, and counted in ``timeouts``, once."""
         pairs = list(zip(preds, golds, strict=True))
-        verdicts: dict[tuple[str, str], Verdict] = {}
-        hard: list[tuple[str, str]] = []
+        verdicts: dict[Pair, Verdict] = {}
+        hard: list[Pair] = []
         for pair in dict.fromkeys(pairs):
             verdict = self._cached(pair) or _decide(*pair)
             if verdict is None:
@@ -223,20 +221,20 @@ class Grader:
     ) -> None:
         self.close()
 
-    def _cached(self, pair: tuple[str, str]) -> Verdict | None:
+    def _cached(self, pair: Pair) -> Verdict | None:
         if (verdict := self._cache.get(pair)) is not None:
             self._cache.move_to_end(pair)
         return verdict
 
-    def _remember(self, pair: tuple[str, str], verdict: Verdict) -> None:
+    def _remember(self, pair: Pair, verdict: Verdict) -> None:
         self._cache[pair] = verdict
         if len(self._cache) > _CACHE:
             self._cache.popitem(last=False)
 
-    def _work(self, pairs: list[tuple[str, str]]) -> dict[tuple[str, str], Verdict]:
+    def _work(self, pairs: list[Pair]) -> dict[Pair, Verdict]:
         """Have the workers compare pairs; an interruption leaves no worker with an answer nobody waits for."""
         todo = deque(pairs)
-        verdicts: dict[tuple[str, str], Verdict] = {}
+        verdicts: dict[Pair, Verdict] = {}
         try:
             while len(verdicts) < len(pairs):
                 self._hand_out(todo)
@@ -254,16 +252,16 @@ class Grader:
             raise
         return verdicts
 
-    def _hand_out(self, todo: deque[tuple[str, str]]) -> None:
+    def _hand_out(self, todo: deque[Pair]) -> None:
+        """Send pairs to every idle worker, with fresh workers for those that died idle."""
+        self._workers = [w for w in self._workers if w.pending or not w.ready or w.process.is_alive()]
         while len(self._workers) < min(self._wanted, 1 + len(todo) // _BATCH):
             self._workers.append(_Worker(self.timeout))
         for worker in self._workers:
             if todo and worker.ready and not worker.pending:
                 worker.send([todo.popleft() for _ in range(min(_BATCH, len(todo)))])
 
-    def _collect(
-        self, worker: _Worker, todo: deque[tuple[str, str]], verdicts: dict[tuple[str, str], Verdict]
-    ) -> None:
+    def _collect(self, worker: _Worker, todo: deque[Pair], verdicts: dict[Pair, Verdict]) -> None:
         try:
             message = worker.receive()
         except EOFError:
@@ -278,9 +276,7 @@ class Grader:
         verdicts[pair] = verdict
         self._remember(pair, verdict)
 
-    def _give_up(
-        self, worker: _Worker, why: str, todo: deque[tuple[str, str]], verdicts: dict[tuple[str, str], Verdict]
-    ) -> None:
+    def _give_up(self, worker: _Worker, why: str, todo: deque[Pair], verdicts: dict[Pair, Verdict]) -> None:
         """Kill a worker: the pair it was at gets a note, those behind it go back to the queue."""
         worker.kill()
         self._workers.remove(worker)
@@ -288,8 +284,8 @@ class Grader:
             self._failed_starts += 1
             if self._failed_starts >= _BROKEN:
                 raise UserError(
-                    f"{_BROKEN} grading workers in a row did not start (exit code {worker.process.exitcode}): check that "
-                    "math-verify is installed and that the main script guards its work by if __name__ == '__main__'"
+                    f"{_BROKEN} grading workers in a row did not start (exit code {worker.process.exitcode}): check "
+                    "that math-verify is installed and that the main script guards its work: if __name__ == '__main__'"
                 )
             return
         pair = worker.pending.popleft()

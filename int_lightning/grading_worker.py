@@ -34,8 +34,8 @@ _REWRITES: list[tuple[re.Pattern[str], str]] = [
     for pattern, replacement in (
         (r"\t(?=ext|frac|imes|heta)", r"\\t"),
         (r"\\(?:[bB]igg?|[bB]igg?[lrm])(?![a-zA-Z])", ""),
-        (r"\\(?:displaystyle|limits|!)", ""),
-        (r"\\(?:[ ;:]|q?quad(?![a-zA-Z]))", " "),
+        (r"(?<!\\)\\(?:displaystyle|limits|!)", ""),
+        (r"(?<!\\)\\(?:[ ;:]|q?quad(?![a-zA-Z]))", " "),
         (r"_\s*\{\s*\\(?:text|mathrm|rm)\s*\{([^{}]*)\}\s*\}", r"_{\1}"),
         (r"(?<![a-zA-Z\\])([a-zA-Z])_\s*(?:\{\s*\\([a-zA-Z]+)\s*\}|\\([a-zA-Z]+)(?![a-zA-Z]))", r"\1_{\2\3}"),
         (r"\\(?:text|mathrm|operatorname)\s*\{\s*(" + _FUNCTION + r")\s*\}", r"\\\1"),
@@ -51,7 +51,9 @@ _REWRITES: list[tuple[re.Pattern[str], str]] = [
 ]
 
 _NAME = r"\\?[a-zA-Z]+(?:_(?:\{[^{}]*\}|\\?\w+))?'*"
-_ASSIGNMENT = re.compile(rf"\s*(?P<name>{_NAME}\s*(?:\([^()=]*\))?|\([^=]*\)|\\text\s*\{{[^{{}}]*\}})\s*=(?P<value>[^=<>]+)")
+_ASSIGNMENT = re.compile(
+    rf"\s*(?P<name>{_NAME}\s*(?:\([^()=]*\))?|\([^=]*\)|\\text\s*\{{[^{{}}]*\}})\s*=(?P<value>[^=<>]+)"
+)
 _LABEL = re.compile(r"\s*(?P<name>[A-Za-z][A-Za-z ]*|\\text\s*\{[^{}]*\})\s*:(?P<value>[^:=<>]+)")
 _FUNCTION_OF = re.compile(r"\s*(?P<name>[a-zA-Z])\s*\(\s*(?P<variable>[a-zA-Z])\s*\)\s*=(?P<body>[^=]+)$")
 _DEGREES = re.compile(r"\^\s*\{?\s*\\circ\s*\}?|\\degree")
@@ -117,25 +119,33 @@ def _items(latex: str) -> list[str]:
     return [*parts, latex[start:]]
 
 
-def _named(latex: str) -> tuple[list[str], str]:
-    """Names and values of ``a=1, b=2``, ``A: 1, B: 2`` or ``x=1, 2``: else no names."""
+def _named(latex: str) -> tuple[list[str], list[str]]:
+    """Names and values of ``a=1, b=2``, ``A: 1, B: 2`` or ``x=1, 2``; no names where the answer has another form."""
+    items = [item.strip() for item in _items(latex)]
     for pattern in (_ASSIGNMENT, _LABEL):
-        matches = [pattern.fullmatch(item.strip()) for item in _items(latex)]
+        matches = [pattern.fullmatch(item) for item in items]
         found = [match for match in matches if match]
-        if len(found) == len(matches):
-            names = ["".join(match["name"].split()) for match in found]
-            return names, ", ".join(match["value"].strip() for match in found)
+        if len(found) == len(items):
+            return ["".join(match["name"].split()) for match in found], [match["value"].strip() for match in found]
         if len(found) == 1 and (first := matches[0]):
-            return ["".join(first["name"].split())], latex[latex.index(first["value"]) :]
-    return [], latex
+            return ["".join(first["name"].split())] * len(items), [first["value"].strip(), *items[1:]]
+    return [], items
 
 
 def _values(pred: str, gold: str) -> bool:
-    """``I = q/2`` is ``q/2``, ``a = 1, b = 2`` is ``1, 2``; two different names are two different claims."""
-    (pred_names, pred_value), (gold_names, gold_value) = _named(pred), _named(gold)
-    if pred_names == gold_names or (pred_names and gold_names):
-        return bool(pred_names) and pred_names == gold_names and _verified(pred_value, gold_value)
-    return len(_items(pred_value)) == len(_items(gold_value)) and _verified(pred_value, gold_value)
+    """``I = q/2`` is ``q/2`` and ``a = 1, b = 2`` is ``1, 2``, in this order; other names are other claims."""
+    (pred_names, pred_values), (gold_names, gold_values) = _named(pred), _named(gold)
+    if not (pred_names or gold_names) or len(pred_values) != len(gold_values):
+        return False
+    if len(set(pred_names)) <= 1 and len(set(gold_names)) <= 1:
+        same_name = not pred_names or not gold_names or pred_names[0] == gold_names[0]
+        return same_name and _verified(", ".join(pred_values), ", ".join(gold_values))
+    if pred_names and gold_names:
+        if sorted(pred_names) != sorted(gold_names):
+            return False
+        pred_values = [value for _, value in sorted(zip(pred_names, pred_values, strict=True))]
+        gold_values = [value for _, value in sorted(zip(gold_names, gold_values, strict=True))]
+    return all(map(_verified, pred_values, gold_values))
 
 
 def _bound_variable(pred: str, gold: str) -> bool:
@@ -160,7 +170,7 @@ def _period_index(pred: str, gold: str) -> bool:
     r"""``\pi/6 + n\pi`` is ``\pi/6 + k\pi``: the integer that numbers the periods has no name of its own."""
     if r"\pi" not in pred or r"\pi" not in gold:
         return False
-    ours, theirs = _expression(_named(pred)[1]), _expression(_named(gold)[1])
+    ours, theirs = (_expression(", ".join(_named(side)[1])) for side in (pred, gold))
     if ours is None or theirs is None:
         return False
     old, new = ours.free_symbols, theirs.free_symbols
@@ -176,7 +186,7 @@ def _angle(pred: str, gold: str) -> bool:
     in_degrees = [bool(_DEGREES.search(side)) for side in (pred, gold)]
     if in_degrees not in ([True, False], [False, True]) or r"\pi" not in (gold if in_degrees[0] else pred):
         return False
-    sides = [_expression(_named(_DEGREES.sub("", side))[1]) for side in (pred, gold)]
+    sides = [_expression(", ".join(_named(_DEGREES.sub("", side))[1])) for side in (pred, gold)]
     if any(side is None or not getattr(side, "is_number", False) for side in sides):
         return False
     return _same(*(side * pi / 180 if degrees else side for side, degrees in zip(sides, in_degrees, strict=True)))
@@ -242,15 +252,19 @@ RULES: tuple[Callable[[str, str], bool], ...] = (
 
 
 def compare(pred: str, gold: str) -> tuple[bool, str]:
-    """Whether two answers mean the same by any of the rules, and "unparsable" where one of them has no reading."""
+    """Whether two answers mean the same by any of the rules, and a note.
+
+    The note is "unparsable" where an answer has no reading, "failed: <error>" where a rule broke and no other agreed.
+    """
     pred, gold = rewrite(pred), rewrite(gold)
+    note = ""
     for rule in RULES:
         try:
             if rule(pred, gold):
                 return True, ""
-        except Exception:
-            logging.getLogger(__name__).debug("%s failed", rule.__name__, exc_info=True)
-    return False, "" if _expression(pred) is not None and _expression(gold) is not None else "unparsable"
+        except Exception as error:
+            note = note or f"failed: {type(error).__name__}"
+    return False, "unparsable" if _expression(pred) is None or _expression(gold) is None else note
 
 
 def serve(connection: Connection, timeout: float) -> None:
@@ -288,5 +302,5 @@ def _timed(pred: str, gold: str, timeout: float) -> tuple[bool, str]:
             signal.setitimer(signal.ITIMER_REAL, 0)
     except _OutOfTime:
         return False, "timeout"
-    except (Exception, RecursionError, MemoryError) as error:
+    except Exception as error:
         return False, f"failed: {type(error).__name__}"

@@ -64,9 +64,10 @@ class RolloutSampler:
         seeds = [derive_seed(self.seed, stage, s.problem.id, s.parent, i) for s, i in items]
         prompt_ids = [prompts[s.problem.id] + s.token_ids for s, _ in items]
         completions = self.engine.generate(prompt_ids, sampling, seeds)
-        texts = self.tokenizer.batch_decode(
-            [s.token_ids + c.token_ids for (s, _), c in zip(items, completions, strict=True)], skip_special_tokens=True
-        )
+        texts = [
+            self.tokenizer.decode(s.token_ids + c.token_ids, skip_special_tokens=True)
+            for (s, _), c in zip(items, completions, strict=True)
+        ]
         verdicts = self.grader.grade(texts, [s.problem.answer for s, _ in items])
         rollouts = [
             Rollout(

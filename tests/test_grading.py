@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,11 @@ def grader() -> Iterator[Grader]:
         yield shared
 
 
+def suspend(worker: grading._Worker) -> None:
+    """Make a worker deaf, even to its own alarm."""
+    os.kill(worker.process.pid or 0, signal.SIGSTOP)
+
+
 def balanced() -> st.SearchStrategy[str]:
     plain = st.text(st.characters(blacklist_characters="{}\\", blacklist_categories=["Cs"]), max_size=8)
     escaped = st.sampled_from([r"\{", r"\}", r"\\", r"\frac", r"\sqrt "])
@@ -35,7 +41,9 @@ def balanced() -> st.SearchStrategy[str]:
     )
 
 
-@given(st.lists(balanced(), max_size=4).map("".join), st.sampled_from(["boxed", "fbox", "boxed "]), st.text(max_size=20))
+@given(
+    st.lists(balanced(), max_size=4).map("".join), st.sampled_from(["boxed", "fbox", "boxed "]), st.text(max_size=20)
+)
 def test_extract_returns_any_balanced_content_of_the_last_box(content: str, command: str, before: str) -> None:
     before = before.replace("\\", "")
     assert extract_answer(rf"{before} \boxed{{no}} so \{command}{{{content}}} done") == content.strip()
@@ -140,6 +148,9 @@ def test_no_answer_is_wrong_and_says_so() -> None:
         ("x = 5", "y = 5", False),
         ("a = 1, b = 2", "1, 2", True),
         ("a = 1, b = 2", "a = 2, b = 1", False),
+        ("b = 2, a = 1", "a = 1, b = 2", True),
+        ("x = 2, x = 1", "x = 1, 2", True),
+        (r"\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}", r"\begin{bmatrix}1&2\\ 3&\frac{8}{2}\end{bmatrix}", True),
         ("k < -5", r"(-\infty, -5)", True),
         (r"x \leq -2 \text{ or } x = 1", r"(-\infty, -2] \cup \{1\}", True),
         (r"(-\infty, -2) \cup \{1\}", r"x \leq -2 \text{ or } x = 1", False),
@@ -172,7 +183,15 @@ def test_words_that_are_no_formula_are_noted(grader: Grader) -> None:
 
 
 def test_pathological_answers_cost_their_time_limit_and_nothing_else() -> None:
-    bad = [HUGE_POWER, "(" * 900, r"\frac{" * 300, "{" * 1000, "x" * 1_000_000, "\0\ud800", "((((x+1)^{99})^{99})^{99})^{99}"]
+    bad = [
+        HUGE_POWER,
+        "(" * 900,
+        r"\frac{" * 300,
+        "{" * 1000,
+        "x" * 1_000_000,
+        "\0\ud800",
+        "((((x+1)^{99})^{99})^{99})^{99}",
+    ]
     with Grader(workers=1, timeout=1.0) as grader:
         grader.equivalent([r"\frac12"], ["0.5"])
         began = time.perf_counter()
@@ -186,13 +205,10 @@ def test_pathological_answers_cost_their_time_limit_and_nothing_else() -> None:
 
 
 def test_an_overdue_worker_is_killed_and_the_pairs_behind_it_are_still_answered() -> None:
-    class Stuck(Exception):
-        pass
-
     with Grader(workers=1, timeout=5.0) as grader:
         grader.equivalent([r"\frac12"], ["0.5"])
         worker = grader._workers[0]
-        os.kill(worker.process.pid or 0, 19)  # SIGSTOP: deaf to its own alarm
+        suspend(worker)
         worker.limit = 1.0
         preds = [r"\frac{1}{3}", r"\frac{2}{6}", r"\frac{3}{9}"]
         verdicts = grader.equivalent(preds, [r"\frac{4}{12}"] * 3)
@@ -204,13 +220,13 @@ def test_an_overdue_worker_is_killed_and_the_pairs_behind_it_are_still_answered(
 def test_a_worker_killed_midway_is_replaced_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     with Grader(workers=1, timeout=5.0) as grader:
         grader.equivalent([r"\frac12"], ["0.5"])
+        suspend(grader._workers[0])
         send = grading._Worker.send
 
         def send_and_kill(worker: grading._Worker, pairs: list[tuple[str, str]]) -> None:
             monkeypatch.setattr(grading._Worker, "send", send)
-            worker.process.kill()
-            worker.process.join()
             send(worker, pairs)
+            worker.process.kill()
 
         monkeypatch.setattr(grading._Worker, "send", send_and_kill)
         preds = [r"\frac{1}{3}", r"\frac{2}{6}", r"\frac{3}{9}"]
@@ -218,6 +234,33 @@ def test_a_worker_killed_midway_is_replaced_and_counted(monkeypatch: pytest.Monk
         assert verdicts == [Verdict(False, "crash"), Verdict(True), Verdict(True)]
         assert (grader.crashes, grader.timeouts) == (1, 0)
         assert grader.equivalent(preds[:1], [r"\frac{4}{12}"]) == [Verdict(True)]
+
+
+def test_a_worker_that_died_idle_costs_no_pair() -> None:
+    with Grader(workers=1, timeout=5.0) as grader:
+        grader.equivalent([r"\frac12"], ["0.5"])
+        grader._workers[0].process.kill()
+        grader._workers[0].process.join()
+        assert grader.equivalent([r"\frac13"], [r"\frac26"]) == [Verdict(True)]
+        assert grader.crashes == 0
+
+
+def exit_at_once(connection: object, timeout: float) -> None:
+    raise SystemExit(3)
+
+
+def test_workers_that_cannot_start_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grading, "serve", exit_at_once)
+    with Grader() as grader, pytest.raises(UserError, match="did not start"):
+        grader.equivalent([r"\frac12"], ["0.5"])
+
+
+def test_closing_stops_the_workers() -> None:
+    with Grader() as grader:
+        grader.equivalent([r"\frac12"], ["0.5"])
+        process = grader._workers[0].process
+        assert process.is_alive()
+    assert process.exitcode is not None
 
 
 def test_a_pair_is_compared_once_and_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,15 +302,21 @@ def test_bad_settings_are_refused() -> None:
         Grader(timeout=0)
 
 
-def test_agreement_with_labelled_pairs(grader: Grader) -> None:
+def test_agreement_with_labelled_pairs() -> None:
     if not PAIRS.exists():
         pytest.skip(f"labelled pairs not found at {PAIRS}: set INT_SHARED_DATA")
     rows = [json.loads(line) for line in PAIRS.read_text(encoding="utf-8").splitlines()]
-    verdicts = grader.equivalent([row["pred"] for row in rows], [row["gold"] for row in rows])
-    agreed, false_positives = dict.fromkeys(("core", "hard", "policy"), 0), dict.fromkeys(("core", "hard", "policy"), 0)
-    for row, verdict in zip(rows, verdicts, strict=True):
-        agreed[row["tier"]] += verdict.equal == row["expected"]
-        false_positives[row["tier"]] += verdict.equal and not row["expected"]
-    assert agreed["core"] >= 145 and false_positives["core"] == 0
-    assert agreed["hard"] >= 430 and false_positives["hard"] <= 3
+    tiers = {tier: [row for row in rows if row["tier"] == tier] for tier in ("core", "hard")}
+    core, hard = tiers["core"], tiers["hard"][::3]
+    with Grader(workers=2) as grader:
+        verdicts = grader.equivalent([row["pred"] for row in core + hard], [row["gold"] for row in core + hard])
+    wrong = [
+        (row["tier"], verdict.equal)
+        for row, verdict in zip(core + hard, verdicts, strict=True)
+        if verdict.equal != row["expected"]
+    ]
+    assert wrong.count(("core", True)) == 0
+    assert wrong.count(("core", False)) <= 2
+    assert wrong.count(("hard", True)) <= 1
+    assert wrong.count(("hard", False)) <= 0.14 * len(hard)
     assert grader.crashes == 0

@@ -1,1 +1,1 @@
-"""Collection: from problems to interventions."""
+"""From problems to D_InT: sample, filter hard, propose, check, keep everything."""

@@ -16,11 +16,12 @@ from int_lightning.engines.transformers import TransformersEngine
 from int_lightning.engines.vllm import VLLMEngine
 from int_lightning.types import UserError
 
-__all__ = ["Engine", "EngineConfig", "open_engine", "weights_of_folder"]
+__all__ = ["Engine", "EngineConfig", "open_engine", "tokens_generated", "weights_of_folder"]
 
 log = logging.getLogger(__name__)
 _NOT_ARCHITECTURE = {"_name_or_path", "dtype", "torch_dtype", "transformers_version", "use_cache"}
 _current: tuple[EngineConfig, Engine] | None = None
+_tokens_of_closed = 0
 
 
 def open_engine(folder: str, config: EngineConfig) -> Engine:
@@ -32,7 +33,7 @@ def open_engine(folder: str, config: EngineConfig) -> Engine:
     Raises:
         UserError: if vLLM was asked for by name and is not installed.
     """
-    global _current
+    global _current, _tokens_of_closed
     name = _choose(config)
     if _current is not None:
         held_config, engine = _current
@@ -40,11 +41,17 @@ def open_engine(folder: str, config: EngineConfig) -> Engine:
             engine.load_weights(weights_of_folder(folder))
             engine.folder = folder
             return engine
+        _tokens_of_closed += engine.tokens_generated
         engine.close()
         _current = None
     started: Engine = VLLMEngine(folder, config) if name == "vllm" else TransformersEngine(folder, config)
     _current = (config, started)
     return started
+
+
+def tokens_generated() -> int:
+    """Tokens all engines of this process have generated."""
+    return _tokens_of_closed + (_current[1].tokens_generated if _current is not None else 0)
 
 
 def weights_of_folder(folder: str) -> Iterator[tuple[str, Tensor]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,6 +36,8 @@ class VLLMEngine:
         from vllm import LLM
 
         on_gpu = torch.cuda.is_available()
+        if not on_gpu:
+            torch._dynamo.config.disable = True  # compiling vLLM's small CPU functions takes longer than it ever saves
         self.folder = folder
         self.config = config
         self.tokens_generated = 0
@@ -49,7 +52,7 @@ class VLLMEngine:
             enforce_eager=not on_gpu,
             enable_sleep_mode=on_gpu,
             distributed_executor_backend="external_launcher" if torch.distributed.is_initialized() else None,
-            **({"gpu_memory_utilization": config.gpu_memory_utilization} if on_gpu else {}),
+            **(_gpu_options(config) if on_gpu else _cpu_options(config)),
         )
 
     def generate(
@@ -125,6 +128,15 @@ def room(prompt_tokens: int, sampling: Sampling, max_model_len: int) -> int:
             f"a prompt of {prompt_tokens} tokens leaves no room in engine.max_model_len = {max_model_len}: raise it"
         )
     return min(sampling.max_tokens, left)
+
+
+def _gpu_options(config: EngineConfig) -> dict[str, Any]:
+    return {"gpu_memory_utilization": config.gpu_memory_utilization}
+
+
+def _cpu_options(config: EngineConfig) -> dict[str, Any]:
+    """Whole prompts only: vLLM rewinds a seeded request's generator after part of a prompt, which CPU generators refuse."""
+    return {"enable_chunked_prefill": False, "max_num_batched_tokens": max(config.max_model_len, 8192)}
 
 
 def _finish(reason: str | None) -> str:

@@ -1,0 +1,93 @@
+"""Algorithm 1 of the paper as one run, each stage through the command line that a user would type:
+
+    D_InT <- collect(base);  patched <- SFT(base, D_InT);  GRPO from base and from patched;  evaluate all four.
+
+A stage that finished leaves ``stage.json`` in its folder and is not repeated when the run is started again.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from int_lightning.console import say, show_table
+from int_lightning.engines import EngineConfig, tokens_generated
+from int_lightning.evaluation.evaluate import show_arms
+
+ARMS = {"base": None, "grpo": "grpo", "int": "sft", "int_grpo": "int_grpo"}
+
+
+class Algorithm1:
+    """The run.
+
+    Args:
+        out: Folder of the run; each stage has a sub-folder.
+        configs: Config file of each kind of stage: collect, sft, grpo, evaluate.
+        engine: Engine of every stage.
+        seed: Of every stage.
+    """
+
+    def __init__(self, out: Path, configs: Mapping[str, str], engine: EngineConfig, seed: int) -> None:
+        self.out = out
+        self.configs = configs
+        self.engine = engine
+        self.seed = seed
+        self.seconds: dict[str, float] = {}
+        self.tokens = 0
+
+    def run(self) -> dict[str, Any]:
+        """Runs what is not done yet, writes ``results.json`` and prints the tables."""
+        self.stage("collect", "collect", "collect")
+        self.stage("grpo", "fit", "grpo")
+        self.stage("sft", "fit", "sft", f"--data.init_args.folder={self.out / 'collect'}")
+        self.stage("int_grpo", "fit", "grpo", f"--model.init_args.model={self.out / 'sft' / 'model'}")
+        for arm, trained in ARMS.items():
+            model = [] if trained is None else [f"--model={self.out / trained / 'model'}"]
+            self.stage(f"evaluate_{arm}", "evaluate", "evaluate", *model)
+        results = {
+            "arms": {arm: self._result(f"evaluate_{arm}")["sets"] for arm in ARMS},
+            "conditioning": self._result("collect")["conditioning"],
+            "seconds": self.seconds,
+            "tokens_generated": self.tokens,
+        }
+        path = self.out / "results.json"
+        path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        show_conditioning(results["conditioning"])
+        show_arms(results["arms"], "Held-out problems: pass@k [95% bootstrap interval over problems]")
+        say(f"{sum(self.seconds.values()):.0f} s, {self.tokens:,} tokens generated; results: {path}")
+        return results
+
+    def stage(self, name: str, command: str, config: str, *overrides: str) -> None:
+        """One stage in its own folder, unless it is done."""
+        from int_lightning.cli import IntCLI
+
+        folder = self.out / name
+        done = folder / "stage.json"
+        if not done.exists():
+            if command == "fit" and folder.exists():
+                shutil.move(folder, folder.with_name(f"{name}.unfinished-{time.time_ns()}"))
+            say(f"[bold]{name}[/bold] ({command} -c {self.configs[config]})")
+            started, tokens = time.perf_counter(), tokens_generated()
+            common = [f"--out={folder}", f"--seed_everything={self.seed}", f"--engine={json.dumps(vars(self.engine))}"]
+            with ExitStack() as resources:
+                IntCLI([command, f"--config={self.configs[config]}", *overrides, *common], resources)
+            record = {"seconds": time.perf_counter() - started, "tokens_generated": tokens_generated() - tokens}
+            done.write_text(json.dumps(record) + "\n", encoding="utf-8")
+        record = json.loads(done.read_text(encoding="utf-8"))
+        self.seconds[name] = record["seconds"]
+        self.tokens += record["tokens_generated"]
+
+    def _result(self, stage: str) -> dict[str, Any]:
+        result: dict[str, Any] = json.loads((self.out / stage / "results.json").read_text(encoding="utf-8"))
+        return result
+
+
+def show_conditioning(conditioning: Mapping[str, Mapping[str, float]]) -> None:
+    """Prints the conditioning table: naive, from the prefix before the error, with the intervention."""
+    rows = [[k, f"{v['solved']}/{v['problems']}", f"{100 * v['reward']:.4f}%"] for k, v in conditioning.items()]
+    show_table("Rollouts of the base model on hard problems", ["conditioned on", "solved", "reward"], rows)

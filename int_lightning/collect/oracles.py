@@ -1,0 +1,122 @@
+"""Oracles propose interventions: the policy itself, or a program that holds the attempt against the reference.
+
+To add one, subclass ``Oracle`` (or ``ProgramOracle``) and name it as ``oracle.class_path`` in the config.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from int_lightning.collect.proposals import parse_proposal
+from int_lightning.prompts import encode_chat
+from int_lightning.rollouts import RolloutSampler
+from int_lightning.types import Problem, Proposal, Provenance, Rollout, Sampling, derive_seed
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A wrong attempt as an oracle gets it: problem with reference, rollout, and the rollout's steps."""
+
+    problem: Problem
+    rollout: Rollout
+    steps: list[str]
+
+
+class Oracle(ABC):
+    """Finds the first wrong step of attempts and proposes a step to put in its place."""
+
+    name: str
+
+    @abstractmethod
+    def propose(self, attempts: Sequence[Attempt], sampler: RolloutSampler) -> list[list[Proposal]]:
+        """Proposals for each attempt, in order of preference; unusable ones carry their defect."""
+
+    def proposal(
+        self, attempt: Attempt, sample: int, raw: str, provenance: Provenance | None = None
+    ) -> Proposal:
+        """A record of what the oracle said."""
+        parsed = parse_proposal(raw, attempt.steps)
+        return Proposal(
+            id=f"{attempt.rollout.id}/{self.name}/{sample}",
+            problem_id=attempt.problem.id,
+            rollout_id=attempt.rollout.id,
+            sample=sample,
+            oracle=self.name,
+            raw=raw,
+            location=parsed.location,
+            content=parsed.content,
+            defect=parsed.defect,
+            provenance=provenance,
+        )
+
+
+class PolicyOracle(Oracle):
+    """The policy under training, with the reference solution in view (the paper's self-proposed interventions).
+
+    Where the prompt set has a ``guide`` template the conversation has two turns; turn 1 depends on the problem alone and is
+    generated once for all its attempts.
+
+    Args:
+        proposals: Proposals per attempt (K).
+        sampling: How they are drawn.
+    """
+
+    name = "policy"
+
+    def __init__(
+        self,
+        proposals: int = 4,
+        sampling: Sampling = Sampling(max_tokens=16384, temperature=0.7, top_p=0.8, top_k=20),
+    ) -> None:
+        self.proposals = proposals
+        self.sampling = sampling
+
+    def propose(self, attempts: Sequence[Attempt], sampler: RolloutSampler) -> list[list[Proposal]]:
+        """See ``Oracle.propose``."""
+        worked = self._turn_one(attempts, sampler)
+        items = [(a, k) for a in attempts for k in range(self.proposals)]
+        prompts = {
+            a.rollout.id: encode_chat(
+                sampler.tokenizer, sampler.prompts.verify(a.problem, a.steps, worked.get(a.problem.id))
+            )
+            for a in attempts
+        }
+        seeds = [derive_seed(sampler.seed, "propose", a.rollout.id, k) for a, k in items]
+        completions = sampler.engine.generate([prompts[a.rollout.id] for a, _ in items], self.sampling, seeds)
+        texts = [sampler.tokenizer.decode(c.token_ids, skip_special_tokens=True) for c in completions]
+        records = [
+            self.proposal(a, k, text, sampler.provenance("verify", self.sampling, seed))
+            for (a, k), text, seed in zip(items, texts, seeds, strict=True)
+        ]
+        return [records[i : i + self.proposals] for i in range(0, len(records), self.proposals)]
+
+    def _turn_one(self, attempts: Sequence[Attempt], sampler: RolloutSampler) -> dict[str, str]:
+        problems = list({a.problem.id: a.problem for a in attempts}.values())
+        conversations = [(p, sampler.prompts.guide(p)) for p in problems]
+        asked = [(p, encode_chat(sampler.tokenizer, c)) for p, c in conversations if c is not None]
+        seeds = [derive_seed(sampler.seed, "guide", p.id) for p, _ in asked]
+        completions = sampler.engine.generate([ids for _, ids in asked], self.sampling, seeds)
+        return {
+            p.id: sampler.tokenizer.decode(c.token_ids, skip_special_tokens=True)
+            for (p, _), c in zip(asked, completions, strict=True)
+        }
+
+
+class ProgramOracle(Oracle):
+    """A program that needs no model: one proposal an attempt."""
+
+    @abstractmethod
+    def first_error(self, problem: Problem, steps: Sequence[str]) -> tuple[int, str] | None:
+        """Index of the first wrong step and the step to put in its place; None if it finds none."""
+
+    def propose(self, attempts: Sequence[Attempt], sampler: RolloutSampler) -> list[list[Proposal]]:
+        """See ``Oracle.propose``."""
+        proposals = []
+        for attempt in attempts:
+            found = self.first_error(attempt.problem, attempt.steps)
+            body = {} if found is None else {"location": found[0], "content": found[1]}
+            proposals.append([self.proposal(attempt, 0, f"<intervention>{json.dumps(body)}</intervention>")])
+        return proposals

@@ -1,0 +1,1 @@
+"""pass@k of a model on problem sets, with intervals."""
