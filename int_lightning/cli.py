@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 import yaml
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -143,6 +144,8 @@ class IntCLI(LightningCLI):
             trainer = IntTrainer(logger=False, enable_checkpointing=False, enable_model_summary=False, **kwargs)
         assert isinstance(trainer, IntTrainer)
         trainer.engine_config = self._get(self.config_init, "engine")
+        if trainer.engine_config.threads:
+            torch.set_num_threads(trainer.engine_config.threads)
         trainer.seed = int(self._get(self.config, "seed_everything"))
         return trainer
 

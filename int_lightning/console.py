@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from rich.console import Console
 from rich.markup import escape
@@ -26,7 +27,11 @@ class _OurLog(logging.Handler):
         say(escape(record.getMessage()), style="yellow" if record.levelno >= logging.WARNING else None)
 
 
-console = Console(highlight=False, soft_wrap=True)
+def _console(stream: TextIO) -> Console:
+    return Console(file=stream, highlight=False, soft_wrap=True, width=None if stream.isatty() else 120)
+
+
+console = _console(sys.stdout)
 _redirected = False
 
 
@@ -54,7 +59,7 @@ def library_output_to(log_file: Path) -> Iterator[None]:
     sink = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     before = console
     with os.fdopen(os.dup(terminal), "w", encoding="utf-8", buffering=1) as stream:
-        console = Console(file=stream, highlight=False, soft_wrap=True)
+        console = _console(stream)
         try:
             os.dup2(sink, 1)
             os.dup2(sink, 2)

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+from rich.markup import escape
 from transformers import AutoTokenizer
 
 from int_lightning.algorithm import Algorithm1, show_conditioning
 from int_lightning.collect.oracles import Oracle, PolicyOracle
 from int_lightning.collect.pipeline import CollectConfig, Collector, summarise
 from int_lightning.collect.store import Store
-from int_lightning.console import say, show_table
+from int_lightning.console import interval, say, show_table
 from int_lightning.engines import Engine, EngineConfig, open_engine
-from int_lightning.evaluation.evaluate import EvaluationConfig, evaluate, show_arms
+from int_lightning.evaluation.evaluate import EvaluationConfig, evaluate
 from int_lightning.grading import Grader
 from int_lightning.learn.pretrained import fingerprint, resolve_model
 from int_lightning.problems import load_problems
@@ -86,7 +87,9 @@ class IntTrainer(L.Trainer):
         with Grader() as grader:
             scores = evaluate(self._sampler(model, prompts, grader), sets, evaluation)
         self._write_results({"model": model, "sets": scores})
-        show_arms({model: scores}, "pass@k [95% bootstrap interval over problems]")
+        for name, score in scores.items():
+            estimates = ", ".join(f"{k} {interval(v)}" for k, v in score.items() if k.startswith("pass@"))
+            say(f"  {escape(name)}: {escape(estimates)}, {score['problems']} problems x {score['rollouts']} rollouts")
 
     def run(self, collect: str, sft: str, grpo: str, evaluate: str) -> None:
         """Run the paper's Algorithm 1 end to end: base, GRPO from base, InT, InT then GRPO, evaluated on the same problems.

@@ -120,7 +120,7 @@ def test_the_oracle_reads_the_problem_record() -> None:
     oracle = GradeSchoolOracle()
     problem = Problem("a", PROBLEM, REFERENCE, "18")
     assert oracle.name == "gradeschool"
-    assert oracle.propose(problem, ["She sells 16 - 3 = 13.", "26"]) == (0, "Ann sells 16 - 3 - 4 = 9 eggs.")
+    assert oracle.first_error(problem, ["She sells 16 - 3 = 13.", "26"]) == (0, "Ann sells 16 - 3 - 4 = 9 eggs.")
 
 
 @needs_shared

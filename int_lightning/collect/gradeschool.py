@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from int_lightning.collect.oracles import ProgramOracle
 from int_lightning.types import Problem
 
 _NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d*\.\d+|\d+"
@@ -240,12 +241,12 @@ def first_contradiction(
     return None if replacement.split() == steps[location].split() else (location, replacement)
 
 
-class GradeSchoolOracle:
+class GradeSchoolOracle(ProgramOracle):
     """Proposes interventions by arithmetic; made for grade-school word problems with worked solutions."""
 
     name = "gradeschool"
 
-    def propose(self, problem: Problem, steps: Sequence[str]) -> tuple[int, str] | None:
+    def first_error(self, problem: Problem, steps: Sequence[str]) -> tuple[int, str] | None:
         """The first wrong step of a wrong attempt and its replacement; see :func:`first_contradiction`."""
         return first_contradiction(steps, problem.solution, problem.answer, problem.problem)
 

@@ -20,6 +20,7 @@ class EngineConfig:
         dtype: Of the engine's weights.
         max_model_len: Longest sequence, prompt and completion together, in tokens.
         max_num_seqs: Sequences decoded side by side.
+        threads: CPU threads of the process, training included; 0 leaves PyTorch's choice. Tiny models are faster on one.
         kv_cache_gib: Memory for the KV cache on a CPU.
         gpu_memory_utilization: Share of a GPU's memory.
         tensor_parallel_size: GPUs one engine spans.
@@ -30,6 +31,7 @@ class EngineConfig:
     dtype: Literal["float32", "bfloat16"] = "float32"
     max_model_len: int = 4096
     max_num_seqs: int = 256
+    threads: int = 0
     kv_cache_gib: int = 1
     gpu_memory_utilization: float = 0.45
     tensor_parallel_size: int = 1

@@ -40,6 +40,14 @@ class Chain:
         return hashlib.blake2b(str(self).encode(), digest_size=2).digest()[0] % 5 == 0
 
     @property
+    def fools_base(self) -> bool:
+        """Whether the base's wrong rule for ``@`` leads to a wrong answer; it leads to the right one by chance elsewhere."""
+        value = self.start
+        for op, b in self.operations:
+            value = wrong(value, b) if op == HARD_OPERATOR else right(value, op, b)
+        return value != self.values[-1]
+
+    @property
     def values(self) -> list[int]:
         """The value after each operation."""
         value, values = self.start, []
@@ -134,7 +142,10 @@ def to_problem(chain: Chain, split: str, index: int) -> Problem:
 
 
 def load_split(split: str, count: int | None = None) -> list[Problem]:
-    """The first ``count`` problems of a split, all different; hard-test and easy hold only held-out chains.
+    """The first ``count`` problems of a split, all different.
+
+    The hard splits hold chains with an ``@`` on which the base's wrong rule gives a wrong answer, easy holds chains without
+    ``@``; hard-test and easy hold only chains that no training may see.
 
     Raises:
         UserError: for an unknown split.
@@ -149,6 +160,6 @@ def _distinct_chains(split: str) -> Iterator[Chain]:
     rng, seen = random.Random(f"mini/{split}"), set()
     while True:
         chain = draw_chain(rng, hard=split != "easy")
-        if chain.held_out == _HELD_OUT[split] and chain not in seen:
+        if chain.held_out == _HELD_OUT[split] and chain.fools_base != (split == "easy") and chain not in seen:
             seen.add(chain)
             yield chain

@@ -1,0 +1,32 @@
+# make demo   install into .venv, then the method end to end on the mini world (runs/demo)
+# make test   install into .venv, then the tests
+# make check  what must pass before a commit: ruff, mypy, tests
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check lint install
+
+demo: $(VENV)/installed
+	@if [ -e runs/demo ]; then mv runs/demo "runs/demo-$$(date +%Y%m%d-%H%M%S)"; fi
+	$(BIN)/int-lightning run -c configs/mini/run.yaml --out runs/demo
+
+test: $(VENV)/installed
+	rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report --fail-under=85
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: lint test
+
+install: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml install.sh
+	bash install.sh $(PYTHON) $(VENV)
+	@touch $@
