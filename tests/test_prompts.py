@@ -57,7 +57,9 @@ def test_math_verify_is_a_conversation_of_two_turns() -> None:
     assert conversation[1]["content"] == "I worked it through."
     question = conversation[2]["content"]
     assert "Step 0: {problem} gives 3\n\nStep 1: so \\boxed{3}" in question
-    assert '<intervention>{"location": NUMBER_OF_THE_STEP, "content": "THE REPLACEMENT STEP"}</intervention>' in question
+    assert (
+        '<intervention>{"location": NUMBER_OF_THE_STEP, "content": "THE REPLACEMENT STEP"}</intervention>' in question
+    )
     assert question.endswith("<intervention>{}</intervention>")
     assert prompts.verify(PROBLEM, STEPS)[1] == {"role": "assistant", "content": ""}
 

@@ -16,7 +16,21 @@ JSON = st.recursive(
 )
 BODIES = st.fixed_dictionaries({}, optional={"location": JSON, "content": JSON}).map(json.dumps) | JSON.map(json.dumps)
 FRAGMENTS = st.sampled_from(
-    ['{"location": ', "0", "-1", "3", '"Step 1"', ', "content": "', "\\", '\\"', "\\u", "\\ud800", "\\frac{1}{2}", '"}', "{}"]
+    [
+        '{"location": ',
+        "0",
+        "-1",
+        "3",
+        '"Step 1"',
+        ', "content": "',
+        "\\",
+        '\\"',
+        "\\u",
+        "\\ud800",
+        "\\frac{1}{2}",
+        '"}',
+        "{}",
+    ]
 )
 
 
@@ -100,7 +114,9 @@ def test_latex_backslashes_doubled_or_not(content: str) -> None:
 
 
 def test_escaped_quotes_survive_the_leniency() -> None:
-    assert parse_proposal(tagged(r'{"location": 1, "content": "the \"set\" \{x\}"}'), STEPS).content == r'the "set" \{x\}'
+    assert (
+        parse_proposal(tagged(r'{"location": 1, "content": "the \"set\" \{x\}"}'), STEPS).content == r'the "set" \{x\}'
+    )
 
 
 @pytest.mark.parametrize("content", [r"\underline{x}", r"\upsilon", r"x \uparrow y"])
@@ -120,10 +136,13 @@ def test_endless_brackets_are_a_defect_and_no_exception(body: str) -> None:
 
 def test_half_a_surrogate_pair_does_not_reach_the_record() -> None:
     parsed = parse_proposal(tagged(r'{"location": 1, "content": "so \ud835 = 3"}'), STEPS)
-    assert parsed.content.encode("utf-8", errors="replace").decode() == parsed.content
+    assert "\ud835" not in parsed.content
 
 
-@given(st.text() | BODIES.map(tagged) | st.lists(FRAGMENTS, max_size=8).map("".join).map(tagged), st.lists(st.text(), max_size=4))
+@given(
+    st.text() | BODIES.map(tagged) | st.lists(FRAGMENTS, max_size=8).map("".join).map(tagged),
+    st.lists(st.text(), max_size=4),
+)
 def test_every_output_gives_a_step_of_the_attempt_or_a_reason(raw: str, steps: list[str]) -> None:
     parsed = parse_proposal(raw, steps)
     if parsed.defect:
