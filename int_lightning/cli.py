@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
-from int_lightning.console import configure_logging, library_output_to, say
+from int_lightning.console import configure_logging, library_output_to
 from int_lightning.engines.base import EngineConfig
 from int_lightning.learn.callbacks import ExportModel, FitProgress, InterruptCheckpoint
 from int_lightning.learn.module import PolicyModule
@@ -68,7 +68,9 @@ class IntCLI(LightningCLI):
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         """The commands and the arguments of their methods that the command line fills in itself."""
-        fitting = {k: v | {"weights_only", "verbose"} for k, v in LightningCLI.subcommands().items() if k in IntCLI._FITTING}
+        fitting = {
+            k: v | {"weights_only", "verbose"} for k, v in LightningCLI.subcommands().items() if k in IntCLI._FITTING
+        }
         return {"collect": set(), **fitting, "evaluate": set(), "run": set()}
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
@@ -168,8 +170,13 @@ def run_loggers(out: str) -> list[Logger]:
 def run_checkpoints(out: str) -> ModelCheckpoint:
     """The newest checkpoint every 50 steps and at the end, as ``last.ckpt``."""
     return InterruptCheckpoint(
-        dirpath=f"{out}/checkpoints", filename="step-{step}", every_n_train_steps=50, save_last=True, save_top_k=1,
-        auto_insert_metric_name=False, enable_version_counter=False,
+        dirpath=f"{out}/checkpoints",
+        filename="step-{step}",
+        every_n_train_steps=50,
+        save_last=True,
+        save_top_k=1,
+        auto_insert_metric_name=False,
+        enable_version_counter=False,
     )
 
 

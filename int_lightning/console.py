@@ -130,7 +130,11 @@ def _lines(what: str, total: int, unit: str) -> Iterator[Callable[[int, str], No
         elapsed = max(1e-9, time.monotonic() - started)
         rate = done / elapsed
         left = (total - done) / rate if rate else 0.0
-        say(escape(f"  {what}: {done}/{total} {unit}, {rate:.3g}/s, {elapsed:.0f} s, {left:.0f} s left {latest}".rstrip()))
+        say(
+            escape(
+                f"  {what}: {done}/{total} {unit}, {rate:.3g}/s, {elapsed:.0f} s, {left:.0f} s left {latest}".rstrip()
+            )
+        )
 
     def advance(count: int, note: str = "") -> None:
         nonlocal done, latest, last

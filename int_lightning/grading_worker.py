@@ -20,11 +20,35 @@ MEMORY_LIMIT = 4 << 30
 
 _SYMBOLS = str.maketrans(
     {
-        **{"∞": r"\infty ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ", "√": r"\sqrt "},
-        **{"≤": r"\leq ", "≥": r"\geq ", "≠": r"\neq ", "±": r"\pm ", "×": r"\times ", "÷": r"\div ", "·": r"\cdot "},
-        **{"π": r"\pi ", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "λ": r"\lambda ", "°": r"^\circ "},
-        **{"−": "-", "–": "-", "＜": "<", "＞": ">", "＝": "=", "（": "(", "）": ")", "，": ","},
-        **{"\f": r"\f", "\b": r"\b"},  # "\frac" and "\boxed" that went through one unescaping too many
+        "∞": r"\infty ",
+        "∪": r"\cup ",
+        "∩": r"\cap ",
+        "∈": r"\in ",
+        "∅": r"\emptyset ",
+        "√": r"\sqrt ",
+        "≤": r"\leq ",
+        "≥": r"\geq ",
+        "≠": r"\neq ",
+        "±": r"\pm ",
+        "×": r"\times ",
+        "÷": r"\div ",
+        "·": r"\cdot ",
+        "π": r"\pi ",
+        "θ": r"\theta ",
+        "α": r"\alpha ",
+        "β": r"\beta ",
+        "λ": r"\lambda ",
+        "°": r"^\circ ",
+        "−": "-",
+        "–": "-",
+        "＜": "<",
+        "＞": ">",
+        "＝": "=",
+        "（": "(",
+        "）": ")",
+        "，": ",",
+        "\f": r"\f",
+        "\b": r"\b",  # "\frac" and "\boxed" that went through one unescaping too many
     }
 )
 

@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from int_lightning.engines.base import Engine
 from int_lightning.grading import Grader, extract_answer
 from int_lightning.prompts import PromptSet, encode_chat
+from int_lightning.steps import decode
 from int_lightning.types import Problem, Provenance, Rollout, Sampling, derive_seed
 
 
@@ -65,8 +66,7 @@ class RolloutSampler:
         prompt_ids = [prompts[s.problem.id] + s.token_ids for s, _ in items]
         completions = self.engine.generate(prompt_ids, sampling, seeds)
         texts = [
-            self.tokenizer.decode(s.token_ids + c.token_ids, skip_special_tokens=True)
-            for (s, _), c in zip(items, completions, strict=True)
+            decode(self.tokenizer, s.token_ids + c.token_ids) for (s, _), c in zip(items, completions, strict=True)
         ]
         verdicts = self.grader.grade(texts, [s.problem.answer for s, _ in items])
         rollouts = [

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from itertools import pairwise
+from typing import Any, Protocol
 
 SEPARATOR = "\n\n"
 _BOUNDARY = re.compile(r"\n[ \t]*\n\s*")
@@ -18,7 +19,7 @@ _BOUNDARY = re.compile(r"\n[ \t]*\n\s*")
 class Decoder(Protocol):
     """The part of a tokenizer that cutting needs."""
 
-    def decode(self, token_ids: list[int], skip_special_tokens: bool = ...) -> str: ...
+    def decode(self, token_ids: Any, skip_special_tokens: bool = ...) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ def split_steps(text: str) -> list[str]:
     """Splits an attempt on blank lines; each step keeps its separator and ``"".join(split_steps(t)) == t``."""
     ends = [m.end() for m in _BOUNDARY.finditer(text) if m.start() > 0 and m.end() < len(text)]
     bounds = [0, *ends, len(text)]
-    return [text[a:b] for a, b in zip(bounds, bounds[1:], strict=False) if b > a]
+    return [text[a:b] for a, b in pairwise(bounds) if b > a]
 
 
 def number_steps(steps: Sequence[str]) -> str:
@@ -58,13 +59,14 @@ def cut_before(step: int, steps: Sequence[str], token_ids: Sequence[int], tokeni
     low, high = 0, len(token_ids)
     while low < high:
         middle = (low + high) // 2
-        if len(_decode(tokenizer, token_ids[:middle])) < boundary:
+        if len(decode(tokenizer, token_ids[:middle])) < boundary:
             low = middle + 1
         else:
             high = middle
-    decoded = _decode(tokenizer, token_ids[:low])
+    decoded = decode(tokenizer, token_ids[:low])
     return Cut(low, decoded == "".join(steps[:step]))
 
 
-def _decode(tokenizer: Decoder, token_ids: Sequence[int]) -> str:
-    return tokenizer.decode(list(token_ids), skip_special_tokens=True)
+def decode(tokenizer: Decoder, token_ids: Sequence[int]) -> str:
+    """The text of tokens, special ones left out."""
+    return str(tokenizer.decode(list(token_ids), skip_special_tokens=True))

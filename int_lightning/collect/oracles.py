@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from int_lightning.collect.proposals import parse_proposal
 from int_lightning.prompts import encode_chat
 from int_lightning.rollouts import RolloutSampler
+from int_lightning.steps import decode
 from int_lightning.types import Problem, Proposal, Provenance, Rollout, Sampling, derive_seed
 
 
@@ -34,9 +35,7 @@ class Oracle(ABC):
     def propose(self, attempts: Sequence[Attempt], sampler: RolloutSampler) -> list[list[Proposal]]:
         """Proposals for each attempt, in order of preference; unusable ones carry their defect."""
 
-    def proposal(
-        self, attempt: Attempt, sample: int, raw: str, provenance: Provenance | None = None
-    ) -> Proposal:
+    def proposal(self, attempt: Attempt, sample: int, raw: str, provenance: Provenance | None = None) -> Proposal:
         """A record of what the oracle said."""
         parsed = parse_proposal(raw, attempt.steps)
         return Proposal(
@@ -86,7 +85,7 @@ class PolicyOracle(Oracle):
         }
         seeds = [derive_seed(sampler.seed, "propose", a.rollout.id, k) for a, k in items]
         completions = sampler.engine.generate([prompts[a.rollout.id] for a, _ in items], self.sampling, seeds)
-        texts = [sampler.tokenizer.decode(c.token_ids, skip_special_tokens=True) for c in completions]
+        texts = [decode(sampler.tokenizer, c.token_ids) for c in completions]
         records = [
             self.proposal(a, k, text, sampler.provenance("verify", self.sampling, seed))
             for (a, k), text, seed in zip(items, texts, seeds, strict=True)
@@ -99,10 +98,7 @@ class PolicyOracle(Oracle):
         asked = [(p, encode_chat(sampler.tokenizer, c)) for p, c in conversations if c is not None]
         seeds = [derive_seed(sampler.seed, "guide", p.id) for p, _ in asked]
         completions = sampler.engine.generate([ids for _, ids in asked], self.sampling, seeds)
-        return {
-            p.id: sampler.tokenizer.decode(c.token_ids, skip_special_tokens=True)
-            for (p, _), c in zip(asked, completions, strict=True)
-        }
+        return {p.id: decode(sampler.tokenizer, c.token_ids) for (p, _), c in zip(asked, completions, strict=True)}
 
 
 class ProgramOracle(Oracle):

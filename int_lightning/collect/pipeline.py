@@ -122,7 +122,7 @@ class Collector:
             solved[problem_id] = solved.get(problem_id, False) or right
         return [p.id for p in self.problems if solved.get(p.id) is False]
 
-    def _batches(self, table: str, items: Sequence, make: Callable[[Sequence], Iterable[object]]) -> None:  # type: ignore[type-arg]
+    def _batches(self, table: str, items: Sequence, make: Callable[[Sequence], Iterable[object]]) -> None:
         if not items:
             return
         with progress(f"collect {table}", len(items), "items") as advance:

@@ -83,5 +83,7 @@ def _location(value: Any) -> int | None:
         return None
     if isinstance(value, int):
         return value
-    match = re.fullmatch(r"\s*(?:(?:sub)?step\s*)?(-?\d{1,9})\s*", value, re.IGNORECASE) if isinstance(value, str) else None
+    match = (
+        re.fullmatch(r"\s*(?:(?:sub)?step\s*)?(-?\d{1,9})\s*", value, re.IGNORECASE) if isinstance(value, str) else None
+    )
     return int(match[1]) if match else None

@@ -85,8 +85,9 @@ def from_row(record: type[R], row: dict[str, Any]) -> R:
     hints = typing.get_type_hints(record)
     values = {}
     for name, value in row.items():
-        inner = _required(hints[name])
-        values[name] = from_row(inner, value) if dataclasses.is_dataclass(inner) and value is not None else value
+        inner: Any = _required(hints[name])
+        nested = value is not None and dataclasses.is_dataclass(inner)
+        values[name] = from_row(inner, value) if nested else value
     return record(**values)
 
 

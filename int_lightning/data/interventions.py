@@ -74,7 +74,9 @@ class InterventionData(L.LightningDataModule):
         for intervention in accepted:
             example = intervention_example(intervention)
             if max(example.token_ids) >= vocabulary:
-                raise UserError(f"row {example.id!r} has token ids beyond the model's vocabulary: collect with this model")
+                raise UserError(
+                    f"row {example.id!r} has token ids beyond the model's vocabulary: collect with this model"
+                )
             held_out = random.Random(f"{self.seed}/{intervention.problem_id}").random() < self.validation
             rows[held_out].append(Row(example.token_ids, example.loss_weights))
         self.rows, self.validation_rows = rows[False], rows[True]

@@ -77,7 +77,10 @@ class RolloutData(L.LightningDataModule):
     def train_dataloader(self) -> StatefulDataLoader[Step]:
         """The stream of optimiser steps."""
         layout = Layout(
-            self.module.tokenizer.pad_token_id, self.max_tokens, self.int_trainer.global_rank, self.int_trainer.world_size
+            self.module.tokenizer.pad_token_id,
+            self.max_tokens,
+            self.int_trainer.global_rank,
+            self.int_trainer.world_size,
         )
         return StatefulDataLoader(RolloutStream(self, layout), batch_size=None)
 
@@ -115,13 +118,21 @@ class RolloutData(L.LightningDataModule):
         sync(self.module.scorer, self.engine)
         step = f"step {self.module.global_step}"
         return RolloutSampler(
-            self.engine, self.module.tokenizer, self.prompts, self.grader, self.module.folder, step, self.int_trainer.seed
+            self.engine,
+            self.module.tokenizer,
+            self.prompts,
+            self.grader,
+            self.module.folder,
+            step,
+            self.int_trainer.seed,
         )
 
     def problems_of(self, batch: int) -> list[Problem]:
         """The problems of a batch; each pass over all problems has its own order."""
         size = len(self.problems)
         wanted = range(batch * self.prompts_per_batch, (batch + 1) * self.prompts_per_batch)
-        passes = {i // size: shuffled(self.problems, derive_seed(self.int_trainer.seed, "order", i // size)) for i in wanted}
+        passes = {
+            i // size: shuffled(self.problems, derive_seed(self.int_trainer.seed, "order", i // size)) for i in wanted
+        }
         chosen = [passes[i // size][i % size] for i in wanted]
         return list({p.id: p for p in chosen}.values())

@@ -45,9 +45,7 @@ class Engine(Protocol):
     folder: str
     tokens_generated: int
 
-    def generate(
-        self, prompts: Sequence[Sequence[int]], sampling: Sampling, seeds: Sequence[int]
-    ) -> list[Completion]:
+    def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
         """One completion a prompt, in order, each drawn with its own seed. Log-probs are those of the unscaled logits.
 
         Raises:

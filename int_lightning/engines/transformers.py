@@ -36,9 +36,7 @@ class TransformersEngine:
         self._eos = set(eos if isinstance(eos, list) else [eos])
 
     @torch.no_grad()
-    def generate(
-        self, prompts: Sequence[Sequence[int]], sampling: Sampling, seeds: Sequence[int]
-    ) -> list[Completion]:
+    def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
         """See ``Engine.generate``."""
         completions: list[Completion | None] = [None] * len(prompts)
         order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
@@ -105,7 +103,8 @@ class TransformersEngine:
             mask = torch.cat([mask, mask.new_ones(len(prompts), 1)], -1)
             positions = positions[:, -1:] + 1
         return [
-            Completion(t, lp, "stop" if t[-1] in self._eos else "length") for t, lp in zip(tokens, logprobs, strict=True)
+            Completion(t, lp, "stop" if t[-1] in self._eos else "length")
+            for t, lp in zip(tokens, logprobs, strict=True)
         ]
 
 

@@ -55,11 +55,9 @@ class VLLMEngine:
             **(_gpu_options(config) if on_gpu else _cpu_options(config)),
         )
 
-    def generate(
-        self, prompts: Sequence[Sequence[int]], sampling: Sampling, seeds: Sequence[int]
-    ) -> list[Completion]:
+    def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
         """See ``Engine.generate``."""
-        from vllm import SamplingParams
+        from vllm import SamplingParams, TokensPrompt
 
         params = [
             SamplingParams(
@@ -74,7 +72,7 @@ class VLLMEngine:
             )
             for prompt, seed in zip(prompts, seeds, strict=True)
         ]
-        requests = [{"prompt_token_ids": list(p)} for p in prompts]
+        requests = [TokensPrompt(prompt_token_ids=list(p)) for p in prompts]
         outputs = self._llm.generate(requests, params, use_tqdm=False)
         completions = []
         for output in outputs:
@@ -86,15 +84,12 @@ class VLLMEngine:
 
     def score(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
         """See ``Engine.score``."""
-        from vllm import SamplingParams
+        from vllm import SamplingParams, TokensPrompt
 
         params = SamplingParams(max_tokens=1, prompt_logprobs=0, detokenize=False)
-        requests = [{"prompt_token_ids": list(s)} for s in sequences]
+        requests = [TokensPrompt(prompt_token_ids=list(s)) for s in sequences]
         outputs = self._llm.generate(requests, params, use_tqdm=False)
-        return [
-            [entry[token].logprob for entry, token in zip(o.prompt_logprobs[1:], ids[1:], strict=True)]
-            for o, ids in zip(outputs, sequences, strict=True)
-        ]
+        return [_prompt_logprobs(o.prompt_logprobs, ids) for o, ids in zip(outputs, sequences, strict=True)]
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         """See ``Engine.load_weights``."""
@@ -143,7 +138,11 @@ def _finish(reason: str | None) -> str:
     return "stop" if reason == "stop" else "length"
 
 
-def _sampled_logprobs(logprobs, count: int) -> list[float]:  # type: ignore[no-untyped-def]
+def _prompt_logprobs(logprobs: Any, token_ids: Sequence[int]) -> list[float]:
+    return [entry[token].logprob for entry, token in zip(logprobs[1:], token_ids[1:], strict=True)]
+
+
+def _sampled_logprobs(logprobs: Any, count: int) -> list[float]:
     starts = logprobs.start_indices
     values = logprobs.logprobs
     return [values[starts[i]] for i in range(count)]

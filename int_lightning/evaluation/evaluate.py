@@ -32,7 +32,9 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         if max(self.k) > self.rollouts:
-            raise UserError(f"evaluation.k asks for pass@{max(self.k)} of {self.rollouts} rollouts: raise evaluation.rollouts")
+            raise UserError(
+                f"evaluation.k asks for pass@{max(self.k)} of {self.rollouts} rollouts: raise evaluation.rollouts"
+            )
 
 
 def evaluate(

@@ -86,7 +86,9 @@ class PolicyModule(L.LightningModule):
             raise RuntimeError("the policy is not loaded yet: configure_model has not run")
         return self.policy
 
-    def optimise(self, batches: Sequence[MicroBatch], loss_of: Callable[[MicroBatch], LossAndMetrics]) -> dict[str, Tensor]:
+    def optimise(
+        self, batches: Sequence[MicroBatch], loss_of: Callable[[MicroBatch], LossAndMetrics]
+    ) -> dict[str, Tensor]:
         """One optimiser step. ``loss_of`` returns a micro-batch's share of the step's loss and of its metrics, both
         already divided by the step's global count; shares add up over micro-batches and ranks.
 
@@ -114,7 +116,7 @@ class PolicyModule(L.LightningModule):
             )
         optimizer.step()
         if schedule is not None:
-            schedule.step()  # type: ignore[call-arg]
+            schedule.step()
         return totals
 
     def log_totals(self, totals: dict[str, Tensor], prefix: str) -> None:

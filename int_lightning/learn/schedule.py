@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -18,15 +19,13 @@ class WarmupCosine(LRScheduler):
         total_steps: Optimiser steps of the run; the module fills it in from the trainer where it is 0.
     """
 
-    def __init__(
-        self, optimizer: Optimizer, warmup: float = 0.1, minimum: float = 0.1, total_steps: int = 0
-    ) -> None:
+    def __init__(self, optimizer: Optimizer, warmup: float = 0.1, minimum: float = 0.1, total_steps: int = 0) -> None:
         self.warmup = warmup
         self.minimum = minimum
         self.total_steps = total_steps
         super().__init__(optimizer)
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[float | Tensor]:
         """The rates of the step to come."""
         return [peak * self.factor(self.last_epoch) for peak in self.base_lrs]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 
 import torch
+from torch import Tensor
 
 from int_lightning.engines.base import Engine
 from int_lightning.learn.model import Policy, named_weights
@@ -37,7 +38,7 @@ def sync(policy: Policy, engine: Engine) -> float:
 
 def verify(policy: Policy, engine: Engine) -> float:
     """Compares the log-probs of fixed tokens under trainer and engine; see ``sync``."""
-    weight = policy.causal_lm.get_input_embeddings().weight
+    weight: Tensor = policy.causal_lm.get_input_embeddings().get_parameter("weight")
     vocabulary = policy.causal_lm.config.get_text_config().vocab_size
     rng = random.Random(0)
     probes = [[rng.randrange(vocabulary) for _ in range(PROBE_TOKENS)] for _ in range(PROBES)]

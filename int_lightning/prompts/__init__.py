@@ -72,7 +72,9 @@ def encode_chat(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str
         UserError: if the tokenizer has no chat template.
     """
     if not tokenizer.chat_template:
-        raise UserError(f"the tokenizer of {tokenizer.name_or_path} has no chat template: add chat_template.jinja to it")
+        raise UserError(
+            f"the tokenizer of {tokenizer.name_or_path} has no chat template: add chat_template.jinja to it"
+        )
     text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     return list(tokenizer.encode(text, add_special_tokens=False))
 

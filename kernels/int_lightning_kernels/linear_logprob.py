@@ -1,6 +1,6 @@
 """Log-prob of given tokens and entropy, chunk by chunk, so that [tokens, vocabulary] never exists in one piece.
 
-    logits = hidden @ weight.T / temperature,  logprob_i = logits[i, y_i] - lse_i,  entropy_i = lse_i - sum_v p_iv logits_iv
+logits = hidden @ weight.T / temperature,  logprob_i = logits[i, y_i] - lse_i,  entropy_i = lse_i - sum_v p_iv logits_iv
 """
 
 from __future__ import annotations
