@@ -10,6 +10,8 @@ from typing import Any
 import lightning as L
 import torch
 import yaml
+from jsonargparse import Namespace
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
@@ -108,6 +110,14 @@ class IntCLI(LightningCLI):
         command = self.config["subcommand"]
         config = self.config[command]
         folder = Path(config["out"])
+        configure_logging(config["verbose"])
+        if rank_zero_only.rank == 0:
+            self._claim(folder, command, config)
+        if not config["verbose"]:
+            name = f"library-{rank_zero_only.rank}.log" if rank_zero_only.rank else "library.log"
+            self.resources.enter_context(library_output_to(folder / name))
+
+    def _claim(self, folder: Path, command: str, config: Namespace) -> None:
         text = self._parser(command).dump(config, skip_none=False)
         saved = folder / "config.yaml"
         if saved.exists() and not config.get("ckpt_path"):
@@ -125,9 +135,6 @@ class IntCLI(LightningCLI):
             saved.write_text(text, encoding="utf-8")
         except OSError as error:
             raise UserError(f"--out {folder} cannot be written: {error.strerror}. Choose another folder") from error
-        if not config["verbose"]:
-            self.resources.enter_context(library_output_to(folder / "library.log"))
-        configure_logging(config["verbose"])
 
     def instantiate_trainer(self, **kwargs: Any) -> IntTrainer:
         """The trainer, writing everything into the run's folder."""

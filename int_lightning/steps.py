@@ -32,7 +32,7 @@ class Cut:
 
 def split_steps(text: str) -> list[str]:
     """Splits an attempt on blank lines; each step keeps its separator and ``"".join(split_steps(t)) == t``."""
-    ends = [m.end() for m in _BOUNDARY.finditer(text) if m.start() > 0 and m.end() < len(text)]
+    ends = [m.end() for m in _BOUNDARY.finditer(text) if text[: m.start()].strip() and m.end() < len(text)]
     bounds = [0, *ends, len(text)]
     return [text[a:b] for a, b in pairwise(bounds) if b > a]
 
@@ -53,7 +53,8 @@ def cut_before(step: int, steps: Sequence[str], token_ids: Sequence[int], tokeni
     """
     if not 0 <= step < len(steps):
         raise IndexError(f"step {step} of an attempt with {len(steps)} steps")
-    boundary = len("".join(steps[:step]))
+    wanted = "".join(steps[:step])
+    boundary = len(wanted)
     if boundary == 0:
         return Cut(0, True)
     low, high = 0, len(token_ids)
@@ -63,8 +64,9 @@ def cut_before(step: int, steps: Sequence[str], token_ids: Sequence[int], tokeni
             low = middle + 1
         else:
             high = middle
-    decoded = decode(tokenizer, token_ids[:low])
-    return Cut(low, decoded == "".join(steps[:step]))
+    while low < len(token_ids) and not decode(tokenizer, token_ids[:low]).startswith(wanted):
+        low += 1
+    return Cut(low, decode(tokenizer, token_ids[:low]) == wanted)
 
 
 def decode(tokenizer: Decoder, token_ids: Sequence[int]) -> str:

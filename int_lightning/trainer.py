@@ -48,7 +48,7 @@ class IntTrainer(L.Trainer):
         Args:
             problems: Source of the problems: a JSONL, CSV or Parquet file, or ``mini:SPLIT``.
             model: The policy: ``mini``, ``smollm2-135m-instruct``, a model folder or a hub name.
-            prompts: Prompt set: ``math``, ``mini`` or a folder.
+            prompts: Prompt set: ``math``, ``gradeschool``, ``mini`` or a folder.
             oracle: Proposes the interventions; the policy itself if not given.
             collection: Sizes of the collection.
             limit: Use only the first problems of the source.
@@ -79,7 +79,7 @@ class IntTrainer(L.Trainer):
         Args:
             problems: Problem sets: a name and a source for each.
             model: The policy: ``mini``, ``smollm2-135m-instruct``, a model folder or a hub name.
-            prompts: Prompt set: ``math``, ``mini`` or a folder.
+            prompts: Prompt set: ``math``, ``gradeschool``, ``mini`` or a folder.
             evaluation: Rollouts, k and sampling.
             limit: Use only the first problems of each source.
         """

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -78,6 +78,7 @@ def test_a_chain_written_out() -> None:
     assert (problem.id, problem.problem, problem.answer, problem.source) == ("easy-00012", "7+3*2@5", "3", "mini:easy")
 
 
+@settings(deadline=None)
 @given(CHAINS, st.integers(0, 2**32), st.floats(0, 1), st.floats(0, 1))
 def test_first_error_is_where_an_attempt_first_departs(chain: Chain, seed: int, flaw: float, slip: float) -> None:
     steps = attempt(chain, random.Random(seed), flaw, slip)
@@ -93,6 +94,7 @@ def test_first_error_is_where_an_attempt_first_departs(chain: Chain, seed: int, 
         assert (parsed.location, parsed.content, parsed.defect) == (*error, "")
 
 
+@settings(deadline=None)
 @given(CHAINS)
 def test_chains_have_three_to_six_operations_and_at_most_one_hard(chain: Chain) -> None:
     assert 3 <= len(chain.operations) <= 6
@@ -103,10 +105,18 @@ def test_chains_have_three_to_six_operations_and_at_most_one_hard(chain: Chain) 
 def test_splits_are_disjoint_distinct_and_held_out() -> None:
     splits = {name: [p.problem for p in load_split(name)] for name in SPLITS}
     assert {name: len(set(chains)) for name, chains in splits.items()} == SPLITS
+    assert len({p.problem for p in load_split("easy", 3000)}) == 3000
     assert len(set().union(*splits.values())) == sum(SPLITS.values())
     for name, chains in splits.items():
         assert {parse(chain).held_out for chain in chains} == {name != "hard-train"}
         assert {chain.count("@") for chain in chains} == {0 if name == "easy" else 1}
+
+
+def test_the_wrong_rule_leads_to_a_wrong_answer_on_every_hard_problem() -> None:
+    for split in SPLITS:
+        for problem in load_split(split):
+            flawed = attempt(parse(problem.problem), random.Random(0), flaw=1.0)[-1]
+            assert (flawed == f"\\boxed{{{problem.answer}}}") is (split == "easy")
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -124,6 +134,7 @@ def test_an_unknown_split_is_named_with_those_there_are() -> None:
         load_split("hard")
 
 
+@settings(deadline=None)
 @given(CHAINS, st.integers(0, 2**32))
 def test_the_tokenizer_takes_every_text_of_the_world(chain: Chain, seed: int) -> None:
     steps = attempt(chain, random.Random(seed), 0.5, 0.3)

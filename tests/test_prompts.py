@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from int_lightning.mini.tokenizer import build_tokenizer
@@ -64,6 +64,7 @@ def test_math_verify_is_a_conversation_of_two_turns() -> None:
     assert prompts.verify(PROBLEM, STEPS)[1] == {"role": "assistant", "content": ""}
 
 
+@settings(deadline=None)
 @given(PIECES, PIECES)
 def test_placeholders_in_what_is_filled_in_stay_as_they_are(problem: str, solution: str) -> None:
     (message,) = PromptSet("mini").verify(Problem("p", problem, solution, "1"), ["{reference}"])
@@ -80,12 +81,19 @@ def test_a_folder_of_ones_own(tmp_path: Path) -> None:
     assert [m["content"] for m in prompts.verify(problem, ["a", "b"], "w")] == ["y", "w", "Step 0: a\n\nStep 1: b"]
 
 
-@pytest.mark.parametrize(("present", "missing"), [("solve", "verify"), ("verify", "solve")])
-def test_a_missing_template_is_named(tmp_path: Path, present: str, missing: str) -> None:
-    folder = write_set(tmp_path / "own", **{present: "x"})
-    with pytest.raises(UserError, match=f"no {missing}.txt") as caught:
+def test_a_set_without_solve_is_refused(tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "own", verify="x")
+    with pytest.raises(UserError, match="no solve.txt") as caught:
         PromptSet(str(folder))
     assert str(folder) in str(caught.value)
+
+
+def test_a_set_without_verify_solves_but_cannot_propose(tmp_path: Path) -> None:
+    prompts = PromptSet(str(write_set(tmp_path / "own", solve="{problem}")))
+    problem = Problem("p", "x", "y", "1")
+    assert prompts.solve(problem)[0]["content"] == "x"
+    with pytest.raises(UserError, match="no verify.txt"):
+        prompts.verify(problem, ["a", "b"])
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from int_lightning.collect.proposals import Parsed, leaks, parse_proposal
@@ -139,6 +139,7 @@ def test_half_a_surrogate_pair_does_not_reach_the_record() -> None:
     assert "\ud835" not in parsed.content
 
 
+@settings(deadline=None)
 @given(
     st.text() | BODIES.map(tagged) | st.lists(FRAGMENTS, max_size=8).map("".join).map(tagged),
     st.lists(st.text(), max_size=4),
@@ -177,6 +178,7 @@ def test_leakage_policies(content: str, answer: str, stated: bool, substring: bo
     assert leaks(content, answer, "off") is False
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="12.ab +\\"), st.text(alphabet="12.ab +\\", max_size=4))
 def test_what_is_stated_occurs(content: str, answer: str) -> None:
     assert leaks(content, answer, "substring") or not leaks(content, answer, "stated")

@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
@@ -36,6 +36,7 @@ BPE = merging_tokenizer()
 BYTES = byte_tokenizer()
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_joined_steps_are_the_text(text: str) -> None:
     steps = split_steps(text)
@@ -43,6 +44,7 @@ def test_joined_steps_are_the_text(text: str) -> None:
     assert all(steps)
 
 
+@settings(deadline=None)
 @given(TEXTS.filter(lambda t: not t[:1].isspace()))
 def test_a_step_holds_no_blank_line_but_the_one_it_ends_with(text: str) -> None:
     steps = split_steps(text)
@@ -79,6 +81,7 @@ def test_numbering_counts_from_zero_and_strips() -> None:
     assert number_steps([]) == ""
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32), st.booleans(), st.booleans())
 def test_cuts_of_the_mini_world_are_exact(seed: int, hard: bool, ended: bool) -> None:
     rng = random.Random(seed)
@@ -109,6 +112,7 @@ def test_a_boundary_inside_a_token_is_cut_after_it_and_marked() -> None:
     assert cut_before(2, steps, ids, BPE) == Cut(5, True)
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["a", "b", " ", ".", "\n\n", "So", ".\n\nSo"]), max_size=30))
 def test_a_cut_is_the_shortest_prefix_that_covers_the_boundary(pieces: list[str]) -> None:
     text = "".join(pieces)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from int_lightning.collect.store import Store, from_row, schema_of
@@ -60,6 +60,7 @@ def test_records_come_back_as_they_were(tmp_path: Path, records: list[object]) -
     assert list(store.read("table", type(records[0]))) == records
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(width=32, allow_nan=False), max_size=5), st.text(), st.integers(-(2**63), 2**63 - 1))
 def test_float32_logprobs_text_and_integers_are_exact(logprobs: list[float], text: str, sample: int) -> None:
     rollout = Rollout("r", "p", sample, [], [0] * len(logprobs), logprobs, text, "stop", "", False, PROVENANCE)

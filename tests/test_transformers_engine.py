@@ -136,13 +136,14 @@ def test_tokens_are_drawn_from_the_distribution_and_its_truncations(engine: Tran
     probs = first_distribution(10.0)
     ordered, order = probs.sort(descending=True)
     assert ordered[0] < 0.5
-    top_k = 4
-    nucleus = int((ordered.cumsum(0) < 0.6).sum()) + 1
-    for options, kept in (({}, len(probs)), ({"top_k": top_k}, top_k), ({"top_p": 0.6}, nucleus)):
+    nuclei = [({"top_p": p}, int((ordered.cumsum(0) < p).sum()) + 1) for p in (0.4, 0.6, 0.8, 0.9)]
+    assert len({kept for _, kept in nuclei}) == 4
+    for options, kept in [({}, len(probs)), ({"top_k": 4}, 4), *nuclei]:
         shares = first_tokens(engine, Sampling(1, 10.0, **options))
         allowed = order[:kept].tolist()
         assert set(shares) <= set(allowed)
         total = float(ordered[:kept].sum())
+        assert set(shares) >= {token for token in allowed if probs[token] / total > 0.02}
         for token in allowed:
             assert shares.get(token, 0.0) == pytest.approx(float(probs[token]) / total, abs=0.08)
 

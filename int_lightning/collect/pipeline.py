@@ -35,6 +35,7 @@ class CollectConfig:
         attempts_per_problem: Wrong attempts of each hard problem that are taken to the oracle.
         guided: Guided rollouts per intervention, and rollouts per problem of each row of the conditioning table.
         leakage: What counts as giving the final answer away.
+        correctness_filter: Whether an intervention needs a right guided rollout to be accepted.
         batch_problems: Problems worked on at a time; what a kill may cost.
         sampling: How attempts and guided rollouts are drawn.
     """
@@ -43,6 +44,7 @@ class CollectConfig:
     attempts_per_problem: int = 1
     guided: int = 32
     leakage: LeakagePolicy = "stated"
+    correctness_filter: bool = True
     batch_problems: int = 64
     sampling: Sampling = Sampling(max_tokens=16384, temperature=1.0)
 
@@ -199,7 +201,7 @@ class Collector:
             correct = sum(r.correct for r in with_rollouts)
             yield replace(
                 intervention,
-                rejected="" if correct else "no guided rollout was right",
+                rejected="" if correct or not self.config.correctness_filter else "no guided rollout was right",
                 guided_correct=correct,
                 guided_total=len(with_rollouts),
                 prefix_correct=sum(r.correct for r in from_rollouts),

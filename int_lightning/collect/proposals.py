@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 LeakagePolicy = Literal["stated", "substring", "off"]
 _TAGGED = re.compile(r"<intervention>(.*?)</intervention>", re.DOTALL)
-_UNUSABLE_CONTROL = re.compile(r"[\x08\x0c\x0d\x09]")
+_LONE_BACKSLASH = re.compile(r"\\(?:([\"\\/]|u[0-9a-fA-F]{4})|)")
+_LATEX_READ_AS_ESCAPE = re.compile(r"[\x08\x0c\x0d\x09]|\n(?=eq|abla|otin|u\b|mid)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ def parse_proposal(raw: str, steps: Sequence[str]) -> Parsed:
         return Parsed(defect=f"the location {body.get('location')!r} is not a step number")
     if not isinstance(content, str) or not content.strip():
         return Parsed(defect="the content is missing or empty")
+    if any("\ud800" <= c <= "\udfff" for c in content):
+        return Parsed(defect="the content holds half a character")
     if not 0 <= location < len(steps):
         return Parsed(defect=f"location {location} is outside the attempt's {len(steps)} steps")
     if content.strip() == steps[location].strip():
@@ -60,19 +63,19 @@ def leaks(content: str, answer: str, policy: LeakagePolicy) -> bool:
         return False
     if policy == "substring":
         return answer in content
-    return re.search(rf"(?<![\w.]){re.escape(answer)}(?!\w|\.\d)", content) is not None
+    return re.search(rf"(?<![\w.])(?<!\d,)(?<![-/]){re.escape(answer)}(?!\w|[.,/]\d)", content) is not None
 
 
 def _load(text: str) -> dict[str, Any] | None:
-    candidates = [text, re.sub(r"\\(?![\"\\/u])", r"\\\\", text)]
-    for candidate in candidates:
+    """The object, read as it stands or else with the backslashes doubled that begin no escape sequence."""
+    for candidate in (text, _LONE_BACKSLASH.sub(lambda m: m[0] if m[1] else r"\\", text)):
         try:
             body = json.loads(candidate, strict=False)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if not isinstance(body, dict):
             return None
-        if candidate is text and "\\" in text and _UNUSABLE_CONTROL.search(str(body.get("content", ""))):
+        if _LATEX_READ_AS_ESCAPE.search(str(body.get("content", ""))):
             continue
         return body
     return None

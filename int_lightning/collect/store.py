@@ -47,13 +47,17 @@ class Store:
         data = pa.Table.from_pylist(rows, schema=schema_of(type(records[0])))
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            final = folder / f"part-{len(self._shards(table)):06d}.parquet"
+            last = max((int(shard.stem.removeprefix("part-")) for shard in self._shards(table)), default=-1)
+            final = folder / f"part-{last + 1:06d}.parquet"
             aside = final.with_suffix(".tmp")
             with open(aside, "wb") as file:
                 pq.write_table(data, file, compression="zstd")
                 file.flush()
                 os.fsync(file.fileno())
             aside.rename(final)
+            directory = os.open(folder, os.O_RDONLY)
+            os.fsync(directory)
+            os.close(directory)
         except OSError as error:
             raise UserError(
                 f"{folder}: a shard could not be written ({error.strerror}). What was written before is intact: make room or "

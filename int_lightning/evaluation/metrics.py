@@ -45,7 +45,13 @@ class PassAtK(Metric):
         self.add_state("correct", default=[], dist_reduce_fx="cat")
 
     def update(self, grades: Tensor) -> None:
-        """Adds problems: bool [P, n]."""
+        """Adds problems: bool [P, n].
+
+        Raises:
+            ValueError: if n is not that of the earlier updates.
+        """
+        if self.correct and grades.shape[1] != self.n:
+            raise ValueError(f"{grades.shape[1]} rollouts a problem after updates with {self.n}")
         self.n = grades.shape[1]
         self.correct.append(grades.sum(1))
 

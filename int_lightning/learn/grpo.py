@@ -33,7 +33,7 @@ class GRPOModule(PolicyModule):
         clip_high: Upper clip of the ratio.
         kl_coefficient: Weight of the KL term to the policy the run started from; 0 loads no reference.
         entropy_coefficient: Weight of the entropy bonus.
-        dtype: Of the weights and the arithmetic.
+        dtype: Of the arithmetic; weights and optimiser state are float32.
         max_grad_norm: Gradients are clipped to this norm; 0 leaves them.
         gradient_checkpointing: Recompute activations in the backward pass.
     """

@@ -27,12 +27,16 @@ class Policy(nn.Module):
     Args:
         causal_lm: The transformers model.
         temperature: Log-probs are those of logits / temperature.
+        dtype: Of the arithmetic; the weights themselves stay float32, for small updates vanish in bfloat16 weights.
     """
 
-    def __init__(self, causal_lm: PreTrainedModel, temperature: float = 1.0) -> None:
+    def __init__(
+        self, causal_lm: PreTrainedModel, temperature: float = 1.0, dtype: torch.dtype = torch.float32
+    ) -> None:
         super().__init__()
         self.causal_lm = causal_lm
         self.temperature = temperature
+        self.dtype = dtype
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, scored: Tensor, entropy: bool = False) -> LogProbs:
         """Log-probs of the tokens that ``scored`` marks.
@@ -47,34 +51,39 @@ class Policy(nn.Module):
             Float32 tensors [N], N = scored.sum(), in row-major order.
         """
         body = self.causal_lm.get_decoder()
-        hidden = body(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
-        head = self.causal_lm.get_output_embeddings().weight
-        return linear_logprob(
-            hidden[:, :-1][scored], head, input_ids[:, 1:][scored], temperature=self.temperature, entropy=entropy
-        )
+        with torch.autocast(input_ids.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            hidden = body(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
+            head = self.causal_lm.get_output_embeddings().weight
+            return linear_logprob(
+                hidden[:, :-1][scored], head, input_ids[:, 1:][scored], temperature=self.temperature, entropy=entropy
+            )
 
 
 def load_policy(
     folder: str, *, dtype: torch.dtype, random_init: bool = False, temperature: float = 1.0, checkpointing: bool = False
 ) -> Policy:
-    """Loads a policy from a model folder, or with random weights of that folder's architecture."""
+    """Loads a policy from a model folder, or with random weights of that folder's architecture; float32 weights."""
     if random_init:
-        causal_lm = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), dtype=dtype)
+        causal_lm = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), dtype=torch.float32)
     else:
-        causal_lm = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+        causal_lm = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     if checkpointing:
         causal_lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     causal_lm.train()
-    return Policy(causal_lm, temperature)
+    return Policy(causal_lm, temperature, dtype)
 
 
 def shard(policy: Policy, mesh: DeviceMesh) -> None:
-    """FSDP2: shards each decoder layer and the root (embedding, norm and head together, for they may be tied)."""
-    from torch.distributed.fsdp import fully_shard
+    """FSDP2: shards each decoder layer and the root (embedding, norm and head together, for they may be tied).
 
+    Gathered parameters have the policy's dtype, sharded ones and reduced gradients are float32.
+    """
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+    precision = MixedPrecisionPolicy(param_dtype=policy.dtype, reduce_dtype=torch.float32)
     for layer in policy.causal_lm.get_decoder().layers:
-        fully_shard(layer, mesh=mesh)
-    fully_shard(policy, mesh=mesh)
+        fully_shard(layer, mesh=mesh, mp_policy=precision)
+    fully_shard(policy, mesh=mesh, mp_policy=precision)
 
 
 def named_weights(policy: Policy) -> Iterator[tuple[str, Tensor]]:
@@ -94,11 +103,11 @@ def named_weights(policy: Policy) -> Iterator[tuple[str, Tensor]]:
 
 
 def export(policy: Policy, folder: Path, tokenizer: Any, is_writer: bool) -> None:
-    """Writes a Hugging Face folder (safetensors, tokenizer). Collective: every rank calls it, the writer writes."""
+    """Writes a Hugging Face folder (safetensors of the policy's dtype, tokenizer). Every rank calls it, the writer writes."""
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     state = get_model_state_dict(policy, options=options)
     if is_writer:
-        state = {k.removeprefix(PREFIX): v for k, v in state.items()}
+        state = {k.removeprefix(PREFIX): v.to(policy.dtype) for k, v in state.items()}
         policy.causal_lm.save_pretrained(folder, state_dict=state)
         tokenizer.save_pretrained(folder)
 

@@ -31,7 +31,7 @@ class PolicyModule(L.LightningModule):
         model: ``mini``, ``smollm2-135m-instruct``, a model folder or a hub name.
         optimizer: Optimiser.
         scheduler: Learning-rate schedule, stepped once per optimiser step; none keeps the rate.
-        dtype: Of the weights and the arithmetic.
+        dtype: Of the arithmetic; weights and optimiser state are float32.
         max_grad_norm: Gradients are clipped to this norm; 0 leaves them.
         gradient_checkpointing: Recompute activations in the backward pass.
         random_init: Start from random weights of the model's architecture.

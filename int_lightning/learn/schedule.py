@@ -40,5 +40,6 @@ class WarmupCosine(LRScheduler):
     def set_total_steps(self, total_steps: int) -> None:
         """Tells the schedule how long the run is and sets the rates of its current step accordingly."""
         self.total_steps = total_steps
-        for group, rate in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
+        self._last_lr = self.get_lr()
+        for group, rate in zip(self.optimizer.param_groups, self._last_lr, strict=True):
             group["lr"] = rate

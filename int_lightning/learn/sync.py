@@ -14,7 +14,7 @@ from int_lightning.engines.base import Engine
 from int_lightning.learn.model import Policy, named_weights
 from int_lightning.types import UserError
 
-TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.15}
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.15}
 PROBES, PROBE_TOKENS = 2, 24
 
 
@@ -50,7 +50,7 @@ def verify(policy: Policy, engine: Engine) -> float:
         policy.temperature = temperature
     theirs = torch.tensor(engine.score(probes), device=weight.device).flatten()
     difference = float((ours - theirs).abs().mean())
-    tolerance = TOLERANCE[weight.dtype]
+    tolerance = TOLERANCE[policy.dtype]
     if not difference <= tolerance:
         raise SyncError(
             f"after the weight sync engine {engine.name} and trainer differ by {difference:.4g} nats a token (tolerance "

@@ -1,6 +1,6 @@
 """Prompt templates as text files, and how they become token ids through a model's chat template.
 
-A set is a folder with ``solve.txt`` and ``verify.txt``, and ``guide.txt`` where the proposal is a two-turn conversation:
+A set is a folder with ``solve.txt``, ``verify.txt`` where the policy proposes, and ``guide.txt`` where it does so in two turns:
 turn 1 works the problem through with the reference in view, turn 2 shows the numbered attempt. ``{problem}``,
 ``{reference}`` and ``{attempt}`` are replaced; every other brace is left alone.
 """
@@ -20,24 +20,25 @@ from int_lightning.types import Problem, UserError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_SHIPPED = {"math": Path(__file__).parent / "math", "mini": Path(__file__).parents[1] / "mini" / "prompts"}
+_HERE = Path(__file__).parent
+_SHIPPED = {"math": _HERE / "math", "gradeschool": _HERE / "gradeschool", "mini": _HERE.parent / "mini" / "prompts"}
 
 
 class PromptSet:
     """The templates of one folder.
 
     Args:
-        name: ``math``, ``mini`` or a folder.
+        name: ``math``, ``gradeschool``, ``mini`` or a folder.
 
     Raises:
-        UserError: if the folder or one of its two required templates is missing.
+        UserError: if the folder has no ``solve.txt``.
     """
 
     def __init__(self, name: str = "math") -> None:
         self.folder = _SHIPPED.get(name, Path(name))
         self.templates = {p.stem: p.read_text(encoding="utf-8").strip("\n") for p in sorted(self.folder.glob("*.txt"))}
-        if missing := {"solve", "verify"} - self.templates.keys():
-            raise UserError(f"prompt set {name!r}: {self.folder} has no {sorted(missing)[0]}.txt")
+        if "solve" not in self.templates:
+            raise UserError(f"prompt set {name!r}: {self.folder} has no solve.txt: use {', '.join(_SHIPPED)} or such a folder")
 
     @cached_property
     def versions(self) -> dict[str, str]:
@@ -57,7 +58,12 @@ class PromptSet:
 
         Args:
             worked: The model's own turn 1, where the set has one.
+
+        Raises:
+            UserError: if the set has no ``verify.txt``.
         """
+        if "verify" not in self.templates:
+            raise UserError(f"{self.folder} has no verify.txt, which the policy needs to propose: add it or use another oracle")
         question = _user(self.templates["verify"], problem, number_steps(steps))
         turn_one = self.guide(problem)
         if turn_one is None:
