@@ -11,16 +11,17 @@ import lightning as L
 import torch
 import yaml
 from jsonargparse import Namespace
+from jsonargparse.typing import PositiveInt
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
-from int_lightning.console import configure_logging, library_output_to
+from int_lightning.console import configure_logging, library_output_to, show_table
 from int_lightning.engines.base import EngineConfig
-from int_lightning.learn.callbacks import ExportModel, FitProgress, InterruptCheckpoint
+from int_lightning.learn.callbacks import ContinuedCSVLogger, ExportModel, FitProgress, RunCheckpoint
 from int_lightning.learn.module import PolicyModule
-from int_lightning.trainer import IntTrainer
+from int_lightning.trainer import IntTrainer, write_json
 from int_lightning.types import UserError
 
 INTERRUPTED = 130
@@ -89,6 +90,10 @@ class IntCLI(LightningCLI):
         parser.add_argument("--out", type=str, default=f"runs/{self._preparing}", help="Folder of the run.")
         parser.add_argument("--verbose", type=bool, default=False, help="Show what the libraries print.")
         parser.add_class_arguments(EngineConfig, "engine")
+        if self._preparing == "fit":
+            parser.add_argument(
+                "--checkpoint_every", type=PositiveInt, default=50, help="Optimiser steps between checkpoints."
+            )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses; ``--verbose`` alone means true."""
@@ -146,8 +151,8 @@ class IntCLI(LightningCLI):
                 kwargs["logger"] = run_loggers(out)
             callbacks = [*(given.get("callbacks") or []), FitProgress(type(self.model).__name__)]
             callbacks += [LearningRateMonitor("step"), ExportModel(f"{out}/model")]
-            if not any(isinstance(c, ModelCheckpoint) for c in callbacks):
-                callbacks.append(run_checkpoints(out))
+            if self.subcommand == "fit" and not any(isinstance(c, ModelCheckpoint) for c in callbacks):
+                callbacks.append(run_checkpoints(out, self._get(self.config, "checkpoint_every")))
             trainer = super().instantiate_trainer(**kwargs, callbacks=callbacks)
         else:
             trainer = IntTrainer(logger=False, enable_checkpointing=False, enable_model_summary=False, **kwargs)
@@ -157,6 +162,12 @@ class IntCLI(LightningCLI):
             torch.set_num_threads(trainer.engine_config.threads)
         trainer.seed = int(self._get(self.config, "seed_everything"))
         return trainer
+
+    def after_validate(self) -> None:
+        """Shows the scores and keeps them as ``results.json``."""
+        scores = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
+        write_json(Path(self._get(self.config, "out")) / "results.json", scores)
+        show_table("Validation", ["metric", "value"], [[k, f"{v:.6g}"] for k, v in scores.items()])
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
@@ -169,19 +180,19 @@ class IntCLI(LightningCLI):
 def run_loggers(out: str) -> list[Logger]:
     """``metrics.csv`` and TensorBoard events in the run's folder."""
     return [
-        CSVLogger(out, name="", version="", flush_logs_every_n_steps=1),
+        ContinuedCSVLogger(out, name="", version="", flush_logs_every_n_steps=1),
         TensorBoardLogger(out, name="", version="tensorboard"),
     ]
 
 
-def run_checkpoints(out: str) -> ModelCheckpoint:
-    """The newest checkpoint every 50 steps and at the end, as ``last.ckpt``."""
-    return InterruptCheckpoint(
+def run_checkpoints(out: str, every: int) -> ModelCheckpoint:
+    """The newest checkpoint, at every so many steps and after the last one, also as ``last.ckpt``."""
+    return RunCheckpoint(
         dirpath=f"{out}/checkpoints",
         filename="step-{step}",
-        every_n_train_steps=50,
+        every_n_train_steps=every,
+        save_on_train_epoch_end=False,
         save_last=True,
-        save_top_k=1,
         auto_insert_metric_name=False,
         enable_version_counter=False,
     )

@@ -27,6 +27,13 @@ class _OurLog(logging.Handler):
         say(escape(record.getMessage()), style="yellow" if record.levelno >= logging.WARNING else None)
 
 
+class _LibraryLog(logging.Handler):
+    """Writes the records of libraries to whatever stderr is at the time: a file in a quiet run."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr)
+
+
 def _console(stream: TextIO) -> Console:
     return Console(file=stream, highlight=False, soft_wrap=True, width=None if stream.isatty() else 120)
 
@@ -76,11 +83,17 @@ def library_output_to(log_file: Path) -> Iterator[None]:
 
 
 def configure_logging(verbose: bool) -> None:
-    """Our own records to the console; others to stderr (a file in a quiet run) from INFO on, or WARNING if not verbose."""
+    """Our own records go to the console, those of libraries to stderr, which is a file in a quiet run."""
     ours = logging.getLogger("int_lightning")
     ours.handlers = [_OurLog()]
     ours.setLevel(logging.INFO)
     ours.propagate = False
+    root = logging.getLogger()
+    root.setLevel(logging.INFO)
+    if not any(isinstance(h, _LibraryLog) for h in root.handlers):
+        handler = _LibraryLog()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        root.addHandler(handler)
     logging.captureWarnings(True)
     warnings.simplefilter("default" if verbose else "once")
 

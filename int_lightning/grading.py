@@ -97,7 +97,7 @@ def normalise(answer: str) -> str:
 
 
 def check_gold(answer: str) -> None:
-    """Refuse a gold answer that nothing can equal: an empty one, or one too long to compare."""
+    """Refuse a gold answer that nothing can equal: an empty one, one too long to compare, one with unbalanced braces."""
     if not answer.strip():
         raise UserError("the gold answer is empty: give the final answer, or leave the problem out")
     if len(answer) > MAX_ANSWER:
@@ -105,6 +105,8 @@ def check_gold(answer: str) -> None:
             f"the gold answer has {len(answer)} characters, more than {MAX_ANSWER}: give the final answer alone, "
             "without its solution"
         )
+    if extract_answer(rf"\boxed{{{answer}}}") != answer.strip():
+        raise UserError(f"the gold answer {answer!r} does not parse, its braces do not balance: correct it")
 
 
 def _decide(pred: str, gold: str) -> Verdict | None:

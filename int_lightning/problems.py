@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
+from int_lightning.grading import check_gold
 from int_lightning.types import Problem, UserError
 
 _CALCULATION = re.compile(r"<<[^>]*>>")
@@ -142,6 +143,10 @@ def _to_problem(
         raise UserError(
             f"{where}: key 'answer' has no final answer: attempts cannot be graded; fill it in or remove the row"
         )
+    try:
+        check_gold(answer)
+    except UserError as error:
+        raise UserError(f"{where}: key 'answer': {error}") from error
     given = row.get("id")
     return Problem(
         id=default_id if given is None else _text(row, "id", where).strip() or default_id,

@@ -121,7 +121,10 @@ def test_mini_splits() -> None:
             load_problems(source)
 
 
-@given(st.lists(st.tuples(*[st.text(string.printable, min_size=1).filter(str.strip)] * 3), min_size=1, max_size=5))
+TEXT = st.text(string.printable.translate(str.maketrans("", "", "{}\\")), min_size=1).filter(str.strip)
+
+
+@given(st.lists(st.tuples(TEXT, TEXT, TEXT), min_size=1, max_size=5))
 def test_text_survives_the_file(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, str]]) -> None:
     path = tmp_path_factory.mktemp("rows") / "a.jsonl"
     source = write(path, *({"problem": p, "solution": s, "answer": a} for p, s, a in rows))

@@ -83,7 +83,7 @@ def test_a_folder_of_ones_own(tmp_path: Path) -> None:
 
 def test_a_set_without_solve_is_refused(tmp_path: Path) -> None:
     folder = write_set(tmp_path / "own", verify="x")
-    with pytest.raises(UserError, match="no solve.txt") as caught:
+    with pytest.raises(UserError, match=r"no solve\.txt") as caught:
         PromptSet(str(folder))
     assert str(folder) in str(caught.value)
 
@@ -92,7 +92,7 @@ def test_a_set_without_verify_solves_but_cannot_propose(tmp_path: Path) -> None:
     prompts = PromptSet(str(write_set(tmp_path / "own", solve="{problem}")))
     problem = Problem("p", "x", "y", "1")
     assert prompts.solve(problem)[0]["content"] == "x"
-    with pytest.raises(UserError, match="no verify.txt"):
+    with pytest.raises(UserError, match=r"no verify\.txt"):
         prompts.verify(problem, ["a", "b"])
 
 

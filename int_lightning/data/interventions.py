@@ -86,9 +86,11 @@ class InterventionData(L.LightningDataModule):
         steps = self.epochs * -(-len(self.rows) // self.batch_size)
         return StatefulDataLoader(StepStream(self.rows_of, steps, self._layout()), batch_size=None)
 
-    def val_dataloader(self) -> list[Step]:
+    def val_dataloader(self) -> StatefulDataLoader[Step] | list[Step]:
         """The held-out rows, as one step."""
-        return [self._layout().step(self.validation_rows)] if self.validation_rows else []
+        if not self.validation_rows:
+            return []
+        return StatefulDataLoader(StepStream(lambda _: self.validation_rows, 1, self._layout()), batch_size=None)
 
     def rows_of(self, step: int) -> Sequence[Row]:
         """The rows of a step; every epoch has its own order."""

@@ -109,6 +109,8 @@ class RolloutStream(IterableDataset[Step]):
 
     def scored(self, policy: Any, rows: Sequence[Row]) -> list[list[float]]:
         """Log-probs of all rows, every rank scoring its part."""
+        if not rows:
+            return []
         layout = self.layout
         numbered = [replace(row, advantage=float(i)) for i, row in enumerate(rows)]
         own = balanced_part(numbered, layout.rank, layout.world_size)

@@ -33,6 +33,7 @@ class VLLMEngine:
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(config.kv_cache_gib)
         os.environ["VLLM_NO_USAGE_STATS"] = "1"
+        os.environ["VLLM_CONFIGURE_LOGGING"] = "0"
         from vllm import LLM
 
         on_gpu = torch.cuda.is_available()

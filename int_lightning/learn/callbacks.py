@@ -10,7 +10,11 @@ from types import FrameType
 from typing import Any
 
 import lightning as L
+from lightning.fabric.loggers.csv_logs import _ExperimentWriter
+from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
 from int_lightning.console import progress
 from int_lightning.learn.module import PolicyModule
@@ -62,10 +66,11 @@ class ExportModel(Callback):
         pl_module.export_to(Path(self.folder))
 
 
-class InterruptCheckpoint(ModelCheckpoint):
-    """A ModelCheckpoint that also saves ``interrupted.ckpt`` on KeyboardInterrupt and SIGTERM, and on nothing else.
+class RunCheckpoint(ModelCheckpoint):
+    """A ModelCheckpoint that also saves after the last step, and ``interrupted.ckpt`` on KeyboardInterrupt and SIGTERM.
 
-    Saving on any exception would hang the other ranks when a single one raised.
+    The last step is saved as a step, not as the end of an epoch, so that a run that was cut short by ``max_steps`` can be
+    taken further. Nothing is saved on other exceptions: with one rank raising, the others would hang.
     """
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -73,9 +78,40 @@ class InterruptCheckpoint(ModelCheckpoint):
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, _interrupt)
 
+    def on_train_batch_end(self, trainer: L.Trainer, *args: Any, **kwargs: Any) -> None:
+        super().on_train_batch_end(trainer, *args, **kwargs)
+        last = trainer.max_steps if trainer.max_steps > 0 else trainer.num_training_batches
+        if (
+            trainer.global_step in (last, trainer.num_training_batches)
+            and self._last_global_step_saved != trainer.global_step
+        ):
+            candidates = self._monitor_candidates(trainer)
+            self._save_topk_checkpoint(trainer, candidates)
+            self._save_last_checkpoint(trainer, candidates)
+
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         if isinstance(exception, KeyboardInterrupt) and self.dirpath is not None and trainer.global_step:
             trainer.save_checkpoint(str(Path(self.dirpath) / "interrupted.ckpt"))
+
+
+class ContinuedCSVLogger(CSVLogger):
+    """A CSVLogger that goes on with the ``metrics.csv`` it finds; Lightning's own deletes it when a run is resumed."""
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> _ExperimentWriter:
+        """The writer, which knows the columns and keeps the rows of the file that was there."""
+        if self._experiment is None:
+            path = Path(self.log_dir) / "metrics.csv"
+            aside = path.with_suffix(".before")
+            if path.is_file():
+                path.rename(aside)
+            self._experiment = ExperimentWriter(log_dir=self.log_dir)
+            if aside.is_file():
+                with aside.open(encoding="utf-8") as file:
+                    self._experiment.metrics_keys = file.readline().strip().split(",")
+                aside.rename(path)
+        return self._experiment
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:

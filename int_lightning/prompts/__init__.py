@@ -38,7 +38,9 @@ class PromptSet:
         self.folder = _SHIPPED.get(name, Path(name))
         self.templates = {p.stem: p.read_text(encoding="utf-8").strip("\n") for p in sorted(self.folder.glob("*.txt"))}
         if "solve" not in self.templates:
-            raise UserError(f"prompt set {name!r}: {self.folder} has no solve.txt: use {', '.join(_SHIPPED)} or such a folder")
+            raise UserError(
+                f"prompt set {name!r}: {self.folder} has no solve.txt: use {', '.join(_SHIPPED)} or such a folder"
+            )
 
     @cached_property
     def versions(self) -> dict[str, str]:
@@ -63,7 +65,9 @@ class PromptSet:
             UserError: if the set has no ``verify.txt``.
         """
         if "verify" not in self.templates:
-            raise UserError(f"{self.folder} has no verify.txt, which the policy needs to propose: add it or use another oracle")
+            raise UserError(
+                f"{self.folder} has no verify.txt, which the policy needs to propose: add it or use another oracle"
+            )
         question = _user(self.templates["verify"], problem, number_steps(steps))
         turn_one = self.guide(problem)
         if turn_one is None:

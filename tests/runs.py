@@ -1,0 +1,74 @@
+"""What tests of whole commands share: the command itself, in this process, and small sizes of the mini world."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import yaml
+
+from int_lightning.__main__ import main
+
+ROOT = Path(__file__).parents[1]
+MINI = ROOT / "configs" / "mini"
+ENGINE = "--engine={threads: 1, max_model_len: 256, max_num_seqs: 64}"
+SMALL_COLLECT = [
+    "--problems=mini:hard-train:12",
+    "--collection.attempts=8",
+    "--collection.guided=4",
+    "--collection.batch_problems=5",
+    ENGINE,
+]
+
+
+def collect(out: Path, *overrides: str) -> int:
+    """A small collection on the mini world."""
+    return main(["collect", "-c", str(MINI / "collect.yaml"), f"--out={out}", *SMALL_COLLECT, *overrides])
+
+
+def fit_sft(out: Path, dataset: Path, *overrides: str) -> int:
+    """A short SFT at a constant rate."""
+    short = [f"--data.init_args.folder={dataset}", "--data.init_args.batch_size=4", "--model.init_args.scheduler=null"]
+    return main(["fit", "-c", str(MINI / "sft.yaml"), f"--out={out}", *short, *overrides])
+
+
+def fit_grpo(out: Path, *overrides: str) -> int:
+    """A short GRPO on problems that the base partly solves."""
+    sizes = ["--data.init_args.problems=mini:easy:8", "--data.init_args.prompts_per_batch=4"]
+    sizes += ["--data.init_args.rollouts_per_prompt=4", "--data.init_args.steps=4"]
+    hot = ["--data.init_args.sampling={max_tokens: 48, temperature: 1.5}"]
+    return main(["fit", "-c", str(MINI / "grpo.yaml"), f"--out={out}", ENGINE, *sizes, *hot, *overrides])
+
+
+def metrics(out: Path, *names: str) -> list[list[float]]:
+    """The named columns of the rows of ``metrics.csv`` that hold them."""
+    with (out / "metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if all(row.get(n) for n in names)]
+    return [[float(row[n]) for n in names] for row in rows]
+
+
+def small_run_config(folder: Path) -> Path:
+    """``configs/mini/run.yaml`` with every stage made small, written into ``folder``."""
+    sizes = {
+        "collect": {"problems": "mini:hard-train:12", "collection": {"attempts": 8, "guided": 4}},
+        "sft": {"data": {"init_args": {"epochs": 2, "batch_size": 8}}},
+        "grpo": {"data": {"init_args": {"steps": 2, "prompts_per_batch": 4, "rollouts_per_prompt": 4}}},
+        "evaluate": {
+            "problems": {"hard_test": "mini:hard-test:6", "easy": "mini:easy:6"},
+            "evaluation": {"rollouts": 8},
+        },
+    }
+    run = yaml.safe_load((MINI / "run.yaml").read_text())
+    run["engine"] = {"threads": 1, "max_model_len": 256, "max_num_seqs": 64}
+    for stage, changes in sizes.items():
+        config = _merged(yaml.safe_load((MINI / f"{stage}.yaml").read_text()), changes)
+        path = folder / f"{stage}.yaml"
+        path.write_text(yaml.safe_dump(config))
+        run[stage] = str(path)
+    path = folder / "run.yaml"
+    path.write_text(yaml.safe_dump(run))
+    return path
+
+
+def _merged(base: dict, changes: dict) -> dict:
+    return base | {k: _merged(base[k], v) if isinstance(v, dict) and k in base else v for k, v in changes.items()}

@@ -1,0 +1,35 @@
+"""Every shipped config parses, and the package is laid out as it must be."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from int_lightning.cli import IntCLI
+from runs import ROOT
+
+CONFIGS = sorted((ROOT / "configs").glob("*/*.yaml"))
+COMMANDS = {"pretrain": "fit", "sft": "fit", "grpo": "fit", "collect": "collect", "evaluate": "evaluate", "run": "run"}
+
+
+class ParsedOnlyError(Exception):
+    """Ends a command line once it is parsed."""
+
+
+class ParseOnly(IntCLI):
+    def _set_seed(self) -> None:
+        raise ParsedOnlyError
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_a_shipped_config_parses(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    command = COMMANDS[path.stem.rsplit("-", 1)[-1]]
+    with pytest.raises(ParsedOnlyError), ExitStack() as resources:
+        ParseOnly([command, "-c", str(path)], resources)
+
+
+def test_all_kinds_of_config_are_there() -> None:
+    assert {p.parent.name for p in CONFIGS} >= {"mini", "smollm2", "paper"}

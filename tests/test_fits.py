@@ -1,0 +1,107 @@
+"""Invariants of training, through the real command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from int_lightning.__main__ import main
+from runs import MINI, collect, fit_grpo, fit_sft, metrics
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("data") / "collect"
+    assert collect(out) == 0
+    return out
+
+
+def same_weights(a: Path, b: Path) -> bool:
+    left, right = (load_file(out / "model" / "model.safetensors") for out in (a, b))
+    return left.keys() == right.keys() and all(torch.equal(left[k], right[k]) for k in left)
+
+
+def close(a: list[list[float]], b: list[list[float]], tolerance: float) -> bool:
+    return len(a) == len(b) and torch.allclose(torch.tensor(a), torch.tensor(b), atol=tolerance, rtol=tolerance)
+
+
+def test_many_micro_batches_are_one_batch(dataset: Path, tmp_path: Path) -> None:
+    assert fit_sft(tmp_path / "one", dataset) == 0
+    assert fit_sft(tmp_path / "many", dataset, "--data.init_args.max_tokens=40") == 0
+    watched = ("train/loss", "train/grad_norm")
+    assert metrics(tmp_path / "one", *watched)
+    assert close(metrics(tmp_path / "one", *watched), metrics(tmp_path / "many", *watched), 1e-5)
+
+
+def test_a_resumed_sft_is_the_uninterrupted_one(dataset: Path, tmp_path: Path) -> None:
+    assert fit_sft(tmp_path / "whole", dataset) == 0
+    assert fit_sft(tmp_path / "parts", dataset, "--trainer.max_steps=3") == 0
+    assert fit_sft(tmp_path / "parts", dataset, "--ckpt_path=last") == 0
+    assert same_weights(tmp_path / "whole", tmp_path / "parts")
+
+
+@pytest.mark.parametrize("updates", [1, 2])
+def test_a_resumed_grpo_is_the_uninterrupted_one(updates: int, tmp_path: Path) -> None:
+    per_batch = f"--data.init_args.updates_per_batch={updates}"
+    assert fit_grpo(tmp_path / "whole", per_batch) == 0
+    assert fit_grpo(tmp_path / "parts", per_batch, "--trainer.max_steps=3") == 0
+    assert fit_grpo(tmp_path / "parts", per_batch, "--ckpt_path=last") == 0
+    assert same_weights(tmp_path / "whole", tmp_path / "parts")
+    watched = ("train/reward", "train/length")
+    assert metrics(tmp_path / "whole", *watched)[3:] == metrics(tmp_path / "parts", *watched)[-1:]
+
+
+def test_grpo_learns_from_groups_with_an_advantage_and_engine_and_trainer_agree(tmp_path: Path) -> None:
+    cold = "--data.init_args.sampling={max_tokens: 48, temperature: 1.0}"
+    assert fit_grpo(tmp_path / "run", cold, "--data.init_args.problems=mini:hard-train:8", "--engine.name=vllm") == 0
+    assert fit_grpo(tmp_path / "hot") == 0
+    assert any(norm > 0 for (norm,) in metrics(tmp_path / "hot", "train/grad_norm"))
+    for ratio, zero in metrics(tmp_path / "hot", "train/ratio", "train/zero_advantage_ratio"):
+        assert ratio == pytest.approx(1.0, abs=1e-6)
+        assert zero < 1
+    assert all(gap < 1e-4 for (gap,) in metrics(tmp_path / "run", "train/engine_gap"))
+
+
+def test_the_kl_term_and_the_entropy_bonus_run(tmp_path: Path) -> None:
+    terms = ["--model.init_args.kl_coefficient=0.1", "--model.init_args.entropy_coefficient=0.01"]
+    assert fit_grpo(tmp_path / "kl", *terms, "--data.init_args.updates_per_batch=2") == 0
+    kl = [value for (value,) in metrics(tmp_path / "kl", "train/kl")]
+    assert kl[0] == pytest.approx(0.0, abs=1e-6)
+    assert kl[-1] > 0
+
+
+def test_the_command_line_wins_over_a_checkpoint(dataset: Path, tmp_path: Path) -> None:
+    assert fit_sft(tmp_path / "a", dataset, "--trainer.max_steps=2") == 0
+    checkpoint = tmp_path / "a" / "checkpoints" / "last.ckpt"
+    rate = "--model.init_args.optimizer.init_args.lr=0.00001"
+    assert fit_sft(tmp_path / "b", dataset, f"--ckpt_path={checkpoint}", rate, "--trainer.max_steps=3") == 0
+    assert "lr: 1.0e-05" in (tmp_path / "b" / "config.yaml").read_text()
+
+
+def test_validate_scores_held_out_rows(dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    command = ["validate", "-c", str(MINI / "sft.yaml"), f"--out={tmp_path}", f"--data.init_args.folder={dataset}"]
+    assert main([*command, "--data.init_args.validation=0.5"]) == 0
+    assert "val/nll" in capfd.readouterr().out
+
+
+def test_two_processes_are_one(dataset: Path, tmp_path: Path) -> None:
+    assert fit_sft(tmp_path / "one", dataset) == 0
+    strategy = "--trainer.strategy={class_path: lightning.pytorch.strategies.ModelParallelStrategy, init_args: "
+    strategy += "{data_parallel_size: 2, tensor_parallel_size: 1}}"
+    command = [sys.executable, "-m", "int_lightning", "fit", "-c", str(MINI / "sft.yaml"), f"--out={tmp_path / 'two'}"]
+    command += [f"--data.init_args.folder={dataset}", "--data.init_args.batch_size=4"]
+    command += ["--model.init_args.scheduler=null", "--trainer.accelerator=cpu", "--trainer.devices=2", strategy]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 0, done.stderr
+    watched = ("train/loss", "train/grad_norm")
+    assert close(metrics(tmp_path / "one", *watched), metrics(tmp_path / "two", *watched), 1e-5)
+    one, two = (load_file(tmp_path / out / "model" / "model.safetensors") for out in ("one", "two"))
+    assert all(torch.allclose(one[k], two[k], atol=1e-5) for k in one)
