@@ -12,7 +12,7 @@ import torch
 import yaml
 from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
-from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.fabric.utilities.rank_zero import _get_rank
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
@@ -115,15 +115,16 @@ class IntCLI(LightningCLI):
         command = self.config["subcommand"]
         config = self.config[command]
         folder = Path(config["out"])
-        configure_logging(config["verbose"])
-        if rank_zero_only.rank == 0:
+        rank = _get_rank() or 0
+        if rank == 0:
             self._claim(folder, command, config)
         if not config["verbose"]:
-            name = f"library-{rank_zero_only.rank}.log" if rank_zero_only.rank else "library.log"
+            name = f"library-{rank}.log" if rank else "library.log"
             self.resources.enter_context(library_output_to(folder / name))
+        configure_logging(config["verbose"])
 
     def _claim(self, folder: Path, command: str, config: Namespace) -> None:
-        text = self._parser(command).dump(config, skip_none=False)
+        text = self._parser(command).dump(config, skip_unset=False)
         saved = folder / "config.yaml"
         if saved.exists() and not config.get("ckpt_path"):
             if command == "fit":

@@ -64,16 +64,17 @@ def library_output_to(log_file: Path) -> Iterator[None]:
     sys.stderr.flush()
     terminal, errors = os.dup(1), os.dup(2)
     sink = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    before = console
+    before, streams = console, (sys.stdout, sys.stderr)
     with os.fdopen(os.dup(terminal), "w", encoding="utf-8", buffering=1) as stream:
         console = _console(stream)
         try:
             os.dup2(sink, 1)
             os.dup2(sink, 2)
+            sys.stdout = sys.stderr = os.fdopen(os.dup(sink), "w", encoding="utf-8", buffering=1)
             yield
         finally:
             sys.stdout.flush()
-            sys.stderr.flush()
+            sys.stdout, sys.stderr = streams
             os.dup2(terminal, 1)
             os.dup2(errors, 2)
             for fd in (terminal, errors, sink):

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from int_lightning.__main__ import main
-from runs import MINI, collect, fit_grpo, fit_sft, metrics
+from runs import ENGINE, MINI, collect, fit_grpo, fit_sft, metrics
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +105,11 @@ def test_two_processes_are_one(dataset: Path, tmp_path: Path) -> None:
     assert close(metrics(tmp_path / "one", *watched), metrics(tmp_path / "two", *watched), 1e-5)
     one, two = (load_file(tmp_path / out / "model" / "model.safetensors") for out in ("one", "two"))
     assert all(torch.allclose(one[k], two[k], atol=1e-5) for k in one)
+
+
+def test_validate_scores_held_out_problems(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    command = ["validate", "-c", str(MINI / "grpo.yaml"), f"--out={tmp_path}", ENGINE]
+    assert main([*command, "--data.init_args.validation=mini:easy:6"]) == 0
+    said = capfd.readouterr()
+    assert "val/pass@8" in said.out
+    assert said.err == ""

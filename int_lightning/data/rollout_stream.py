@@ -12,11 +12,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import torch
 import torch.distributed as dist
 from torch.utils.data import IterableDataset
 
 from int_lightning.data.collate import Row, Step
 from int_lightning.data.stream import Layout, balanced_part
+from int_lightning.evaluation.metrics import PassAtK, ZeroAdvantageRatio
 from int_lightning.learn.objectives import group_advantages
 from int_lightning.types import Group, Problem, Rollout
 
@@ -33,6 +35,35 @@ class Pending:
     rows: list[Row]
     count: float
     metrics: dict[str, float]
+
+
+class ValidationStream(IterableDataset[Step]):
+    """One item: the metrics of groups sampled on held-out problems with the newest weights, and nothing to train on.
+
+    Args:
+        data: Problems, engine and sizes.
+        layout: Which rank this is.
+    """
+
+    def __init__(self, data: RolloutData, layout: Layout) -> None:
+        self.data = data
+        self.layout = layout
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[Step]:
+        data, layout = self.data, self.layout
+        own = data.validation_problems[layout.rank :: layout.world_size]
+        sampled = data.synced_sampler().sample(own, range(data.rollouts_per_prompt), data.sampling, "validation")
+        groups = gather(graded_groups(sampled))
+        grades = torch.tensor([g.rewards for g in groups]) > 0
+        metrics = group_metrics(groups)
+        for k in (1, data.rollouts_per_prompt):
+            pass_at_k = PassAtK(k)
+            pass_at_k.update(grades)
+            metrics[f"pass@{k}"] = float(pass_at_k.per_problem().mean())
+        yield Step([], 0.0, 0.0, metrics)
 
 
 class RolloutStream(IterableDataset[Step]):
@@ -70,9 +101,9 @@ class RolloutStream(IterableDataset[Step]):
         synced = time.perf_counter()
         problems = data.problems_of(self.batch)
         own = problems[layout.rank :: layout.world_size]
-        groups = self.groups(sampler.sample(own, range(data.rollouts_per_prompt), data.sampling, f"grpo/{self.batch}"))
+        sampled = sampler.sample(own, range(data.rollouts_per_prompt), data.sampling, f"grpo/{self.batch}")
         order = {p.id: i for i, p in enumerate(problems)}
-        groups = sorted(gather(groups), key=lambda g: order[g.problem_id])
+        groups = sorted(gather(graded_groups(sampled)), key=lambda g: order[g.problem_id])
         done = time.perf_counter()
         metrics = group_metrics(groups)
         metrics |= {"seconds_sync": synced - started, "seconds_generate": done - synced}
@@ -80,14 +111,6 @@ class RolloutStream(IterableDataset[Step]):
         size = -(-len(groups) // data.updates_per_batch)
         parts = [groups[i : i + size] for i in range(0, len(groups), size)]
         return [self.optimiser_step(part, metrics) for part in parts]
-
-    def groups(self, sampled: Sequence[list[Rollout]]) -> list[Group]:
-        """Rollouts of each prompt with their rewards (1 for a right answer, else 0) and advantages."""
-        groups = []
-        for rollouts in sampled:
-            rewards = [float(r.correct) for r in rollouts]
-            groups.append(Group(rollouts[0].problem_id, rollouts, rewards, group_advantages(rewards)))
-        return groups
 
     def optimiser_step(self, groups: Sequence[Group], metrics: dict[str, float]) -> Pending:
         """Rows of the groups that have an advantage; all tokens of all groups count in the normaliser."""
@@ -131,6 +154,15 @@ class RolloutStream(IterableDataset[Step]):
         self.pending = [Pending([Row(**r) for r in p["rows"]], p["count"], p["metrics"]) for p in state["pending"]]
 
 
+def graded_groups(sampled: Sequence[list[Rollout]]) -> list[Group]:
+    """Rollouts of each prompt with their rewards (1 for a right answer, else 0) and advantages."""
+    groups = []
+    for rollouts in sampled:
+        rewards = [float(r.correct) for r in rollouts]
+        groups.append(Group(rollouts[0].problem_id, rollouts, rewards, group_advantages(rewards)))
+    return groups
+
+
 def rollout_row(rollout: Rollout, advantage: float, with_engine_logprobs: bool) -> Row:
     """A rollout as a training row: every sampled token carries loss, the prompt none."""
     prompt = len(rollout.prompt_ids)
@@ -145,10 +177,12 @@ def rollout_row(rollout: Rollout, advantage: float, with_engine_logprobs: bool) 
 def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
     """What a user watches: reward, share of groups without a correct rollout or without advantage, lengths, truncation."""
     rollouts = [r for g in groups for r in g.rollouts]
+    zero_advantage = ZeroAdvantageRatio(sync_on_compute=False)
+    zero_advantage.update(torch.tensor([g.rewards for g in groups]))
     return {
         "reward": sum(sum(g.rewards) for g in groups) / len(rollouts),
         "unsolved_ratio": sum(not any(g.rewards) for g in groups) / len(groups),
-        "zero_advantage_ratio": sum(g.zero_advantage for g in groups) / len(groups),
+        "zero_advantage_ratio": float(zero_advantage.compute()),
         "length": sum(len(r.token_ids) for r in rollouts) / len(rollouts),
         "truncated": sum(r.finish == "length" for r in rollouts) / len(rollouts),
     }

@@ -8,7 +8,7 @@ import lightning as L
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from int_lightning.data.collate import Step
-from int_lightning.data.rollout_stream import RolloutStream, shuffled
+from int_lightning.data.rollout_stream import RolloutStream, ValidationStream, shuffled
 from int_lightning.data.stream import Layout
 from int_lightning.engines.base import Engine
 from int_lightning.grading import Grader
@@ -34,6 +34,7 @@ class RolloutData(L.LightningDataModule):
         sampling: How rollouts are drawn.
         max_tokens: Budget of a micro-batch.
         limit: Use only the first problems of the source.
+        validation: Source of held-out problems for ``val/pass@k``, at the end and every ``trainer.val_check_interval`` steps.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class RolloutData(L.LightningDataModule):
         sampling: Sampling = Sampling(),
         max_tokens: int = 16384,
         limit: int | None = None,
+        validation: str | None = None,
     ) -> None:
         super().__init__()
         if rollouts_per_prompt < 2:
@@ -62,10 +64,14 @@ class RolloutData(L.LightningDataModule):
         self.sampling = sampling
         self.max_tokens = max_tokens
         self.limit = limit
+        self.validation = validation
 
     def setup(self, stage: str) -> None:
         """Loads the problems, the prompts and the grader."""
         self.problems = load_problems(self.source, self.limit, require_solution=False)
+        self.validation_problems = (
+            load_problems(self.validation, require_solution=False) if self.validation is not None else []
+        )
         self.prompts = PromptSet(self.prompt_set)
         self.grader = Grader()
         self.module.temperature = self.sampling.temperature or 1.0
@@ -76,13 +82,21 @@ class RolloutData(L.LightningDataModule):
 
     def train_dataloader(self) -> StatefulDataLoader[Step]:
         """The stream of optimiser steps."""
-        layout = Layout(
+        return StatefulDataLoader(RolloutStream(self, self._layout()), batch_size=None)
+
+    def val_dataloader(self) -> StatefulDataLoader[Step] | list[Step]:
+        """The metrics of the held-out problems."""
+        if not self.validation_problems:
+            return []
+        return StatefulDataLoader(ValidationStream(self, self._layout()), batch_size=None)
+
+    def _layout(self) -> Layout:
+        return Layout(
             self.module.tokenizer.pad_token_id,
             self.max_tokens,
             self.int_trainer.global_rank,
             self.int_trainer.world_size,
         )
-        return StatefulDataLoader(RolloutStream(self, layout), batch_size=None)
 
     @property
     def int_trainer(self) -> IntTrainer:

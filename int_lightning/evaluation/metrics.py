@@ -38,6 +38,7 @@ class PassAtK(Metric):
 
     full_state_update = False
     correct: list[Tensor]
+    n: int
 
     def __init__(self, k: int) -> None:
         super().__init__()
@@ -66,14 +67,18 @@ class PassAtK(Metric):
 
 
 class ZeroAdvantageRatio(Metric):
-    """Share of groups in which all rewards agree, so that no rollout has an advantage; update it with rewards [P, n]."""
+    """Share of groups in which all rewards agree, so that no rollout has an advantage; update it with rewards [P, n].
+
+    Args:
+        sync_on_compute: Whether to sum over processes; off where every process sees all groups.
+    """
 
     full_state_update = False
     zero: Tensor
     groups: Tensor
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, sync_on_compute: bool = True) -> None:
+        super().__init__(sync_on_compute=sync_on_compute)
         self.add_state("zero", default=torch.zeros(()), dist_reduce_fx="sum")
         self.add_state("groups", default=torch.zeros(()), dist_reduce_fx="sum")
 

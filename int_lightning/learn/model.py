@@ -107,8 +107,8 @@ def export(policy: Policy, folder: Path, tokenizer: Any, is_writer: bool) -> Non
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     state = get_model_state_dict(policy, options=options)
     if is_writer:
-        state = {k.removeprefix(PREFIX): v.to(policy.dtype) for k, v in state.items()}
-        policy.causal_lm.save_pretrained(folder, state_dict=state)
+        tensors = {k.removeprefix(PREFIX): v.to(policy.dtype) for k, v in state.items() if isinstance(v, Tensor)}
+        policy.causal_lm.save_pretrained(folder, state_dict=tensors)
         tokenizer.save_pretrained(folder)
 
 
