@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -113,3 +114,30 @@ def test_validate_scores_held_out_problems(tmp_path: Path, capfd: pytest.Capture
     said = capfd.readouterr()
     assert "val/pass@8" in said.out
     assert said.err == ""
+
+
+def test_sigterm_saves_a_checkpoint_that_the_run_goes_on_from(dataset: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "int_lightning", "fit", "-c", str(MINI / "sft.yaml"), f"--out={out}"]
+    command += [
+        f"--data.init_args.folder={dataset}",
+        "--data.init_args.epochs=2000",
+        "--model.init_args.scheduler=null",
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    written = out / "metrics.csv"
+    while time.monotonic() < deadline and not (written.exists() and written.read_text().count("\n") > 10):
+        time.sleep(0.2)
+    process.terminate()
+    said, errors = process.communicate(timeout=60)
+    assert process.returncode not in (0, None)
+    assert "interrupted.ckpt" in said
+    assert "Traceback" not in said + errors
+    reached = int(metrics(out, "step", "train/loss")[-1][0]) + 1
+    further = ["--data.init_args.epochs=2000", f"--trainer.max_steps={reached + 2}"]
+    interrupted = out / "checkpoints" / "interrupted.ckpt"
+    resumed = ["fit", "-c", str(MINI / "sft.yaml"), f"--out={out}", f"--data.init_args.folder={dataset}"]
+    assert main([*resumed, "--model.init_args.scheduler=null", *further, f"--ckpt_path={interrupted}"]) == 0
+    steps = [int(step) for step, _ in metrics(out, "step", "train/loss")]
+    assert steps[-1] == reached + 1

@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
-from int_lightning.console import progress
+from int_lightning.console import progress, say
 from int_lightning.learn.module import PolicyModule
 
 
@@ -67,31 +67,43 @@ class ExportModel(Callback):
 
 
 class RunCheckpoint(ModelCheckpoint):
-    """A ModelCheckpoint that also saves after the last step, and ``interrupted.ckpt`` on KeyboardInterrupt and SIGTERM.
+    """A ModelCheckpoint that also saves after the last step, and after the step during which SIGINT or SIGTERM came.
 
-    The last step is saved as a step, not as the end of an epoch, so that a run that was cut short by ``max_steps`` can be
-    taken further. Nothing is saved on other exceptions: with one rank raising, the others would hang.
+    The last step is saved as a step, not as the end of an epoch, so that a run cut short by ``max_steps`` can be taken
+    further. An interrupted run finishes its step, saves ``interrupted.ckpt`` and ends non-zero; a second signal ends it at
+    once. Nothing is saved on exceptions: with one rank raising, the others would hang.
     """
+
+    _requested = False
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, _interrupt)
+            self._handlers = {s: signal.signal(s, self._request) for s in (signal.SIGINT, signal.SIGTERM)}
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        for number, handler in self.__dict__.pop("_handlers", {}).items():
+            signal.signal(number, handler)
 
     def on_train_batch_end(self, trainer: L.Trainer, *args: Any, **kwargs: Any) -> None:
         super().on_train_batch_end(trainer, *args, **kwargs)
-        last = trainer.max_steps if trainer.max_steps > 0 else trainer.num_training_batches
-        if (
-            trainer.global_step in (last, trainer.num_training_batches)
-            and self._last_global_step_saved != trainer.global_step
-        ):
+        ends = (trainer.max_steps, trainer.num_training_batches)
+        if trainer.global_step in ends and self._last_global_step_saved != trainer.global_step:
             candidates = self._monitor_candidates(trainer)
             self._save_topk_checkpoint(trainer, candidates)
             self._save_last_checkpoint(trainer, candidates)
+        if trainer.strategy.reduce_boolean_decision(self._requested, all=False):
+            assert self.dirpath is not None
+            path = Path(self.dirpath) / "interrupted.ckpt"
+            trainer.save_checkpoint(path)
+            say(f"interrupted after step {trainer.global_step}; go on with --ckpt_path {path}")
+            raise KeyboardInterrupt
 
-    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        if isinstance(exception, KeyboardInterrupt) and self.dirpath is not None and trainer.global_step:
-            trainer.save_checkpoint(str(Path(self.dirpath) / "interrupted.ckpt"))
+    def _request(self, signum: int, frame: FrameType | None) -> None:
+        if self._requested:
+            raise KeyboardInterrupt
+        self._requested = True
+        say("interrupted: a checkpoint is saved after this step; interrupt again to end at once")
 
 
 class ContinuedCSVLogger(CSVLogger):
@@ -112,7 +124,3 @@ class ContinuedCSVLogger(CSVLogger):
                     self._experiment.metrics_keys = file.readline().strip().split(",")
                 aside.rename(path)
         return self._experiment
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt(f"signal {signum}")
