@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from int_lightning.__main__ import main
-from runs import ENGINE, MINI, collect, fit_grpo, fit_sft, metrics
+from runs import ENGINE, MINI, collect, fit_grpo, fit_sft, metrics, small_run_config
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +75,14 @@ def test_the_kl_term_and_the_entropy_bonus_run(tmp_path: Path) -> None:
     kl = [value for (value,) in metrics(tmp_path / "kl", "train/kl")]
     assert kl[0] == pytest.approx(0.0, abs=1e-6)
     assert kl[-1] > 0
+
+
+def test_sft_collects_first_where_nothing_was_collected(tmp_path: Path) -> None:
+    config = small_run_config(tmp_path).with_name("collect.yaml")
+    fresh = tmp_path / "fresh"
+    assert fit_sft(tmp_path / "fit", fresh, f"--data.init_args.collect_config={config}") == 0
+    assert (fresh / "results.json").exists()
+    assert (tmp_path / "fit" / "model" / "model.safetensors").exists()
 
 
 def test_the_command_line_wins_over_a_checkpoint(dataset: Path, tmp_path: Path) -> None:
