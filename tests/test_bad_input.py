@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from commands import MINI, collect, fit_sft
 from int_lightning.__main__ import main
 from int_lightning.learn.pretrained import resolve_model
-from runs import MINI, collect, fit_sft
 
 GOOD = {"problem": "1+1", "solution": "2 > \\boxed{2}", "answer": "2"}
 

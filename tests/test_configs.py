@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from commands import ROOT
 from int_lightning.cli import IntCLI
-from runs import ROOT
 
 CONFIGS = sorted((ROOT / "configs").glob("*/*.yaml"))
 COMMANDS = {"pretrain": "fit", "sft": "fit", "grpo": "fit", "collect": "collect", "evaluate": "evaluate", "run": "run"}

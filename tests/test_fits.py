@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from commands import ENGINE, MINI, collect, fit_grpo, fit_sft, metrics, small_run_config
 from int_lightning.__main__ import main
-from runs import ENGINE, MINI, collect, fit_grpo, fit_sft, metrics, small_run_config
 
 
 @pytest.fixture(scope="module")

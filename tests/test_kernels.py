@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from int_lightning_kernels import linear_logprob
 from torch import Tensor
+
+from int_lightning_kernels import linear_logprob
 
 module = importlib.import_module("int_lightning_kernels.linear_logprob")
 N, H, V = 37, 8, 50

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from commands import collect, small_run_config
 from int_lightning.__main__ import main
 from int_lightning.collect.oracles import Attempt
 from int_lightning.collect.pipeline import attempt_defect
@@ -16,7 +17,6 @@ from int_lightning.data.interventions import intervention_example
 from int_lightning.mini.tokenizer import build_tokenizer
 from int_lightning.steps import decode, split_steps
 from int_lightning.types import Intervention, Problem, Proposal, Provenance, Rollout, Sampling
-from runs import collect, small_run_config
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from int_lightning_kernels import LogProbs, linear_logprob
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
+from int_lightning_kernels import LogProbs, linear_logprob
 
 PREFIX = "causal_lm."
 
