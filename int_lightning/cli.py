@@ -175,7 +175,7 @@ class IntCLI(LightningCLI):
         if subcommand not in self._FITTING:
             kwargs["model"] = self._get(self.config_init, "model")
             return {k: v for k, v in kwargs.items() if k in self._subcommand_method_arguments[subcommand]}
-        return kwargs
+        return {**kwargs, "weights_only": True}
 
 
 def run_loggers(out: str) -> list[Logger]:
