@@ -69,7 +69,7 @@ def test_what_is_not_a_step_number(location: object) -> None:
 def test_a_location_outside_the_attempt(location: object) -> None:
     parsed = parse_proposal(proposal(location, "so x = 3"), STEPS)
     assert (parsed.location, parsed.content) == (-1, "")
-    assert "outside the attempt's 3 steps" in parsed.defect
+    assert "outside the attempt: step" in parsed.defect
 
 
 @pytest.mark.parametrize(

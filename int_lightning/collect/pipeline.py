@@ -247,7 +247,7 @@ def summarise(collector: Collector) -> dict[str, object]:
         "accepted": len(accepted),
         "problems_with_accepted": len({i.problem_id for i in accepted}),
         "inexact_cuts": sum(not i.exact for i in accepted),
-        "rejected": dict(Counter(i.rejected for i in interventions if i.rejected)),
+        "rejected": dict(Counter(i.rejected.partition(":")[0] for i in interventions if i.rejected)),
         "conditioning": {
             "naive": _condition([(sum(naive[p]), len(naive[p])) for p in first]),
             "from_prefix": _condition([(i.prefix_correct, i.prefix_total) for i in first.values()]),

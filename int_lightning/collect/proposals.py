@@ -20,7 +20,7 @@ _LATEX_READ_AS_ESCAPE = re.compile(r"[\x08\x0c\x0d\x09]|\n(?=eq|abla|otin|u\b|mi
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """``location`` is -1 and ``content`` empty where there is nothing to use; ``defect`` then says why."""
+    """``location`` is -1 and ``content`` empty where there is nothing to use; ``defect`` then says why (kind: detail)."""
 
     location: int = -1
     content: str = ""
@@ -39,13 +39,13 @@ def parse_proposal(raw: str, steps: Sequence[str]) -> Parsed:
         return Parsed(defect="the oracle found no critical error")
     location, content = _location(body.get("location")), body.get("content")
     if location is None:
-        return Parsed(defect=f"the location {body.get('location')!r} is not a step number")
+        return Parsed(defect=f"the location is not a step number: {str(body.get('location'))[:40]!r}")
     if not isinstance(content, str) or not content.strip():
         return Parsed(defect="the content is missing or empty")
     if any("\ud800" <= c <= "\udfff" for c in content):
         return Parsed(defect="the content holds half a character")
     if not 0 <= location < len(steps):
-        return Parsed(defect=f"location {location} is outside the attempt's {len(steps)} steps")
+        return Parsed(defect=f"the location is outside the attempt: step {location} of {len(steps)}")
     if content.strip() == steps[location].strip():
         return Parsed(defect="the content repeats the step it replaces")
     return Parsed(location, content.strip())
