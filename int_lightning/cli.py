@@ -16,8 +16,10 @@ from lightning.fabric.utilities.rank_zero import _get_rank
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from rich.markup import escape
 
-from int_lightning.console import configure_logging, library_output_to, show_table
+from int_lightning.console import configure_logging, library_output_to, say, show_table
+from int_lightning.data.interventions import InterventionData
 from int_lightning.engines.base import EngineConfig
 from int_lightning.learn.callbacks import ContinuedCSVLogger, ExportModel, FitProgress, RunCheckpoint
 from int_lightning.learn.module import PolicyModule
@@ -163,6 +165,14 @@ class IntCLI(LightningCLI):
             torch.set_num_threads(trainer.engine_config.threads)
         trainer.seed = int(self._get(self.config, "seed_everything"))
         return trainer
+
+    def before_fit(self) -> None:
+        """Collects the interventions first, where the data says how and no finished collection is there."""
+        data = self.datamodule
+        if isinstance(data, InterventionData) and data.collection_missing and not _get_rank():
+            say(f"{escape(data.folder)} has no finished collection: collecting with {data.collect_config} first")
+            with ExitStack() as resources:
+                IntCLI(["collect", f"--config={data.collect_config}", f"--out={data.folder}"], resources)
 
     def after_validate(self) -> None:
         """Shows the scores and keeps them as ``results.json``."""

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 import lightning as L
-from rich.markup import escape
 from torchdata.stateful_dataloader import StatefulDataLoader
 from transformers import AutoTokenizer
 
 from int_lightning.collect.store import Store
-from int_lightning.console import say
 from int_lightning.data.collate import Row, Step
 from int_lightning.data.stream import Layout, StepStream
 from int_lightning.learn.module import PolicyModule
@@ -35,7 +32,7 @@ class InterventionData(L.LightningDataModule):
 
     Args:
         folder: Run folder of ``int-lightning collect``.
-        collect_config: Config of a collection to run into ``folder`` first, where it has not been run to its end.
+        collect_config: Config of a collection that ``fit`` runs into ``folder`` first, where it has not been run to its end.
         epochs: Passes over the rows.
         batch_size: Rows in an optimiser step, over all processes.
         validation: Share of the problems held out for ``val/nll``.
@@ -62,15 +59,10 @@ class InterventionData(L.LightningDataModule):
         self.max_tokens = max_tokens
         self.seed = seed
 
-    def prepare_data(self) -> None:
-        """Collects the interventions first, if a config says how and the folder has no finished collection."""
-        if self.collect_config is None or (Path(self.folder) / "results.json").exists():
-            return
-        from int_lightning.cli import IntCLI
-
-        say(f"{escape(self.folder)} has no finished collection: collecting with {escape(self.collect_config)} first")
-        with ExitStack() as resources:
-            IntCLI(["collect", f"--config={self.collect_config}", f"--out={self.folder}"], resources)
+    @property
+    def collection_missing(self) -> bool:
+        """Whether a collection is to be run before the fit."""
+        return self.collect_config is not None and not (Path(self.folder) / "results.json").exists()
 
     def setup(self, stage: str) -> None:
         """Reads the accepted interventions.

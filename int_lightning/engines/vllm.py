@@ -43,6 +43,7 @@ class VLLMEngine:
         self.config = config
         self.tokens_generated = 0
         self._sleeps = on_gpu
+        self._owns_process_group = not torch.distributed.is_initialized()
         self._llm = LLM(
             folder,
             dtype=config.dtype,
@@ -52,7 +53,7 @@ class VLLMEngine:
             trust_remote_code=config.trust_remote_code,
             enforce_eager=not on_gpu,
             enable_sleep_mode=on_gpu,
-            distributed_executor_backend="external_launcher" if torch.distributed.is_initialized() else None,
+            distributed_executor_backend=None if self._owns_process_group else "external_launcher",
             **(_gpu_options(config) if on_gpu else _cpu_options(config)),
         )
 
@@ -108,8 +109,13 @@ class VLLMEngine:
             self._llm.wake_up()
 
     def close(self) -> None:
-        """Shuts the engine core down."""
+        """Shuts the engine core down, and the process group that vLLM made, so that another engine can be started."""
+        from vllm.distributed import cleanup_dist_env_and_memory
+
         self._llm.llm_engine.engine_core.shutdown()
+        del self._llm
+        if self._owns_process_group:
+            cleanup_dist_env_and_memory()
 
 
 def room(prompt_tokens: int, sampling: Sampling, max_model_len: int) -> int:
