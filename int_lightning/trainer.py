@@ -62,9 +62,9 @@ class IntTrainer(L.Trainer):
             summary = summarise(collector)
         self._write_results(summary)
         counts = [[k, str(v)] for k, v in summary.items() if isinstance(v, int)]
-        counts += [[f"rejected: {reason}", str(n)] for reason, n in summary["rejected"].items()]  # type: ignore[attr-defined]
+        counts += [[f"rejected: {reason}", str(n)] for reason, n in summary["rejected"].items()]
         show_table(f"Interventions in {self.default_root_dir}", ["", "count"], counts)
-        show_conditioning(summary["conditioning"])  # type: ignore[arg-type]
+        show_conditioning(summary["conditioning"])
 
     def evaluate(
         self,

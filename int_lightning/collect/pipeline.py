@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from int_lightning.collect.oracles import Attempt, Oracle
 from int_lightning.collect.proposals import LeakagePolicy, leaks
@@ -218,7 +219,7 @@ def attempt_defect(attempt: Attempt) -> str:
     return ""
 
 
-def summarise(collector: Collector) -> dict[str, object]:
+def summarise(collector: Collector) -> dict[str, Any]:
     """Counts at every stage, reasons of rejection and the conditioning table.
 
     ``conditioning`` compares, over the problems that have a checked intervention (the first of each), equally many rollouts

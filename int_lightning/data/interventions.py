@@ -8,7 +8,7 @@ from pathlib import Path
 
 import lightning as L
 from torchdata.stateful_dataloader import StatefulDataLoader
-from transformers import AutoTokenizer
+from transformers import PreTrainedTokenizerBase
 
 from int_lightning.collect.store import Store
 from int_lightning.data.collate import Row, Step
@@ -108,11 +108,11 @@ class InterventionData(L.LightningDataModule):
         random.Random(f"{self.seed}/{epoch}").shuffle(order)
         return [self.rows[i] for i in order[index * self.batch_size : (index + 1) * self.batch_size]]
 
-    def _tokenizer(self):  # type: ignore[no-untyped-def]
+    def _tokenizer(self) -> PreTrainedTokenizerBase:
         assert self.trainer is not None
         module = self.trainer.lightning_module
         assert isinstance(module, PolicyModule)
-        return AutoTokenizer.from_pretrained(module.folder)
+        return module.tokenizer
 
     def _layout(self) -> Layout:
         assert self.trainer is not None
