@@ -76,7 +76,7 @@ def _choose(config: EngineConfig) -> str:
         return config.name
     if vllm.available():
         return "vllm"
-    log.warning("vLLM is not installed: generating with the transformers engine, which is slower")
+    log.warning("vLLM is not installed: generating with the transformers engine")
     return "transformers"
 
 
