@@ -308,7 +308,7 @@ def test_agreement_with_labelled_pairs() -> None:
     rows = [json.loads(line) for line in PAIRS.read_text(encoding="utf-8").splitlines()]
     tiers = {tier: [row for row in rows if row["tier"] == tier] for tier in ("core", "hard")}
     core, hard = tiers["core"], tiers["hard"][::3]
-    with Grader(workers=2) as grader:
+    with Grader(workers=2, timeout=20) as grader:
         verdicts = grader.equivalent([row["pred"] for row in core + hard], [row["gold"] for row in core + hard])
     wrong = [
         (row["tier"], verdict.equal)
