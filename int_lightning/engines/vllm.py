@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 from collections.abc import Iterable, Sequence
@@ -34,8 +35,11 @@ class VLLMEngine:
         os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(config.kv_cache_gib)
         os.environ["VLLM_NO_USAGE_STATS"] = "1"
         os.environ["VLLM_CONFIGURE_LOGGING"] = "0"
+        gc.disable()
         from vllm import LLM
 
+        gc.freeze()
+        gc.enable()
         on_gpu = torch.cuda.is_available()
         if not on_gpu:
             torch._dynamo.config.disable = True  # compiling vLLM's small CPU functions takes longer than it ever saves
