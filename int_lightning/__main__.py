@@ -40,7 +40,6 @@ def main(args: list[str] | None = None) -> int:
     gc.disable()  # imports allocate much and free little: a sixth of their time is garbage collection
     from int_lightning.cli import run_command
 
-    gc.freeze()
     gc.enable()
     return run_command(arguments)
 

@@ -7,6 +7,7 @@ was taken, so that a batch is always sampled from the newest weights.
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -190,8 +191,6 @@ def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
 
 def shuffled(problems: Sequence[Problem], epoch_seed: int) -> list[Problem]:
     """The problems in the order of one pass over them."""
-    import random
-
     order = list(problems)
     random.Random(epoch_seed).shuffle(order)
     return order

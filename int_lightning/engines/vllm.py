@@ -38,7 +38,6 @@ class VLLMEngine:
         gc.disable()
         from vllm import LLM
 
-        gc.freeze()
         gc.enable()
         on_gpu = torch.cuda.is_available()
         if not on_gpu:
