@@ -98,8 +98,9 @@ class IntCLI(LightningCLI):
             )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parses; ``--verbose`` alone means true."""
-        self.config = parser.parse_args(["--verbose=true" if a == "--verbose" else a for a in args])
+        """Parses; ``--verbose`` and ``--dry-run`` alone mean true."""
+        alone = {"--verbose": "--verbose=true", "--dry-run": "--dry_run=true", "--dry_run": "--dry_run=true"}
+        self.config = parser.parse_args([alone.get(a, a) for a in args])
 
     def _parse_ckpt_path(self) -> None:
         """Keeps the command line's values: those stored in a checkpoint must not override them."""

@@ -100,10 +100,11 @@ def configure_logging(verbose: bool) -> None:
 
 
 @contextmanager
-def progress(what: str, total: int, unit: str) -> Iterator[Callable[[int, str], None]]:
+def progress(what: str, total: int | None, unit: str) -> Iterator[Callable[[int, str], None]]:
     """Shows how far a piece of work is, its rate and the time left; yields ``advance(count, note)``.
 
-    A terminal gets a bar, anything else a line at most every ``SECONDS_BETWEEN_LINES`` seconds and one at the end.
+    ``total`` None is not known. A terminal gets a bar, anything else a line at most every ``SECONDS_BETWEEN_LINES`` seconds and
+    one at the end.
     """
     shown = _bar if console.is_terminal else _lines
     with shown(what, total, unit) as advance:
@@ -111,7 +112,7 @@ def progress(what: str, total: int, unit: str) -> Iterator[Callable[[int, str], 
 
 
 @contextmanager
-def _bar(what: str, total: int, unit: str) -> Iterator[Callable[[int, str], None]]:
+def _bar(what: str, total: int | None, unit: str) -> Iterator[Callable[[int, str], None]]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -136,24 +137,22 @@ def _bar(what: str, total: int, unit: str) -> Iterator[Callable[[int, str], None
 
 
 @contextmanager
-def _lines(what: str, total: int, unit: str) -> Iterator[Callable[[int, str], None]]:
+def _lines(what: str, total: int | None, unit: str) -> Iterator[Callable[[int, str], None]]:
     started = last = time.monotonic()
     done, latest = 0, ""
 
     def line() -> None:
         elapsed = max(1e-9, time.monotonic() - started)
         rate = done / elapsed
-        left = (total - done) / rate if rate else 0.0
-        say(
-            escape(
-                f"  {what}: {done}/{total} {unit}, {rate:.3g}/s, {elapsed:.0f} s, {left:.0f} s left {latest}".rstrip()
-            )
-        )
+        of, left = "", ""
+        if total is not None:
+            of, left = f"/{total}", f", {(total - done) / rate if rate else 0.0:.0f} s left"
+        say(escape(f"  {what}: {done}{of} {unit}, {rate:.3g}/s, {elapsed:.0f} s{left} {latest}".rstrip()))
 
     def advance(count: int, note: str = "") -> None:
         nonlocal done, latest, last
         done, latest = done + count, note
-        if time.monotonic() - last >= SECONDS_BETWEEN_LINES and done < total:
+        if time.monotonic() - last >= SECONDS_BETWEEN_LINES and done != total:
             last = time.monotonic()
             line()
 

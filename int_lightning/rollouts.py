@@ -6,16 +6,20 @@ depend on how the work was cut into batches or where it was taken up again.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
 from int_lightning.engines.base import Engine
+from int_lightning.engines.loop import EngineLoop
 from int_lightning.grading import Grader, extract_answer
 from int_lightning.prompts import PromptSet, encode_chat
 from int_lightning.steps import decode
-from int_lightning.types import Problem, Provenance, Rollout, Sampling, derive_seed
+from int_lightning.types import Completion, Problem, Provenance, Rollout, Sampling, derive_seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,13 @@ class Continuation:
     problem: Problem
     token_ids: list[int]
     parent: str
+
+
+class Draw(NamedTuple):
+    """One rollout to draw: where it starts, and its number among those from there."""
+
+    start: Continuation
+    sample: int
 
 
 @dataclass
@@ -53,27 +64,57 @@ class RolloutSampler:
         self, problems: Sequence[Problem], samples: range, sampling: Sampling, stage: str
     ) -> list[list[Rollout]]:
         """Rollouts with the given sample numbers for each problem, graded."""
-        starts = [Continuation(p, [], "") for p in problems]
-        return self.continue_from(starts, samples, sampling, stage)
+        draws = [Draw(Continuation(p, [], ""), i) for p in problems for i in samples]
+        prompts, seeds = self._requests(draws, stage)
+        completions = self.engine.generate(prompts, sampling, seeds)
+        texts = self._texts(draws, completions)
+        verdicts = self.grader.grade(texts, [d.start.problem.answer for d in draws])
+        rollouts = self._rollouts(draws, sampling, stage, prompts, seeds, completions, texts, verdicts)
+        n = len(samples)
+        return [rollouts[i : i + n] for i in range(0, len(rollouts), n)]
 
-    def continue_from(
-        self, starts: Sequence[Continuation], samples: range, sampling: Sampling, stage: str
-    ) -> list[list[Rollout]]:
-        """Rollouts that continue after given tokens; they are graded on the whole text, those tokens included."""
-        prompts = {s.problem.id: encode_chat(self.tokenizer, self.prompts.solve(s.problem)) for s in starts}
-        items = [(start, sample) for start in starts for sample in samples]
-        seeds = [derive_seed(self.seed, stage, s.problem.id, s.parent, i) for s, i in items]
-        prompt_ids = [prompts[s.problem.id] + s.token_ids for s, _ in items]
-        completions = self.engine.generate(prompt_ids, sampling, seeds)
-        texts = [
-            decode(self.tokenizer, s.token_ids + c.token_ids) for (s, _), c in zip(items, completions, strict=True)
+    async def draw(self, start: Continuation, samples: range, sampling: Sampling, stage: str) -> list[Rollout]:
+        """Rollouts that continue after given tokens, graded on the whole text, those tokens included. Other coroutines'
+        rollouts are decoded beside them, and grading holds none of them up."""
+        draws = [Draw(start, i) for i in samples]
+        prompts, seeds = self._requests(draws, stage)
+        completions = await self.loop.generate(prompts, sampling, seeds)
+        texts = self._texts(draws, completions)
+        verdicts = await asyncio.wrap_future(self.grader.submit(texts, [start.problem.answer] * len(texts)))
+        return self._rollouts(draws, sampling, stage, prompts, seeds, completions, texts, verdicts)
+
+    @cached_property
+    def loop(self) -> EngineLoop:
+        """The engine as coroutines share it."""
+        return EngineLoop(self.engine)
+
+    def _requests(self, draws: Sequence[Draw], stage: str) -> tuple[list[list[int]], list[int]]:
+        solve = {d.start.problem.id: encode_chat(self.tokenizer, self.prompts.solve(d.start.problem)) for d in draws}
+        prompts = [solve[d.start.problem.id] + d.start.token_ids for d in draws]
+        seeds = [derive_seed(self.seed, stage, d.start.problem.id, d.start.parent, d.sample) for d in draws]
+        return prompts, seeds
+
+    def _texts(self, draws: Sequence[Draw], completions: Sequence[Completion]) -> list[str]:
+        return [
+            decode(self.tokenizer, d.start.token_ids + c.token_ids) for d, c in zip(draws, completions, strict=True)
         ]
-        verdicts = self.grader.grade(texts, [s.problem.answer for s, _ in items])
-        rollouts = [
+
+    def _rollouts(
+        self,
+        draws: Sequence[Draw],
+        sampling: Sampling,
+        stage: str,
+        prompts: Sequence[list[int]],
+        seeds: Sequence[int],
+        completions: Sequence[Completion],
+        texts: Sequence[str],
+        verdicts: Sequence[bool],
+    ) -> list[Rollout]:
+        return [
             Rollout(
-                id=f"{start.parent or start.problem.id}/{stage}/{sample}",
-                problem_id=start.problem.id,
-                sample=sample,
+                id=f"{d.start.parent or d.start.problem.id}/{stage}/{d.sample}",
+                problem_id=d.start.problem.id,
+                sample=d.sample,
                 prompt_ids=prompt,
                 token_ids=completion.token_ids,
                 logprobs=completion.logprobs,
@@ -82,14 +123,12 @@ class RolloutSampler:
                 answer=extract_answer(text),
                 correct=correct,
                 provenance=self.provenance("solve", sampling, seed),
-                parent=start.parent,
+                parent=d.start.parent,
             )
-            for (start, sample), prompt, completion, text, correct, seed in zip(
-                items, prompt_ids, completions, texts, verdicts, seeds, strict=True
+            for d, prompt, seed, completion, text, correct in zip(
+                draws, prompts, seeds, completions, texts, verdicts, strict=True
             )
         ]
-        n = len(samples)
-        return [rollouts[i : i + n] for i in range(0, len(rollouts), n)]
 
     def provenance(self, template: str, sampling: Sampling, seed: int) -> Provenance:
         """Where a completion came from."""

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
+from jsonargparse.typing import PositiveInt
 from rich.markup import escape
 from transformers import AutoTokenizer
 
 from int_lightning.algorithm import Algorithm1, show_conditioning
-from int_lightning.collect.oracles import Oracle, PolicyOracle
-from int_lightning.collect.pipeline import CollectConfig, Collector, summarise
+from int_lightning.collect.build import StagesBuilder, open_sampler
+from int_lightning.collect.config import CollectConfig
+from int_lightning.collect.oracles import Oracle, PolicyOracle, ProgramOracle
+from int_lightning.collect.pipeline import Collector
+from int_lightning.collect.plan import plan
+from int_lightning.collect.ray_executor import run_on_ray
 from int_lightning.collect.store import Store
-from int_lightning.console import interval, say, show_table
+from int_lightning.collect.summary import summarise
+from int_lightning.console import interval, progress, say, show_table
 from int_lightning.engines import Engine, EngineConfig, open_engine
 from int_lightning.evaluation.evaluate import EvaluationConfig, evaluate
+from int_lightning.evaluation.first_error import first_error_scores, show_first_error_scores
+from int_lightning.evaluation.labelled_attempts import load_labelled_attempts
 from int_lightning.grading import Grader
-from int_lightning.learn.pretrained import fingerprint, resolve_model
+from int_lightning.learn.pretrained import resolve_model
 from int_lightning.prompts import PromptSet
 from int_lightning.rollouts import RolloutSampler
-from int_lightning.sources import load_problems
+from int_lightning.sources import Pool, SourceConfig, load_problems, open_pool
+from int_lightning.types import UserError
 
 
 class IntTrainer(L.Trainer):
@@ -36,60 +46,127 @@ class IntTrainer(L.Trainer):
 
     def collect(
         self,
-        problems: str,
+        problems: str | list[SourceConfig] | None = None,
+        source: str | None = None,
         model: str = "mini",
         prompts: str = "math",
         oracle: Oracle | None = None,
         collection: CollectConfig = CollectConfig(),
         limit: int | None = None,
+        decontaminate: list[str] | None = None,
+        quarantine_limit: float = 0.01,
+        executor: Literal["local", "ray"] = "local",
+        actors: PositiveInt = 2,
+        dry_run: bool = False,
     ) -> None:
         """Collect interventions: sample, filter hard problems, propose, check, write the dataset D_InT.
 
         Args:
-            problems: Source of the problems: a JSONL, CSV or Parquet file, or ``mini:SPLIT``.
+            problems: A source of problems (see ``source``), or a list of sources with columns, weights and attempts.
+            source: One source, in place of ``problems``: a JSONL, CSV or Parquet file, ``hf:ID``, ``gym:TASK`` or
+                ``mini:SPLIT``.
             model: The policy: ``mini``, ``smollm2-135m-instruct``, a model folder or a hub name.
             prompts: Prompt set: ``math``, ``gradeschool``, ``mini`` or a folder.
             oracle: Proposes the interventions; the policy itself if not given.
             collection: Sizes of the collection.
-            limit: Use only the first problems of the source.
+            limit: Use only the first problems of the pool.
+            decontaminate: Benchmark files; their problems are left out, and named.
+            quarantine_limit: Share of a source's rows that may be of no use before the run stops.
+            executor: ``local``, or ``ray`` for engines on a Ray cluster.
+            actors: Engines of the cluster.
+            dry_run: Only say what would be done: counts, a prompt, tokens.
         """
-        loaded = load_problems(problems, limit)
-        with Grader() as grader:
-            sampler = self._sampler(model, prompts, grader)
-            store = Store(Path(self.default_root_dir) / "dataset")
-            collector = Collector(loaded, sampler, oracle or PolicyOracle(), store, collection)
-            collector.run()
-            summary = summarise(collector)
+        given = source or problems
+        if not given:
+            raise UserError("there are no problems to collect on: give --problems or --source")
+        sources = [SourceConfig(given)] if isinstance(given, str) else given
+        pool = open_pool(sources, limit, self.seed, quarantine_limit, decontaminate or [])
+        if next(iter(pool), None) is None:
+            raise UserError(
+                f"{', '.join(s.path for s in sources)}: no problems in it: give a source with at least one row"
+            )
+        asked = oracle or PolicyOracle()
+        if dry_run:
+            self._dry_run(pool, model, prompts, asked, collection)
+            return
+        own = {s.path: s.attempts for s in sources if s.attempts is not None}
+        build = StagesBuilder(model, prompts, asked, collection, self.engine_config, self.seed, own)
+        store = Store(Path(self.default_root_dir) / "dataset")
+        collector = Collector(store, collection.batch_problems)
+        with progress("collect", limit, "problems") as advance:
+            if executor == "ray":
+                run_on_ray(collector, build, pool, lambda work: advance(1, ""), actors)
+            else:
+                stages = build()
+                with stages.sampler.grader:
+                    collector.run(stages, pool, lambda work: advance(1, ""))
+        summary = summarise(store)
+        write_json(Path(self.default_root_dir) / "collection.json", {**summary, "pool": pool.summary.as_dict()})
         self._write_results(summary)
         counts = [[k, str(v)] for k, v in summary.items() if isinstance(v, int)]
         counts += [[f"rejected: {reason}", str(n)] for reason, n in summary["rejected"].items()]
         show_table(f"Interventions in {self.default_root_dir}", ["", "count"], counts)
         show_conditioning(summary["conditioning"])
 
+    def _dry_run(self, pool: Pool, model: str, prompts: str, oracle: Oracle, collection: CollectConfig) -> None:
+        tokenizer = AutoTokenizer.from_pretrained(resolve_model(model))
+        of_policy = (oracle.proposals, oracle.sampling.max_tokens) if isinstance(oracle, PolicyOracle) else (0, 0)
+        found = plan(pool, tokenizer, PromptSet(prompts), collection, *of_policy)
+        self._write_results({"plan": found.as_dict(), "pool": pool.summary.as_dict()})
+        total = pool.summary.total
+        say(
+            f"{found.problems} problems of {total.rows} rows: {sum(total.quarantined.values())} rows cannot be used, "
+            f"{total.exact_duplicates} exact and {total.near_duplicates} near duplicates, {total.contaminated} of benchmarks"
+        )
+        say(f"prompt of the first problem ({found.longest_prompt} tokens is the longest seen):")
+        say(escape(found.solve_prompt))
+        rows = [
+            [s.name, *(f"{n:,}" for n in (s.completions, s.prompt_tokens, s.generated_tokens))] for s in found.stages
+        ]
+        show_table("At most", ["stage", "completions", "prompt tokens", "generated tokens"], rows)
+
     def evaluate(
         self,
-        problems: dict[str, str],
+        problems: dict[str, str] | None = None,
         model: str = "mini",
         prompts: str = "math",
         evaluation: EvaluationConfig = EvaluationConfig(),
         limit: int | None = None,
+        first_errors: dict[str, str] | None = None,
+        references: str | None = None,
+        oracle: Oracle | None = None,
     ) -> None:
-        """Evaluate a model: pass@k on problem sets, with bootstrap intervals.
+        """Evaluate a model: pass@k on problem sets, or how well an oracle finds first wrong steps, with bootstrap intervals.
 
         Args:
             problems: Problem sets: a name and a source for each.
             model: The policy: ``mini``, ``smollm2-135m-instruct``, a model folder or a hub name.
             prompts: Prompt set: ``math``, ``gradeschool``, ``mini`` or a folder.
             evaluation: Rollouts, k and sampling.
-            limit: Use only the first problems of each source.
+            limit: Use only the first problems of each source, the first erroneous and right attempts of each benchmark.
+            first_errors: Benchmarks of attempts with labelled first wrong steps (ProcessBench's format): a name and a file.
+            references: File of reference solutions for them, where they have none themselves.
+            oracle: Names the first wrong steps; the policy itself if not given.
         """
-        sets = {name: load_problems(source, limit, require_solution=False) for name, source in problems.items()}
-        with Grader() as grader:
-            scores = evaluate(self._sampler(model, prompts, grader), sets, evaluation)
-        self._write_results({"model": model, "sets": scores})
-        for name, score in scores.items():
+        if not problems and not first_errors:
+            raise UserError("there is nothing to evaluate on: give problems or first_errors")
+        results: dict[str, Any] = {"model": model}
+        sets = {n: load_problems(source, limit, require_solution=False) for n, source in (problems or {}).items()}
+        items = load_labelled_attempts(first_errors, references, limit) if first_errors else []
+        with ExitStack() as resources:
+            sampler = None
+            if sets or not isinstance(oracle, ProgramOracle):
+                sampler = self._sampler(model, prompts, resources.enter_context(Grader()))
+            if sets and sampler is not None:
+                results["sets"] = evaluate(sampler, sets, evaluation)
+            if items:
+                results["first_errors"] = first_error_scores(oracle or PolicyOracle(), items, sampler)
+        self._write_results(results)
+        for name, score in results.get("sets", {}).items():
             estimates = ", ".join(f"{k} {interval(v)}" for k, v in score.items() if k.startswith("pass@"))
             say(f"  {escape(name)}: {escape(estimates)}, {score['problems']} problems x {score['rollouts']} rollouts")
+        if items:
+            show_first_error_scores(results["first_errors"])
 
     def run(self, collect: str, sft: str, grpo: str, evaluate: str) -> None:
         """Run the paper's Algorithm 1 end to end: base, GRPO from base, InT, InT then GRPO, evaluated on the same problems.
@@ -104,12 +181,7 @@ class IntTrainer(L.Trainer):
         Algorithm1(Path(self.default_root_dir), stages, self.engine_config, self.seed).run()
 
     def _sampler(self, model: str, prompts: str, grader: Grader) -> RolloutSampler:
-        folder = resolve_model(model)
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        weights = fingerprint(folder) if Path(folder).is_dir() else folder
-        return RolloutSampler(
-            self.open_engine(folder), tokenizer, PromptSet(prompts), grader, model, weights, self.seed
-        )
+        return open_sampler(model, prompts, grader, self.engine_config, self.seed)
 
     def _write_results(self, results: dict[str, Any]) -> None:
         path = Path(self.default_root_dir) / "results.json"

@@ -159,6 +159,27 @@ class Intervention:
 
 
 @dataclass(frozen=True, slots=True)
+class Outcome:
+    """What collection did with one problem; its last outcome counts.
+
+    ``status`` is "solved" (an attempt was right), "hard" (none was, and all its stages are done) or "waiting" (the oracle has
+    not answered for some attempts: a server failed, or a person has not written yet). ``attempts`` and ``correct`` count the
+    rollouts of the hard filter, ``naive_*`` fresh ones from the bare problem.
+    """
+
+    problem_id: str
+    source: str
+    status: str
+    attempts: int
+    correct: int
+    tokens: int
+    proposals: int = 0
+    accepted: int = 0
+    naive_correct: int = 0
+    naive_total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class SFTExample:
     """A training row: token ids and, for each, its loss weight (0 = not trained on).
 

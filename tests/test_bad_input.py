@@ -74,7 +74,7 @@ def test_an_unknown_command_is_named(capsys: pytest.CaptureFixture[str]) -> None
     [
         ([GOOD, {**GOOD, "solution": ""}], ["problems.jsonl", "row 2", "reference"]),
         ([GOOD, "{not json"], ["problems.jsonl", "row 2", "JSON"]),
-        ([{"problem": "1+1", "answer": "2"}], ["row 1", "solution"]),
+        ([{"problem": "1+1"}], ["row 1", "solution"]),
         ([], ["problems.jsonl", "no problem"]),
         ([{**GOOD, "id": "a"}, {**GOOD, "id": "a"}], ["'a'", "1", "2"]),
         ([{**GOOD, "answer": ""}], ["row 1", "answer"]),

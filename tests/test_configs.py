@@ -10,7 +10,7 @@ import pytest
 from commands import ROOT
 from int_lightning.cli import IntCLI
 
-CONFIGS = sorted(p for p in (ROOT / "configs").glob("*/*.yaml") if p.parent.name != "sources")
+CONFIGS = sorted((ROOT / "configs").glob("*/*.yaml"))
 COMMANDS = {"pretrain": "fit", "sft": "fit", "grpo": "fit", "collect": "collect", "evaluate": "evaluate", "run": "run"}
 
 

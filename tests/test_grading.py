@@ -7,14 +7,16 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from int_lightning import grading
-from int_lightning.grading import MAX_ANSWER, Grader, Verdict, check_gold, extract_answer, normalise
+from int_lightning.grading import MAX_ANSWER, Grader, Verdict, check_gold, extract_answer, normalise, pool, worker
+from int_lightning.grading import grader as grading
 from int_lightning.types import UserError
 
 SHARED = Path(os.environ.get("INT_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -28,7 +30,12 @@ def grader() -> Iterator[Grader]:
         yield shared
 
 
-def suspend(worker: grading._Worker) -> None:
+def workers_of(grader: Grader) -> list[pool._Worker]:
+    assert grader._pool is not None
+    return grader._pool.workers
+
+
+def suspend(worker: pool._Worker) -> None:
     """Make a worker deaf, even to its own alarm."""
     os.kill(worker.process.pid or 0, signal.SIGSTOP)
 
@@ -110,10 +117,10 @@ def test_normalise_takes_any_text(answer: str) -> None:
 
 
 def test_the_fast_path_is_fast_and_starts_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(timeout: float) -> None:
-        raise AssertionError("a worker was started")
+    def refuse(*settings: object) -> None:
+        raise AssertionError("workers were started")
 
-    monkeypatch.setattr(grading, "_Worker", refuse)
+    monkeypatch.setattr(grading, "Pool", refuse)
     texts = [rf"so the answer is \boxed{{{i}}}" for i in range(100_000)]
     began = time.perf_counter()
     with Grader() as grader:
@@ -182,32 +189,82 @@ def test_words_that_are_no_formula_are_noted(grader: Grader) -> None:
     assert grader.equivalent([r"\frac{1}{"], ["1"]) == [Verdict(False, "unparsable")]
 
 
+PATHOLOGICAL = [
+    HUGE_POWER,
+    r"\binom{10^{9}}{5 \cdot 10^{8}}",
+    "(10^{9})!",
+    r"\sin(10^{10^{5}}) + \sqrt{10^{99999}!}",
+    "(" * 900,
+    "-" * 1900 + "1",
+    r"\frac{" * 300,
+    r"\frac" * 300,
+    r"\frac{1}{" * 190 + "2" + "}" * 190,
+    "{" * 1000,
+    "|" * 1000,
+    "x^" * 500 + "2",
+    "x" * 1_000_000,
+    "\0\ud800",
+    "((((x+1)^{99})^{99})^{99})^{99}",
+]
+
+
 def test_pathological_answers_cost_their_time_limit_and_nothing_else() -> None:
-    bad = [
-        HUGE_POWER,
-        "(" * 900,
-        r"\frac{" * 300,
-        "{" * 1000,
-        "x" * 1_000_000,
-        "\0\ud800",
-        "((((x+1)^{99})^{99})^{99})^{99}",
-    ]
+    with Grader(workers=1, timeout=1.0) as grader:
+        grader.equivalent([r"f(\frac12)"], ["0.5"])
+        process = workers_of(grader)[0].process
+        used = time.process_time()
+        verdicts = grader.equivalent([*PATHOLOGICAL, r"\frac{2}{4}"], ["17"] * len(PATHOLOGICAL) + [r"\frac12"])
+        assert [verdict.equal for verdict in verdicts] == [False] * len(PATHOLOGICAL) + [True]
+        assert grader.timeouts == sum(verdict.note == "timeout" for verdict in verdicts)
+        assert grader.crashes == 0
+        assert grader.timeouts or workers_of(grader)[0].process is process
+        assert time.process_time() - used < 2
+
+
+def test_two_answers_too_large_to_write_out_are_given_up_in_time() -> None:
+    with Grader(workers=1, timeout=1.0) as grader:
+        assert grader.equivalent(["10^{10^{10^{10}}}"], [HUGE_POWER])[0].note == "timeout"
+        assert grader.timeouts == 1
+        assert grader.equivalent(["10^{10^{10^{10}}}"], ["10"]) == [Verdict(False)]
+
+
+def test_a_worker_that_waits_for_a_processor_does_not_time_out() -> None:
     with Grader(workers=1, timeout=1.0) as grader:
         grader.equivalent([r"\frac12"], ["0.5"])
-        began = time.perf_counter()
-        verdicts = grader.equivalent([*bad, r"\frac{2}{4}"], ["17"] * len(bad) + [r"\frac12"])
-        elapsed = time.perf_counter() - began
-    assert [verdict.equal for verdict in verdicts] == [False] * len(bad) + [True]
-    assert verdicts[0].note == "timeout" or verdicts[0].note.startswith("failed")
-    assert grader.timeouts == sum(verdict.note == "timeout" for verdict in verdicts)
-    assert grader.crashes == 0
-    assert elapsed < 30
+        worker = workers_of(grader)[0]
+        suspend(worker)
+        later = grader.submit([r"\boxed{\frac26}"], [r"\frac13"])
+        time.sleep(2.5)
+        assert not later.done()
+        os.kill(worker.process.pid or 0, signal.SIGCONT)
+        assert later.result(timeout=30) == [True]
+        assert grader.timeouts == 0
+
+
+def serve_and_get_stuck(connection: Connection, timeout: float) -> None:
+    """A worker whose comparison of "stuck" is in C code for hours, where no signal handler runs."""
+    compare = worker._by_reading
+    worker._by_reading = lambda pred, gold: (sum(range(10**13)) > 0, "") if pred == "stuck" else compare(pred, gold)
+    worker.serve(connection, timeout)
+
+
+def test_a_comparison_that_cannot_be_interrupted_costs_its_processor_time_and_its_worker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pool, "serve", serve_and_get_stuck)
+    with Grader(workers=1, timeout=0.5) as grader:
+        grader.equivalent([r"\frac12"], ["0.5"])
+        process = workers_of(grader)[0].process
+        verdicts = grader.equivalent(["stuck", r"\frac{2}{6}"], [r"\frac13"] * 2)
+        assert verdicts == [Verdict(False, "timeout"), Verdict(True)]
+        assert (grader.timeouts, grader.crashes) == (1, 0)
+        assert process.exitcode == -signal.SIGVTALRM
 
 
 def test_an_overdue_worker_is_killed_and_the_pairs_behind_it_are_still_answered() -> None:
     with Grader(workers=1, timeout=5.0) as grader:
         grader.equivalent([r"\frac12"], ["0.5"])
-        worker = grader._workers[0]
+        worker = workers_of(grader)[0]
         suspend(worker)
         worker.limit = 1.0
         preds = [r"\frac{1}{3}", r"\frac{2}{6}", r"\frac{3}{9}"]
@@ -220,15 +277,15 @@ def test_an_overdue_worker_is_killed_and_the_pairs_behind_it_are_still_answered(
 def test_a_worker_killed_midway_is_replaced_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     with Grader(workers=1, timeout=5.0) as grader:
         grader.equivalent([r"\frac12"], ["0.5"])
-        suspend(grader._workers[0])
-        send = grading._Worker.send
+        suspend(workers_of(grader)[0])
+        send = pool._Worker.send
 
-        def send_and_kill(worker: grading._Worker, pairs: list[tuple[str, str]]) -> None:
-            monkeypatch.setattr(grading._Worker, "send", send)
+        def send_and_kill(worker: pool._Worker, pairs: list[tuple[str, str]]) -> None:
+            monkeypatch.setattr(pool._Worker, "send", send)
             send(worker, pairs)
             worker.process.kill()
 
-        monkeypatch.setattr(grading._Worker, "send", send_and_kill)
+        monkeypatch.setattr(pool._Worker, "send", send_and_kill)
         preds = [r"\frac{1}{3}", r"\frac{2}{6}", r"\frac{3}{9}"]
         verdicts = grader.equivalent(preds, [r"\frac{4}{12}"] * 3)
         assert verdicts == [Verdict(False, "crash"), Verdict(True), Verdict(True)]
@@ -239,8 +296,8 @@ def test_a_worker_killed_midway_is_replaced_and_counted(monkeypatch: pytest.Monk
 def test_a_worker_that_died_idle_costs_no_pair() -> None:
     with Grader(workers=1, timeout=5.0) as grader:
         grader.equivalent([r"\frac12"], ["0.5"])
-        grader._workers[0].process.kill()
-        grader._workers[0].process.join()
+        workers_of(grader)[0].process.kill()
+        workers_of(grader)[0].process.join()
         assert grader.equivalent([r"\frac13"], [r"\frac26"]) == [Verdict(True)]
         assert grader.crashes == 0
 
@@ -250,29 +307,71 @@ def exit_at_once(connection: object, timeout: float) -> None:
 
 
 def test_workers_that_cannot_start_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grading, "serve", exit_at_once)
+    monkeypatch.setattr(pool, "serve", exit_at_once)
     with Grader() as grader, pytest.raises(UserError, match="did not start"):
         grader.equivalent([r"\frac12"], ["0.5"])
+
+
+def test_submit_returns_at_once_and_results_are_in_the_order_of_the_texts() -> None:
+    golds = [rf"\frac{{{i}}}{{7}}" for i in range(40)]
+    texts = [rf"\boxed{{\frac{{{2 * i}}}{{{14 if i % 3 else 13}}}}}" for i in range(40)]
+    with Grader(workers=2) as grader:
+        began = time.perf_counter()
+        grades = grader.submit(texts, golds)
+        assert time.perf_counter() - began < 0.5
+        assert grades.result(timeout=60) == [i % 3 > 0 or i == 0 for i in range(40)]
+
+
+def test_what_is_submitted_later_does_not_wait_for_what_is_slow() -> None:
+    with Grader(workers=2) as grader:
+        grader.submit([rf"\boxed{{\frac{{{i}}}{{99}}}}" for i in range(40)], ["0.5"] * 40).result(timeout=60)
+        slow = grader.submit([rf"\boxed{{{HUGE_POWER}}}"], ["10^{10^{10^{10}}}"])
+        quick = [grader.submit([rf"\boxed{{\frac{{2}}{{{2 * i}}}}}"], [rf"\frac{{1}}{{{i}}}"]) for i in range(3, 8)]
+        assert [grades.result(timeout=60) for grades in quick] == [[True]] * 5
+        assert not slow.done()
+        assert slow.result(timeout=60) == [False]
+
+
+def test_threads_share_a_grader() -> None:
+    def grade(thread: int) -> list[bool]:
+        pairs = [
+            (rf"\frac{{{i}}}{{{thread + 2}}}", rf"\frac{{{2 * i}}}{{{2 * thread + 4 + i % 2}}}") for i in range(1, 30)
+        ]
+        return [verdict.equal for verdict in grader.equivalent(*map(list, zip(*pairs, strict=True)))]
+
+    with Grader(workers=2) as grader, ThreadPoolExecutor(6) as threads:
+        assert list(threads.map(grade, range(6))) == [[i % 2 == 0 for i in range(1, 30)]] * 6
+
+
+def test_closing_fails_what_is_not_graded_and_the_grader_can_start_again() -> None:
+    grader = Grader(workers=1)
+    grader.equivalent([r"\frac12"], ["0.5"])
+    suspend(workers_of(grader)[0])
+    grades = grader.submit([r"\boxed{\frac13}"], [r"\frac26"])
+    grader.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        grades.result(timeout=10)
+    assert grader.equivalent([r"\frac13"], [r"\frac26"]) == [Verdict(True)]
+    grader.close()
 
 
 def test_closing_stops_the_workers() -> None:
     with Grader() as grader:
         grader.equivalent([r"\frac12"], ["0.5"])
-        process = grader._workers[0].process
+        process = workers_of(grader)[0].process
         assert process.is_alive()
     assert process.exitcode is not None
 
 
 def test_a_pair_is_compared_once_and_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[tuple[str, str]] = []
+    compare = pool.Pool.compare
 
-    def work(self: Grader, pairs: list[tuple[str, str]]) -> dict[tuple[str, str], Verdict]:
+    def record(self: pool.Pool, pairs: list[tuple[str, str]]) -> None:
         compared.extend(pairs)
-        for pair in pairs:
-            self._remember(pair, Verdict(True))
-        return dict.fromkeys(pairs, Verdict(True))
+        compare(self, pairs)
 
-    monkeypatch.setattr(Grader, "_work", work)
+    monkeypatch.setattr(pool.Pool, "compare", record)
     monkeypatch.setattr(grading, "_CACHE", 3)
     with Grader() as grader:
         for name in ("a", "a", "b", "c", "d"):
@@ -307,8 +406,8 @@ def test_agreement_with_labelled_pairs() -> None:
         pytest.skip(f"labelled pairs not found at {PAIRS}: set INT_SHARED_DATA")
     rows = [json.loads(line) for line in PAIRS.read_text(encoding="utf-8").splitlines()]
     tiers = {tier: [row for row in rows if row["tier"] == tier] for tier in ("core", "hard")}
-    core, hard = tiers["core"], tiers["hard"][::3]
-    with Grader(workers=2, timeout=20) as grader:
+    core, hard = tiers["core"], tiers["hard"]
+    with Grader(workers=2) as grader:
         verdicts = grader.equivalent([row["pred"] for row in core + hard], [row["gold"] for row in core + hard])
     wrong = [
         (row["tier"], verdict.equal)
@@ -318,5 +417,5 @@ def test_agreement_with_labelled_pairs() -> None:
     assert wrong.count(("core", True)) == 0
     assert wrong.count(("core", False)) <= 2
     assert wrong.count(("hard", True)) <= 1
-    assert wrong.count(("hard", False)) <= 0.14 * len(hard)
-    assert grader.crashes == 0
+    assert wrong.count(("hard", False)) <= 60
+    assert (grader.crashes, grader.timeouts) == (0, 0)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from int_lightning.collect.candidates import candidates, comparable
 from int_lightning.collect.leakage import MAX_CANDIDATES, Leak, LeakagePolicy, find_leaks, leaks
-from int_lightning.grading import Grader, Verdict, normalise
+from int_lightning.grading import Grader, Verdict
 
 POLICIES: list[LeakagePolicy] = ["substring", "stated", "equivalent", "off"]
 
@@ -218,8 +218,7 @@ def test_what_has_other_variables_than_the_answer_is_not_compared() -> None:
 
 @given(st.text(alphabet="12.ab +\\"), st.text(alphabet="12.ab +\\", max_size=4))
 def test_what_is_stated_occurs(content: str, answer: str) -> None:
-    if leaks(content, "", answer, "stated").leaked:
-        assert any(form and form in content for form in (answer.strip(), normalise(answer)))
+    assert leaks(content, "", answer, "substring").leaked or not leaks(content, "", answer, "stated").leaked
     if answer.strip():
         assert leaks(f"{content} {answer.strip()} {content}", "", answer, "stated").leaked
 

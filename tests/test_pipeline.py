@@ -11,7 +11,7 @@ import pytest
 from commands import collect, small_run_config
 from int_lightning.__main__ import main
 from int_lightning.collect.oracles import Attempt
-from int_lightning.collect.pipeline import attempt_defect
+from int_lightning.collect.problem import attempt_defect
 from int_lightning.collect.store import Store
 from int_lightning.data.interventions import intervention_example
 from int_lightning.mini.tokenizer import build_tokenizer
@@ -62,20 +62,6 @@ def test_rejected_interventions_are_kept_with_their_reason(collected: Path) -> N
     results = json.loads((collected / "results.json").read_text())
     assert len(records) == results["proposals"] == results["accepted"] + sum(results["rejected"].values())
     assert all(i.guided_total == 4 for i in records if not i.rejected)
-
-
-def test_a_run_that_lost_its_last_shards_ends_with_the_same_records(collected: Path, tmp_path: Path) -> None:
-    again = tmp_path / "again"
-    shutil.copytree(collected, again)
-    config = (again / "config.yaml").read_text().replace(str(collected), str(again))
-    (again / "config.yaml").write_text(config)
-    shutil.rmtree(again / "dataset" / "naive")
-    shutil.rmtree(again / "dataset" / "interventions")
-    sorted((again / "dataset" / "attempts").glob("*.parquet"))[-1].unlink()
-    sorted((again / "dataset" / "proposals").glob("*.parquet"))[-1].unlink()
-    assert collect(again) == 0
-    assert {i.id: i for i in interventions(again)} == {i.id: i for i in interventions(collected)}
-    assert json.loads((again / "results.json").read_text()) == json.loads((collected / "results.json").read_text())
 
 
 def test_algorithm_1_end_to_end_twice_and_continued(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -8,13 +8,24 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from int_lightning.collect.proposals import parse_proposal
 from int_lightning.prompts import encode_chat
 from int_lightning.rollouts import RolloutSampler
 from int_lightning.steps import decode
 from int_lightning.types import Problem, Proposal, Provenance, Rollout, Sampling, derive_seed
+
+WAITING = "waiting: "
+"""How the defect of a proposal begins that the oracle still owes: its attempt is taken up again by the next run."""
+
+ROOM = 512
+"""Tokens that a conversation must leave in the context for the oracle's answer, where it may take so many."""
+
+
+def is_waiting(proposal: Proposal) -> bool:
+    """Whether the oracle still owes an answer."""
+    return proposal.defect.startswith(WAITING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +43,7 @@ class Oracle(ABC):
     name: str
 
     @abstractmethod
-    def propose(self, attempts: Sequence[Attempt], sampler: RolloutSampler) -> list[list[Proposal]]:
+    async def propose(self, attempts: Sequence[Attempt], sampler: RolloutSampler) -> list[list[Proposal]]:
         """Proposals for each attempt, in order of preference; unusable ones carry their defect."""
 
     def proposal(self, attempt: Attempt, sample: int, raw: str, provenance: Provenance | None = None) -> Proposal:
@@ -73,31 +84,36 @@ class PolicyOracle(Oracle):
         self.proposals = proposals
         self.sampling = sampling
 
-    def propose(self, attempts: Sequence[Attempt], sampler: RolloutSampler) -> list[list[Proposal]]:
+    async def propose(self, attempts: Sequence[Attempt], sampler: RolloutSampler) -> list[list[Proposal]]:
         """See ``Oracle.propose``."""
-        worked = self._turn_one(attempts, sampler)
-        items = [(a, k) for a in attempts for k in range(self.proposals)]
+        worked = await self._turn_one(attempts, sampler)
         prompts = {
             a.rollout.id: encode_chat(
                 sampler.tokenizer, sampler.prompts.verify(a.problem, a.steps, worked.get(a.problem.id))
             )
             for a in attempts
         }
+        longest = sampler.engine.max_model_len - min(self.sampling.max_tokens, ROOM)
+        items = [(a, k) for a in attempts for k in range(self.proposals) if len(prompts[a.rollout.id]) <= longest]
         seeds = [derive_seed(sampler.seed, "propose", a.rollout.id, k) for a, k in items]
-        completions = sampler.engine.generate([prompts[a.rollout.id] for a, _ in items], self.sampling, seeds)
-        texts = [decode(sampler.tokenizer, c.token_ids) for c in completions]
-        records = [
-            self.proposal(a, k, text, sampler.provenance("verify", self.sampling, seed))
-            for (a, k), text, seed in zip(items, texts, seeds, strict=True)
-        ]
-        return [records[i : i + self.proposals] for i in range(0, len(records), self.proposals)]
+        completions = await sampler.loop.generate([prompts[a.rollout.id] for a, _ in items], self.sampling, seeds)
+        records: dict[str, list[Proposal]] = {a.rollout.id: [] for a in attempts}
+        for (a, k), completion, seed in zip(items, completions, seeds, strict=True):
+            text = decode(sampler.tokenizer, completion.token_ids)
+            records[a.rollout.id].append(self.proposal(a, k, text, sampler.provenance("verify", self.sampling, seed)))
+        return [records[a.rollout.id] or [self._too_long(a, len(prompts[a.rollout.id]), longest)] for a in attempts]
 
-    def _turn_one(self, attempts: Sequence[Attempt], sampler: RolloutSampler) -> dict[str, str]:
+    def _too_long(self, attempt: Attempt, tokens: int, longest: int) -> Proposal:
+        defect = f"the conversation is too long for the context: {tokens} tokens, {longest} fit"
+        return replace(self.proposal(attempt, 0, ""), defect=defect)
+
+    async def _turn_one(self, attempts: Sequence[Attempt], sampler: RolloutSampler) -> dict[str, str]:
         problems = list({a.problem.id: a.problem for a in attempts}.values())
         conversations = [(p, sampler.prompts.guide(p)) for p in problems]
         asked = [(p, encode_chat(sampler.tokenizer, c)) for p, c in conversations if c is not None]
+        asked = [(p, ids) for p, ids in asked if len(ids) < sampler.engine.max_model_len]
         seeds = [derive_seed(sampler.seed, "guide", p.id) for p, _ in asked]
-        completions = sampler.engine.generate([ids for _, ids in asked], self.sampling, seeds)
+        completions = await sampler.loop.generate([ids for _, ids in asked], self.sampling, seeds)
         return {p.id: decode(sampler.tokenizer, c.token_ids) for (p, _), c in zip(asked, completions, strict=True)}
 
 
@@ -108,7 +124,7 @@ class ProgramOracle(Oracle):
     def first_error(self, problem: Problem, steps: Sequence[str]) -> tuple[int, str] | None:
         """Index of the first wrong step and the step to put in its place; None if it finds none."""
 
-    def propose(self, attempts: Sequence[Attempt], sampler: RolloutSampler) -> list[list[Proposal]]:
+    async def propose(self, attempts: Sequence[Attempt], sampler: RolloutSampler) -> list[list[Proposal]]:
         """See ``Oracle.propose``."""
         proposals = []
         for attempt in attempts:

@@ -10,7 +10,7 @@ import dataclasses
 import os
 import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from int_lightning.types import UserError
 
 R = TypeVar("R")
+OUTCOMES = "outcomes"
 _SCALARS = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 _LISTS = {int: pa.list_(pa.int32()), float: pa.list_(pa.float32()), str: pa.list_(pa.string())}
 
@@ -33,25 +34,46 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._next: int | None = None
 
     def append(self, table: str, records: Sequence[Any]) -> None:
-        """Adds records (dataclass instances of one type) as one shard, durably.
+        """Adds records (dataclass instances of one type) to a table as one shard, durably.
 
         Raises:
             UserError: if the shard cannot be written; earlier shards are intact.
         """
-        if not records:
-            return
+        if records:
+            self._write(table, max(self._numbers(table), default=-1) + 1, records)
+
+    def commit(self, batch: Mapping[str, Sequence[Any]]) -> None:
+        """Adds records to several tables at once: all of them, or, if it is killed meanwhile, none.
+
+        Every table gets a shard of the same number, that of ``outcomes`` last. Shards of other tables count once their
+        number is in ``outcomes``; what a kill left without it is overwritten by the next batch.
+
+        Raises:
+            UserError: if a shard cannot be written; earlier batches are intact.
+        """
+        if self._next is None:
+            self._next = max(self._numbers(OUTCOMES), default=-1) + 1
+        number = self._next
+        for table in [*(t for t in batch if t != OUTCOMES), OUTCOMES]:
+            if batch[table]:
+                self._write(table, number, batch[table])
+            else:
+                self._shard(table, number).unlink(missing_ok=True)
+        self._next += 1
+
+    def _write(self, table: str, number: int, records: Sequence[Any]) -> None:
         folder = self.folder / table
-        rows = [dataclasses.asdict(r) for r in records]
-        data = pa.Table.from_pylist(rows, schema=schema_of(type(records[0])))
+        schema = schema_of(type(records[0]))
+        columns = [pa.array([_plain(getattr(r, f.name)) for r in records], f.type) for f in schema]
+        final = self._shard(table, number)
+        aside = final.with_suffix(".tmp")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            last = max((int(shard.stem.removeprefix("part-")) for shard in self._shards(table)), default=-1)
-            final = folder / f"part-{last + 1:06d}.parquet"
-            aside = final.with_suffix(".tmp")
             with open(aside, "wb") as file:
-                pq.write_table(data, file, compression="zstd")
+                pq.write_table(pa.Table.from_arrays(columns, schema=schema), file, compression="zstd")
                 file.flush()
                 os.fsync(file.fileno())
             aside.rename(final)
@@ -70,12 +92,23 @@ class Store:
             for row in pq.read_table(shard).to_pylist():
                 yield from_row(record, row)
 
-    def column(self, table: str, name: str) -> list[Any]:
-        """One column of a table."""
-        return [v for shard in self._shards(table) for v in pq.read_table(shard, columns=[name])[name].to_pylist()]
+    def columns(self, table: str, *names: str, newest_first: bool = False) -> Iterator[tuple[Any, ...]]:
+        """Some columns of a table, row by row, in the order they were written or the other way round."""
+        for shard in reversed(self._shards(table)) if newest_first else self._shards(table):
+            data = pq.read_table(shard, columns=list(names))
+            rows = zip(*(data[name].to_pylist() for name in names), strict=True)
+            yield from reversed(list(rows)) if newest_first else rows
 
     def _shards(self, table: str) -> list[Path]:
-        return sorted((self.folder / table).glob("part-*.parquet"))
+        committed = self._numbers(OUTCOMES) if table != OUTCOMES and (self.folder / OUTCOMES).is_dir() else None
+        numbers = sorted(self._numbers(table) if committed is None else self._numbers(table) & committed)
+        return [self._shard(table, n) for n in numbers]
+
+    def _numbers(self, table: str) -> set[int]:
+        return {int(shard.stem.removeprefix("part-")) for shard in (self.folder / table).glob("part-*.parquet")}
+
+    def _shard(self, table: str, number: int) -> Path:
+        return self.folder / table / f"part-{number:06d}.parquet"
 
 
 def schema_of(record: type[Any]) -> pa.Schema:
@@ -93,6 +126,10 @@ def from_row(record: type[R], row: dict[str, Any]) -> R:
         nested = value is not None and dataclasses.is_dataclass(inner)
         values[name] = from_row(inner, value) if nested else value
     return record(**values)
+
+
+def _plain(value: Any) -> Any:
+    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
 
 
 def _arrow_type(hint: Any) -> pa.DataType:

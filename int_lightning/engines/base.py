@@ -43,6 +43,7 @@ class Engine(Protocol):
 
     name: str
     folder: str
+    max_model_len: int
     tokens_generated: int
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
@@ -51,6 +52,18 @@ class Engine(Protocol):
         Raises:
             UserError: if a prompt leaves no room for a completion in the context.
         """
+        ...
+
+    def submit(self, prompt: Sequence[int], sampling: Sampling, seed: int) -> int:
+        """Queues one prompt, to be decoded beside the others by ``step``; returns its number.
+
+        Raises:
+            UserError: if the prompt leaves no room for a completion in the context.
+        """
+        ...
+
+    def step(self) -> list[tuple[int, Completion]]:
+        """Decodes what is queued a little further; the completions that ended, each with its number."""
         ...
 
     def score(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import count
 
 import torch
 from torch import Tensor
@@ -27,7 +28,10 @@ class TransformersEngine:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.folder = folder
         self.config = config
+        self.max_model_len = config.max_model_len
         self.tokens_generated = 0
+        self._numbers = count()
+        self._queue: dict[int, tuple[Sequence[int], Sampling, int]] = {}
         self._model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             folder, dtype=config.dtype, trust_remote_code=config.trust_remote_code
         )
@@ -48,6 +52,20 @@ class TransformersEngine:
         done = [c for c in completions if c is not None]
         self.tokens_generated += sum(len(c.token_ids) for c in done)
         return done
+
+    def submit(self, prompt: Sequence[int], sampling: Sampling, seed: int) -> int:
+        """See ``Engine.submit``."""
+        room(len(prompt), sampling, self.config.max_model_len)
+        number = next(self._numbers)
+        self._queue[number] = (prompt, sampling, seed)
+        return number
+
+    def step(self) -> list[tuple[int, Completion]]:
+        """Decodes to their end as many prompts as fit side by side, all with the sampling of the first in the queue."""
+        sampling = next(iter(self._queue.values()))[1]
+        numbers = [n for n, (_, wanted, _) in self._queue.items() if wanted == sampling][: self.config.max_num_seqs]
+        prompts, _, seeds = zip(*(self._queue.pop(n) for n in numbers), strict=True)
+        return list(zip(numbers, self.generate(prompts, sampling, seeds), strict=True))
 
     @torch.no_grad()
     def score(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:

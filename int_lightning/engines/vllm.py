@@ -6,6 +6,7 @@ import gc
 import importlib.util
 import os
 from collections.abc import Iterable, Sequence
+from itertools import count
 from typing import Any
 
 import torch
@@ -44,7 +45,9 @@ class VLLMEngine:
             torch._dynamo.config.disable = True  # compiling vLLM's small CPU functions takes longer than it ever saves
         self.folder = folder
         self.config = config
+        self.max_model_len = config.max_model_len
         self.tokens_generated = 0
+        self._numbers = count()
         self._sleeps = on_gpu
         self._owns_process_group = not torch.distributed.is_initialized()
         self._llm = LLM(
@@ -62,30 +65,45 @@ class VLLMEngine:
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
         """See ``Engine.generate``."""
-        from vllm import SamplingParams, TokensPrompt
+        for prompt in prompts:
+            room(len(prompt), sampling, self.config.max_model_len)
+        numbers = [self.submit(prompt, sampling, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
+        found: dict[int, Completion] = {}
+        while len(found) < len(numbers):
+            found.update(self.step())
+        return [found[number] for number in numbers]
 
-        params = [
-            SamplingParams(
-                max_tokens=room(len(prompt), sampling, self.config.max_model_len),
-                temperature=sampling.temperature,
-                top_p=sampling.top_p,
-                top_k=sampling.top_k,
-                seed=seed,
-                logprobs=0,
-                flat_logprobs=True,
-                detokenize=False,
-            )
-            for prompt, seed in zip(prompts, seeds, strict=True)
-        ]
-        requests = [TokensPrompt(prompt_token_ids=list(p)) for p in prompts]
-        outputs = self._llm.generate(requests, params, use_tqdm=False)
-        completions = []
-        for output in outputs:
+    def submit(self, prompt: Sequence[int], sampling: Sampling, seed: int) -> int:
+        """See ``Engine.submit``."""
+        from vllm import SamplingParams, TokensPrompt
+        from vllm.sampling_params import RequestOutputKind
+
+        params = SamplingParams(
+            max_tokens=room(len(prompt), sampling, self.config.max_model_len),
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            top_k=sampling.top_k,
+            seed=seed,
+            logprobs=0,
+            flat_logprobs=True,
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        number = next(self._numbers)
+        self._llm.llm_engine.add_request(str(number), TokensPrompt(prompt_token_ids=list(prompt)), params)
+        return number
+
+    def step(self) -> list[tuple[int, Completion]]:
+        """See ``Engine.step``."""
+        ended = []
+        for output in self._llm.llm_engine.step():
+            assert isinstance(output.outputs, list)
             best = output.outputs[0]
             ids = list(best.token_ids)
-            completions.append(Completion(ids, _sampled_logprobs(best.logprobs, len(ids)), _finish(best.finish_reason)))
+            completion = Completion(ids, _sampled_logprobs(best.logprobs, len(ids)), _finish(best.finish_reason))
+            ended.append((int(output.request_id), completion))
             self.tokens_generated += len(ids)
-        return completions
+        return ended
 
     def score(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
         """See ``Engine.score``."""

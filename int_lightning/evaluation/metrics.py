@@ -23,8 +23,9 @@ def pass_at_k(correct: Tensor, n: int, k: int) -> Tensor:
 def bootstrap(values: Tensor, seed: int = 0, resamples: int = 2000, level: float = 0.95) -> dict[str, float]:
     """Mean of per-problem values [P] with its percentile bootstrap interval over problems."""
     generator = torch.Generator().manual_seed(seed)
-    picks = torch.randint(len(values), (resamples, len(values)), generator=generator)
-    means = values[picks].mean(1)
+    means = torch.stack(
+        [values[torch.randint(len(values), (len(values),), generator=generator)].mean() for _ in range(resamples)]
+    )
     low, high = torch.quantile(means, torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=means.dtype)).tolist()
     return {"mean": float(values.mean()), "low": low, "high": high}
 

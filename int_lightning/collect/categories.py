@@ -1,0 +1,103 @@
+"""Kinds of first errors, as a model judges them: a wrong idea (HIGH) or a slip in carrying out a right one (EXECUTION)."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.markup import escape
+
+from int_lightning.collect.oracles import ROOM, Attempt
+from int_lightning.console import say
+from int_lightning.prompts import encode_chat
+from int_lightning.rollouts import RolloutSampler
+from int_lightning.steps import decode, number_steps
+from int_lightning.types import Intervention, Proposal, Provenance, Sampling, derive_seed
+
+CATEGORIES = ("high", "execution", "unknown")
+
+TEMPLATE = "categorise"
+"""The template a prompt set needs for it, with ``{problem}``, ``{reference}``, ``{attempt}`` (numbered, up to the wrong step),
+``{location}`` and ``{intervention}``."""
+
+GREEDY = Sampling(max_tokens=1024, temperature=0)
+
+_TAG = re.compile(r"<category>(.*?)</category>", re.DOTALL | re.IGNORECASE)
+Located = tuple[Attempt, Proposal | Intervention]
+"""An attempt, and what was proposed for its first wrong step."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorCategory:
+    """What a model said about the step that a proposal replaces; ``raw`` is empty where the question did not fit its context."""
+
+    proposal_id: str
+    category: str
+    raw: str
+    provenance: Provenance
+
+
+def categorise(items: Sequence[Located], sampler: RolloutSampler, sampling: Sampling = GREEDY) -> list[str]:
+    """The category of each item's error. All are "unknown", which is said, where the prompt set has no ``categorise.txt``.
+
+    Raises:
+        ValueError: if a proposal has no location.
+    """
+    if TEMPLATE not in sampler.prompts.templates:
+        say(escape(f"error categories are left out: {sampler.prompts.folder} has no {TEMPLATE}.txt"))
+        return ["unknown"] * len(items)
+    return [record.category for record in asyncio.run(error_categories(items, sampler, sampling))]
+
+
+async def error_categories(
+    items: Sequence[Located], sampler: RolloutSampler, sampling: Sampling = GREEDY
+) -> list[ErrorCategory]:
+    """The categories with what the model said, decoded beside what other coroutines ask for.
+
+    Raises:
+        KeyError: if the prompt set has no ``categorise.txt``.
+        ValueError: if a proposal has no location.
+    """
+    prompts = [encode_chat(sampler.tokenizer, _question(sampler, *item)) for item in items]
+    longest = sampler.engine.max_model_len - min(sampling.max_tokens, ROOM)
+    asked = [i for i, prompt in enumerate(prompts) if len(prompt) <= longest]
+    seeds = [derive_seed(sampler.seed, TEMPLATE, _proposal_id(said)) for _, said in items]
+    completions = await sampler.loop.generate([prompts[i] for i in asked], sampling, [seeds[i] for i in asked])
+    raw = dict(zip(asked, (decode(sampler.tokenizer, c.token_ids) for c in completions), strict=True))
+    return [
+        ErrorCategory(
+            _proposal_id(said),
+            parse_category(raw.get(i, "")),
+            raw.get(i, ""),
+            sampler.provenance(TEMPLATE, sampling, seeds[i]),
+        )
+        for i, (_, said) in enumerate(items)
+    ]
+
+
+def parse_category(raw: str) -> str:
+    """The label in the last ``<category>`` tag; "unknown" if that holds anything else or there is none."""
+    tags = _TAG.findall(raw)
+    label = tags[-1].strip().lower() if tags else ""
+    return label if label in CATEGORIES else "unknown"
+
+
+def _question(sampler: RolloutSampler, attempt: Attempt, said: Proposal | Intervention) -> list[dict[str, str]]:
+    if not 0 <= said.location < len(attempt.steps):
+        raise ValueError(f"{said.id} names step {said.location} of an attempt with {len(attempt.steps)} steps")
+    parts = {
+        "problem": attempt.problem.problem,
+        "reference": attempt.problem.solution,
+        "attempt": number_steps(attempt.steps[: said.location + 1]),
+        "location": str(said.location),
+        "intervention": said.content,
+    }
+    template = sampler.prompts.templates[TEMPLATE]
+    content = re.sub(rf"\{{({'|'.join(parts)})\}}", lambda m: parts[m[1]], template)
+    return [{"role": "user", "content": content}]
+
+
+def _proposal_id(said: Proposal | Intervention) -> str:
+    return said.proposal_id if isinstance(said, Intervention) else said.id

@@ -1,0 +1,294 @@
+"""Requests to an OpenAI-compatible chat-completions server: so many at a time, repeated with growing pauses, within a budget.
+
+The key is read from the environment when it is needed; no config, record, log or message holds it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import random
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from itertools import count
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import openai
+
+from int_lightning.collect.answers import Answer, KeptAnswers
+from int_lightning.types import Sampling, UserError
+
+log = logging.getLogger(__name__)
+SERVER_FAILED = "the server failed"
+BUDGET_SPENT = "the budget is spent"
+LONGEST_PAUSE = 120.0
+"""Seconds between two tries of a request; a server that asks for more is not asked again in this run."""
+
+_REMEDIES = {
+    "seed": "set `seeded` to false; answers can then not be repeated",
+    "temperature": "change `sampling.temperature`",
+    "top_p": "change `sampling.top_p`",
+    "top_k": "set `sampling.top_k` to 0",
+    "response_format": "set `structured` to false",
+}
+_SHORTEST_SECRET = 8  # shorter "keys" are placeholders for servers that want none
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a run may spend; None is no limit.
+
+    Args:
+        max_requests: Requests, repeated ones included.
+        max_tokens_total: Tokens of prompts and answers as the server counts them. No request is made once they are spent;
+            those under way are still paid for.
+    """
+
+    max_requests: int | None = None
+    max_tokens_total: int | None = None
+
+
+class RequestError(Exception):
+    """A request without an answer: whether to repeat it, and the pause in seconds that the server asks for."""
+
+    def __init__(self, reason: str, again: bool = True, pause: float | None = None) -> None:
+        super().__init__(reason)
+        self.again = again
+        self.pause = pause
+
+
+class ChatServer:
+    """One model of one server, to be entered before it is asked. For the arguments see ``ServerOracle``.
+
+    Raises:
+        UserError: for arguments out of range, and for an address that holds more than an address.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        sampling: Sampling,
+        concurrency: int,
+        timeout: float,
+        retries: int,
+        budget: Budget,
+        api_key_env: str,
+        answers: str | None,
+    ) -> None:
+        if concurrency < 1 or retries < 0 or timeout <= 0:
+            raise UserError(
+                f"the server oracle has concurrency {concurrency}, retries {retries}, timeout {timeout}: give at least 1, at "
+                "least 0, and seconds above 0"
+            )
+        if not api_key_env.isidentifier():
+            raise UserError(
+                "api_key_env takes the NAME of an environment variable that holds the key, not the key itself"
+            )
+        self.base_url = plain_address(base_url)
+        self.model = model
+        self.sampling = sampling
+        self.concurrency = concurrency
+        self.timeout = timeout
+        self.retries = retries
+        self.budget = budget
+        self.api_key_env = api_key_env
+        self.requests = 0
+        self.tokens = 0
+        self._kept = KeptAnswers(Path(answers) if answers else None)
+        self._limit_field = "max_tokens"
+        self._told: set[str] = set()
+        self._users = 0
+
+    async def __aenter__(self) -> ChatServer:
+        """Connects. Several users share one connection, which ends with the last of them.
+
+        Raises:
+            UserError: if the key is none.
+        """
+        if not self._users:
+            key = self._key()
+            if not (key.isascii() and key.isprintable()):
+                raise UserError(f"{self.api_key_env} in the environment holds characters that no key has: set it again")
+            self._slots = asyncio.Semaphore(self.concurrency)
+            self._client = openai.AsyncOpenAI(
+                base_url=self.base_url, api_key=key or "none", max_retries=0, timeout=self.timeout
+            )
+        self._users += 1
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        self._users -= 1
+        if not self._users:
+            client = self._client
+            del self._client, self._slots
+            await client.close()
+
+    async def ask(
+        self, conversation: list[dict[str, str]], seed: int | None, response_format: dict[str, Any] | None = None
+    ) -> Answer:
+        """The server's answer, or why there is none after all retries.
+
+        Raises:
+            UserError: if the server refuses the key, the model or a field of the request.
+        """
+        optional = {"top_k": self.sampling.top_k or None, "seed": seed, "response_format": response_format}
+        fields: dict[str, Any] = {"temperature": self.sampling.temperature, "top_p": self.sampling.top_p}
+        fields |= {k: v for k, v in optional.items() if v is not None}
+        question = [self.base_url, self.model, self.sampling.max_tokens, conversation, fields]
+        if (kept := self._kept.find(question)) is not None:
+            return kept
+        async with self._slots:
+            answer = await self._ask_until_answered(conversation, fields)
+        if answer.failure:
+            self._tell(answer.failure)
+        else:
+            self._kept.keep(question, answer)
+        return answer
+
+    def _key(self) -> str:
+        return os.environ.get(self.api_key_env, "").strip()
+
+    async def _ask_until_answered(self, conversation: list[dict[str, str]], fields: Mapping[str, Any]) -> Answer:
+        for tried in count():
+            if spent := self._spent():
+                return Answer(failure=spent)
+            try:
+                return await self._request(conversation, fields)
+            except RequestError as error:
+                pause = 2.0**tried * random.uniform(0.25, 0.5) if error.pause is None else error.pause
+                if not error.again or tried >= self.retries or pause > LONGEST_PAUSE:
+                    return Answer(failure=f"{SERVER_FAILED}: {error}")
+                await asyncio.sleep(pause)
+        raise AssertionError
+
+    async def _request(self, conversation: list[dict[str, str]], fields: Mapping[str, Any]) -> Answer:
+        self.requests += 1
+        limit = self._limit_field
+        try:
+            async with asyncio.timeout(self.timeout):
+                response = await self._client.chat.completions.with_raw_response.create(
+                    model=self.model,
+                    messages=cast(Any, conversation),
+                    extra_body={limit: self.sampling.max_tokens, **fields},
+                )
+            body = json.loads(response.http_response.text)
+            text, model = body["choices"][0]["message"]["content"] or "", body.get("model") or ""
+            answer = Answer(self._clean(text), self._clean(model))
+            self._count(body.get("usage"))
+            return answer
+        except (TimeoutError, openai.APITimeoutError):
+            raise RequestError(f"no answer in {self.timeout:g} s") from None
+        except openai.APIConnectionError as error:
+            raise RequestError(f"no connection: {self._short(error.__cause__ or error)}") from None
+        except openai.APIStatusError as error:
+            if error.status_code == 400 and limit == "max_tokens" and "'max_completion_tokens'" in error.message:
+                self._limit_field = "max_completion_tokens"
+                return await self._request(conversation, fields)
+            raise self._refusal(error) from None
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            raise RequestError("what came back is no chat completion") from None
+
+    def _refusal(self, error: openai.APIStatusError) -> Exception:
+        """A user's mistake where the key, the model or a field is refused; otherwise a failure, that may pass or not."""
+        status, said = error.status_code, self._short(_said(error))
+        if status in (401, 403):
+            state = "is not the right one" if self._key() else "is not set"
+            return UserError(
+                f"{self.base_url} refuses access to model {self.model!r} (HTTP {status}): the key in the environment "
+                f"variable {self.api_key_env} {state}"
+            )
+        if status == 404:
+            return UserError(
+                f"{self.base_url} has no model {self.model!r} (HTTP 404: {said}): check `model`, and `base_url`, which ends "
+                f"in /v1 on most servers; the key is that of the environment variable {self.api_key_env}"
+            )
+        if status in (400, 422) and (field := _refused_field(error, said)):
+            return UserError(
+                f"{self.base_url} refuses the field {field!r} of a request to model {self.model!r} (HTTP {status}: {said}): "
+                f"{_REMEDIES[field]}"
+            )
+        again = status in (408, 409, 429) or status >= 500
+        return RequestError(f"HTTP {status}: {said}", again, retry_after(error.response.headers))
+
+    def _count(self, usage: Any) -> None:
+        tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
+        if isinstance(tokens, int):
+            self.tokens += tokens
+        elif self.budget.max_tokens_total is not None:
+            raise UserError(
+                f"{self.base_url} does not say how many tokens it used, so that budget.max_tokens_total cannot be kept: use "
+                "budget.max_requests"
+            )
+
+    def _spent(self) -> str:
+        of_requests, of_tokens = self.budget.max_requests, self.budget.max_tokens_total
+        if of_requests is not None and self.requests >= of_requests:
+            return f"{BUDGET_SPENT}: {self.requests} of {of_requests} requests"
+        if of_tokens is not None and self.tokens >= of_tokens:
+            return f"{BUDGET_SPENT}: {self.tokens} of {of_tokens} tokens"
+        return ""
+
+    def _tell(self, failure: str) -> None:
+        """The first failure of each kind is worth a line."""
+        kind = ":".join(failure.split(":")[:2])
+        if kind not in self._told:
+            self._told.add(kind)
+            log.warning("%s, model %s: %s. Its attempts wait for the next run", self.base_url, self.model, failure)
+
+    def _clean(self, text: str) -> str:
+        """Text that can be stored and shown: valid Unicode without the key."""
+        key = self._key()
+        text = text.encode("utf-8", "replace").decode("utf-8")
+        return text.replace(key, f"${self.api_key_env}") if len(key) >= _SHORTEST_SECRET else text
+
+    def _short(self, message: object) -> str:
+        return " ".join(self._clean(str(message)).split())[:300]
+
+
+def plain_address(url: str) -> str:
+    """The address of a server, checked to hold no secret.
+
+    Raises:
+        UserError: if it is none, or holds a name, a password or a query.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UserError("base_url is no http(s) address: give one such as http://localhost:8000/v1")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise UserError(
+            f"base_url of {parts.hostname} holds a name, password or query: give the bare address, and the key in the "
+            "environment variable that api_key_env names"
+        )
+    return url.rstrip("/")
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """The pause in seconds that a ``Retry-After`` header asks for, be it in seconds or a date; None if it asks for none."""
+    value = headers.get("retry-after", "")
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+        except (ValueError, TypeError):
+            return None
+    return seconds if seconds >= 0 else None
+
+
+def _said(error: openai.APIStatusError) -> object:
+    body = error.body
+    return (body.get("message") or body.get("detail") or body) if isinstance(body, dict) else error.response.text
+
+
+def _refused_field(error: openai.APIStatusError, said: str) -> str:
+    """The field that an error names, as its parameter or in quotes."""
+    named = str(error.param).removeprefix("body.")
+    return next((f for f in _REMEDIES if f == named or re.search(rf"['\"`]{f}['\"`]", said)), "")

@@ -1,0 +1,54 @@
+"""Sizes and rules of a collection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from int_lightning.collect.leakage import LeakagePolicy
+from int_lightning.steps import Segmentation
+from int_lightning.types import Sampling, UserError
+
+
+@dataclass(frozen=True)
+class CollectConfig:
+    """Sizes of the collection.
+
+    Args:
+        attempts: Rollouts per problem for the hard filter (the paper: 32, 64 or 128).
+        first_wave: They are drawn in waves, this many first and each wave as many as all before it; the first wave with a
+            right rollout is the last, so that easy problems cost little.
+        attempts_per_problem: Wrong attempts of each hard problem that are taken to the oracle.
+        guided: Guided rollouts per intervention, and rollouts per problem of each row of the conditioning table.
+        guided_until_success: Draw guided rollouts in waves too, until one is right; counts are then of those drawn.
+        leakage: What counts as giving the final answer away.
+        correctness_filter: Whether an intervention needs a right guided rollout to be accepted.
+        segmentation: Where a step ends.
+        batch_problems: What a kill may cost: half as many problems are worked on side by side, half stored at a time.
+        sampling: How attempts and guided rollouts are drawn.
+    """
+
+    attempts: int = 64
+    first_wave: int = 8
+    attempts_per_problem: int = 1
+    guided: int = 32
+    guided_until_success: bool = False
+    leakage: LeakagePolicy = "stated"
+    correctness_filter: bool = True
+    segmentation: Segmentation = "blank_lines"
+    batch_problems: int = 128
+    sampling: Sampling = Sampling(max_tokens=16384, temperature=1.0)
+
+    def __post_init__(self) -> None:
+        for name in ("attempts", "first_wave", "attempts_per_problem", "guided", "batch_problems"):
+            if getattr(self, name) < 1:
+                raise UserError(f"collection.{name} is {getattr(self, name)}: give at least 1")
+
+
+def waves(first: int, total: int) -> Iterator[range]:
+    """Sample numbers wave by wave: ``first`` of them, then each time as many as before, up to ``total``."""
+    start = 0
+    while start < total:
+        stop = min(total, 2 * start or first)
+        yield range(start, stop)
+        start = stop

@@ -1,0 +1,201 @@
+"""What a collection's records say about its interventions: how long, how late, what became of them, how often they help.
+
+Records are read shard by shard; a few numbers of each are kept.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from int_lightning.collect.store import OUTCOMES, Store
+from int_lightning.console import say
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+LENGTHS = [0, *(2**i for i in range(21))]
+RATIOS = [0, *(2.0**i for i in range(-12, 4))]
+SHARES = [i / 10 for i in range(11)]
+
+Stats = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Located:
+    """An intervention that names a step; ``tokens`` and ``characters`` are its length."""
+
+    rollout_id: str
+    location: float
+    category: str
+    accepted: bool
+    tokens: int
+    characters: int
+
+
+def collection_statistics(store: Store, categories: Mapping[str, str] | None = None) -> Stats:
+    """The statistics, as plain numbers.
+
+    ``stages`` counts problems and proposals, with rates of problems and of proposals; ``pass_rates`` are of problems before
+    (``attempts``: of the rollouts that were drawn, few where one was soon right) and of checked interventions; ``solutions``
+    are the lengths of all attempts in tokens and characters. ``located`` (interventions that name a step) and ``accepted``
+    (those that are trained on) have their ``lengths``, the ``ratios`` to the length of the attempt each belongs to, and the
+    ``locations`` of the first wrong step: its index over the number of steps, of all and by category.
+
+    Args:
+        store: Of a collection.
+        categories: The category of the error by proposal id; None where they were not asked for.
+    """
+    located: list[_Located] = []
+    stages = _problem_stages(store) | _proposal_stages(store, categories, located)
+    wanted = {item.rollout_id for item in located}
+    attempts: dict[str, tuple[int, int]] = {}
+    tokens, characters = array("q"), array("q")
+    for rollout_id, token_ids, text in store.columns("attempts", "id", "token_ids", "text"):
+        tokens.append(len(token_ids))
+        characters.append(len(text))
+        if rollout_id in wanted:
+            attempts[rollout_id] = len(token_ids), len(text)
+    return {
+        "stages": stages,
+        "pass_rates": _pass_rates(store),
+        "solutions": {"tokens": describe(tokens, LENGTHS), "characters": describe(characters, LENGTHS)},
+        "located": _interventions(located, attempts, by_category=categories is not None),
+        "accepted": _interventions([i for i in located if i.accepted], attempts, by_category=categories is not None),
+    }
+
+
+def describe(values: Sequence[float], edges: Sequence[float]) -> Stats:
+    """Count, mean, quantiles and histogram of numbers; those beyond the last edge are in the last bin."""
+    if not len(values):
+        return {"count": 0}
+    numbers = np.asarray(values, dtype=np.float64)
+    return {
+        "count": len(numbers),
+        "mean": float(numbers.mean()),
+        "quantiles": dict(zip(map(str, QUANTILES), np.quantile(numbers, QUANTILES).tolist(), strict=True)),
+        "edges": list(edges),
+        "counts": np.histogram(numbers.clip(max=edges[-1]), edges)[0].tolist(),
+    }
+
+
+def _problem_stages(store: Store) -> Stats:
+    problems = hard = 0
+    for status, _, _ in _outcomes(store):
+        problems, hard = problems + 1, hard + (status != "solved")
+    return {"problems": problems, "hard": _share(hard, problems)}
+
+
+def _outcomes(store: Store) -> Iterator[tuple[str, int, int]]:
+    """Status, right and drawn attempts of each problem, from its last outcome."""
+    seen: set[int] = set()
+    names = ("problem_id", "status", "correct", "attempts")
+    for problem_id, status, correct, attempts in store.columns(OUTCOMES, *names, newest_first=True):
+        if hash(problem_id) not in seen:
+            seen.add(hash(problem_id))
+            yield status, correct, attempts
+
+
+def _proposal_stages(store: Store, categories: Mapping[str, str] | None, located: list[_Located]) -> Stats:
+    """Counts what became of proposals, and adds those that name a step to ``located``."""
+    total = accepted = 0
+    rejected: Counter[str] = Counter()
+    names = ("rollout_id", "proposal_id", "location", "steps", "content", "intervention_ids", "rejected")
+    for rollout_id, proposal_id, location, steps, content, ids, reason in store.columns("interventions", *names):
+        total, accepted = total + 1, accepted + (not reason)
+        if reason:
+            rejected[reason.partition(":")[0]] += 1
+        if location >= 0:
+            category = (categories or {}).get(proposal_id, "unknown")
+            located.append(_Located(rollout_id, location / steps, category, not reason, len(ids), len(content)))
+    return {
+        "proposals": total,
+        "located": _share(len(located), total),
+        "accepted": _share(accepted, total),
+        "rejected": {reason: _share(count, total) for reason, count in rejected.most_common()},
+    }
+
+
+def _share(count: int, total: int) -> Stats:
+    return {"count": count, "rate": count / total if total else 0.0}
+
+
+def _pass_rates(store: Store) -> Stats:
+    attempts = array("d", (correct / drawn for _, correct, drawn in _outcomes(store) if drawn))
+    from_prefix, with_intervention = array("d"), array("d")
+    names = ("prefix_correct", "prefix_total", "guided_correct", "guided_total")
+    for prefix_correct, prefix_total, guided_correct, guided_total in store.columns("interventions", *names):
+        if guided_total:
+            from_prefix.append(prefix_correct / prefix_total)
+            with_intervention.append(guided_correct / guided_total)
+    return {
+        "attempts": describe(attempts, SHARES),
+        "from_prefix": describe(from_prefix, SHARES),
+        "with_intervention": describe(with_intervention, SHARES),
+    }
+
+
+def _interventions(located: Sequence[_Located], attempts: Mapping[str, tuple[int, int]], by_category: bool) -> Stats:
+    own = [(i, *attempts[i.rollout_id]) for i in located]
+    found = sorted({i.category for i in located}) if by_category else []
+    return {
+        "lengths": {
+            "tokens": describe([i.tokens for i in located], LENGTHS),
+            "characters": describe([i.characters for i in located], LENGTHS),
+        },
+        "ratios": {
+            "tokens": describe([i.tokens / tokens for i, tokens, _ in own], RATIOS),
+            "characters": describe([i.characters / characters for i, _, characters in own], RATIOS),
+        },
+        "locations": {
+            "all": describe([i.location for i in located], SHARES),
+            **{c: describe([i.location for i in located if i.category == c], SHARES) for c in found},
+        },
+    }
+
+
+def plot_statistics(stats: Stats, folder: Path) -> list[Path]:
+    """Draws the statistics into PNG files in ``folder``; returns the files, none where matplotlib is not installed."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        say("no plots of the collection: matplotlib is not installed (it comes with the extra bench)")
+        return []
+    folder.mkdir(parents=True, exist_ok=True)
+    lengths = {"interventions": stats["located"]["lengths"]["tokens"], "full attempts": stats["solutions"]["tokens"]}
+    drawn = {
+        "lengths": ("tokens", lengths),
+        "locations": ("index of the first wrong step / steps", stats["located"]["locations"]),
+        "pass_rates": ("share of right rollouts", stats["pass_rates"]),
+    }
+    files = []
+    for name, (quantity, histograms) in drawn.items():
+        figure = Figure(figsize=(6, 3.5), layout="constrained")
+        axes = figure.add_subplot()
+        _draw(axes, histograms, logarithmic=name == "lengths")
+        axes.set_xlabel(quantity)
+        axes.set_ylabel("share")
+        files.append(folder / f"{name}.png")
+        figure.savefig(files[-1], dpi=150)
+    return files
+
+
+def _draw(axes: Axes, histograms: Mapping[str, Stats], logarithmic: bool) -> None:
+    shown = {label: h for label, h in histograms.items() if h["count"]}
+    for label, h in shown.items():
+        axes.stairs(
+            np.asarray(h["counts"]) / h["count"], h["edges"], label=f"{label} ({h['count']})", fill=True, alpha=0.4
+        )
+    if not shown:
+        return
+    axes.legend()
+    if logarithmic:
+        axes.set_xscale("symlog", base=2, linthresh=1)
+        axes.set_xlim(0, max(h["edges"][np.flatnonzero(h["counts"])[-1] + 1] for h in shown.values()))

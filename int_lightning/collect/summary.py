@@ -1,0 +1,84 @@
+"""What a collection came to: counts at every stage, reasons of rejection and the conditioning table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from int_lightning.collect.store import OUTCOMES, Store
+from int_lightning.evaluation.metrics import bootstrap
+from int_lightning.types import Intervention, UserError
+
+
+def summarise(store: Store) -> dict[str, Any]:
+    """The summary, from one pass over outcomes and interventions.
+
+    ``conditioning`` compares, over the problems that have a checked intervention (the first of each), rollouts from the bare
+    problem, from the prefix before the error, and from prefix + intervention: problems with a right one, and the mean reward
+    with its 95% bootstrap interval over problems.
+
+    Raises:
+        UserError: if no problem was hard: there is nothing to intervene on.
+    """
+    status: Counter[str] = Counter()
+    attempts = 0
+    naive: dict[str, tuple[int, int]] = {}
+    seen: set[int] = set()
+    names = ("problem_id", "status", "attempts", "naive_correct", "naive_total")
+    for problem_id, state, drawn, right, total in store.columns(OUTCOMES, *names, newest_first=True):
+        if hash(problem_id) not in seen:
+            seen.add(hash(problem_id))
+            status[state] += 1
+            attempts += drawn
+            if total:
+                naive[problem_id] = (right, total)
+    if seen and status["solved"] == len(seen):
+        raise UserError(
+            f"none of the {len(seen)} problems is hard: every one was solved in its attempts. Give harder problems or fewer "
+            "attempts"
+        )
+    rejected: Counter[str] = Counter()
+    first: dict[str, tuple[int, int, int, int]] = {}
+    with_accepted: set[str] = set()
+    proposals = accepted = inexact = 0
+    for i in store.read("interventions", Intervention):
+        proposals += 1
+        if i.guided_total:
+            first.setdefault(i.problem_id, (i.guided_correct, i.guided_total, i.prefix_correct, i.prefix_total))
+        if i.rejected:
+            rejected[i.rejected.partition(":")[0]] += 1
+        else:
+            accepted, inexact = accepted + 1, inexact + (not i.exact)
+            with_accepted.add(i.problem_id)
+    return {
+        "problems": len(seen),
+        "solved": status["solved"],
+        "hard": status["hard"] + status["waiting"],
+        "waiting": status["waiting"],
+        "attempts": attempts,
+        "proposals": proposals,
+        "accepted": accepted,
+        "problems_with_accepted": len(with_accepted),
+        "inexact_cuts": inexact,
+        "rejected": dict(rejected.most_common()),
+        "conditioning": {
+            "naive": _condition([naive[p] for p in first if p in naive]),
+            "from_prefix": _condition([(c, n) for _, _, c, n in first.values()]),
+            "with_intervention": _condition([(c, n) for c, n, _, _ in first.values()]),
+        },
+    }
+
+
+def _condition(counts: Sequence[tuple[int, int]]) -> dict[str, Any]:
+    rewards = torch.tensor([c / n for c, n in counts], dtype=torch.float64)
+    estimate = bootstrap(rewards) if counts else {"mean": 0.0, "low": 0.0, "high": 0.0}
+    return {
+        "problems": len(counts),
+        "solved": sum(c > 0 for c, _ in counts),
+        "reward": estimate["mean"],
+        "low": estimate["low"],
+        "high": estimate["high"],
+    }

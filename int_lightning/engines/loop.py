@@ -1,0 +1,64 @@
+"""Many callers, one engine: coroutines ask for completions while the engine decodes those of all of them side by side.
+
+A list given to ``Engine.generate`` ends with its slowest completion, the engine nearly empty. Here every caller waits for its
+own completions only, and what it asks for next joins the running batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from int_lightning.engines.base import Engine
+from int_lightning.types import Completion, Sampling
+
+
+@dataclass(slots=True)
+class _Asked:
+    completions: list[Completion | None]
+    missing: int
+    done: asyncio.Future[None]
+
+
+class EngineLoop:
+    """Steps an engine for as long as some coroutine of the running event loop waits for it.
+
+    Args:
+        engine: Nobody else may use it meanwhile.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._waiting: dict[int, tuple[_Asked, int]] = {}
+        self._stepping: asyncio.Task[None] | None = None
+
+    async def generate(
+        self, prompts: Sequence[Sequence[int]], sampling: Sampling, seeds: Sequence[int]
+    ) -> list[Completion]:
+        """See ``Engine.generate``; an error of the engine reaches every caller that waits."""
+        if not prompts:
+            return []
+        asked = _Asked([None] * len(prompts), len(prompts), asyncio.get_running_loop().create_future())
+        for i, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
+            self._waiting[self.engine.submit(prompt, sampling, seed)] = (asked, i)
+        if self._stepping is None or self._stepping.done():
+            self._stepping = asyncio.create_task(self._step())
+        await asked.done
+        return [c for c in asked.completions if c is not None]
+
+    async def _step(self) -> None:
+        try:
+            while self._waiting:
+                for number, completion in self.engine.step():
+                    asked, i = self._waiting.pop(number)
+                    asked.completions[i] = completion
+                    asked.missing -= 1
+                    if not asked.missing and not asked.done.done():
+                        asked.done.set_result(None)
+                await asyncio.sleep(0)
+        except Exception as error:
+            waiting, self._waiting = self._waiting, {}
+            for asked, _ in waiting.values():
+                if not asked.done.done():
+                    asked.done.set_exception(error)

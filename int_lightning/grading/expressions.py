@@ -1,0 +1,282 @@
+"""Reads expressions: arithmetic, functions, brackets.
+
+Notation that is not known here, or that can be read in two ways, is unreadable; it is never guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+
+from int_lightning.grading import arithmetic as ar
+from int_lightning.grading.arithmetic import Function, Unreadable, exactly
+from int_lightning.grading.functions import APPLIED, EXTREMES, value_of
+from int_lightning.grading.notation import END, SYMBOLS, Token
+from int_lightning.grading.quantities import Quantity, apply, constant, negative
+from int_lightning.grading.readings import Group, Matrix, Reading, as_quantity
+from int_lightning.grading.scanner import Scanner
+from int_lightning.grading.sets import INFINITY, REALS, Points
+
+_DEPTH = 40
+_CLOSING = {"(": ")", "[": "]", r"\{": r"\}"}
+_ENCLOSED = {
+    "|": ("|", ar.absolute), r"\vert": (r"\vert", ar.absolute), r"\lvert": (r"\rvert", ar.absolute),
+    r"\lfloor": (r"\rfloor", ar.floor), r"\lceil": (r"\rceil", ar.ceiling),
+}  # fmt: skip
+_FRACTIONS = frozenset([r"\frac", r"\dfrac", r"\tfrac", r"\cfrac"])
+_BINOMIALS = frozenset([r"\binom", r"\dbinom", r"\tbinom"])
+_SYMBOLS = frozenset(f"\\{name}" for name in SYMBOLS)
+_STARTS = APPLIED | _FRACTIONS | _BINOMIALS | _SYMBOLS | {"(", "[", "{", r"\sqrt", r"\pi", r"\infty", *_ENCLOSED}
+_MAPS = frozenset("fghFGH")  # what f(x) is cannot be known
+_CONSTANTS = {"e": exactly.e, "i": exactly.mpc(0, 1), r"\pi": exactly.pi}  # of as many digits as are computed with
+
+
+class ExpressionParser(Scanner):
+    """Recursive descent; each method reads one kind of phrase.
+
+    Args:
+        tokens: Of an answer.
+        symbol: The values of a symbol, by its name.
+    """
+
+    def __init__(self, tokens: list[Token], symbol: Callable[[str], Quantity]) -> None:
+        super().__init__(tokens)
+        self.symbol = symbol
+        self.depth = 0
+        self.bars = 0
+
+    def sum(self) -> Reading:
+        """Terms."""
+        total = self._term(self.signs())
+        while sign := self.signs():
+            total = apply(ar.add, as_quantity(total), as_quantity(self._term(sign)))
+        return total
+
+    def _term(self, sign: str) -> Reading:
+        term = self.product()
+        return negative(as_quantity(term)) if sign == "-" else term
+
+    def product(self) -> Reading:
+        """Factors, with and without a sign between them, or the parts of a ratio of three or more."""
+        left = self.power()
+        ratio = [left]
+        while True:
+            if self.accept(r"\cdot", r"\times", "*"):
+                left = apply(ar.multiply, as_quantity(left), as_quantity(self.power()))
+            elif sign := self.accept("/", r"\div", ":"):
+                right = self.power()
+                if self._starts(self.token):
+                    raise Unreadable("a/bc")
+                if sign == ":":
+                    ratio.append(right)
+                left = apply(ar.divide, as_quantity(left), as_quantity(right))
+            elif self._starts(self.token):
+                left = apply(ar.multiply, as_quantity(left), as_quantity(self.power()))
+            else:
+                return left if len(ratio) < 3 else Group(tuple(ratio), ":", ":")
+
+    def _starts(self, token: Token) -> bool:
+        if token.kind == "number":
+            if self.tokens[self.at - 1].kind == "number":
+                raise Unreadable("a number after a number")
+            return True
+        return token.kind == "letter" or (token.text in _STARTS and not (token.text == "|" and self.bars))
+
+    def power(self) -> Reading:
+        """An atom with its exponent and signs behind it."""
+        base = self._mixed() if self.token.kind == "number" and self.following.text in _FRACTIONS else self.atom()
+        exponent = None
+        while mark := self.accept("^", "_", "!", "%", r"\degree"):
+            number = as_quantity(base)
+            if mark == "%":
+                base = replace(apply(ar.divide, number, constant(100)), unit="%", decimals=number.decimals)
+            elif mark == r"\degree" or (mark == "^" and self.accept_command(r"\circ")):
+                if self.token.text == "'":
+                    raise Unreadable("minutes")
+                base = replace(number, unit="°", name="")
+            elif mark == "!" and self.token.text != "!":
+                base = apply(ar.factorial, number)
+            elif number.name and mark == "^" and self.accept_command(r"\prime"):
+                base = self.symbol(number.name + "'")
+            elif exponent is None and mark == "^":
+                name, exponent = number.name, self._exponent()
+                base = apply(ar.power, number, exponent)
+            elif exponent is not None and mark == "_" and name:
+                base = apply(ar.power, self.symbol(f"{name}_{self.raw()}"), exponent)
+            else:
+                raise Unreadable("two exponents")
+        return base
+
+    def _exponent(self) -> Quantity:
+        sign = self.signs()
+        if self.token.text in APPLIED:
+            raise Unreadable("a function as exponent without braces")
+        exponent = as_quantity(self.atom())
+        return negative(exponent) if sign == "-" else exponent
+
+    def atom(self) -> Reading:
+        """What has no operator outside brackets."""
+        self.depth += 1
+        if self.depth > _DEPTH:
+            raise Unreadable("too deep")
+        token = self.token
+        self.at += 1
+        reading = self._atom(token)
+        self.depth -= 1
+        return reading
+
+    def _atom(self, token: Token) -> Reading:
+        if token.kind == "number":
+            return self._number(token.text)
+        if token.kind == "letter" or token.text in _SYMBOLS:
+            return self._symbol(token.text)
+        if token.kind == "text" or token is END:
+            raise Unreadable("words")
+        if token.text in _CLOSING:
+            return self._bracket(token.text)
+        if token.text == "{":
+            return self._braced()
+        if token.text in _ENCLOSED:
+            return self._enclosed(*_ENCLOSED[token.text])
+        if token.text in _FRACTIONS:
+            return apply(ar.divide, self._argument(), self._argument())
+        if token.text in _BINOMIALS:
+            return apply(ar.binomial, self._argument(), self._argument())
+        if token.text in APPLIED:
+            return self._function(token.text)
+        return self._command(token.text)
+
+    def _command(self, command: str) -> Reading:
+        if command in _CONSTANTS:
+            return constant(+_CONSTANTS[command])
+        if command == r"\infty":
+            return INFINITY
+        if command in (r"\emptyset", r"\varnothing"):
+            return Points(())
+        if command == r"\mathbb" and [t.text for t in self.tokens[self.at : self.at + 3]] == ["{", "R", "}"]:
+            self.at += 3
+            return REALS
+        if command == r"\sqrt":
+            degree = constant(2)
+            if self.accept("["):
+                degree = as_quantity(self.sum())
+                self.expect("]")
+            return apply(ar.root, self._argument(), degree)
+        if command == r"\begin":
+            return self._matrix()
+        raise Unreadable(command)
+
+    def _number(self, text: str) -> Quantity:
+        return replace(constant(Fraction(text)), decimals=len(text.partition(".")[2]))
+
+    def _mixed(self) -> Quantity:
+        """A whole number and the fraction behind it: their sum where that is a proper fraction of numbers."""
+        whole = as_quantity(self.atom())
+        start = self.at
+        fraction = as_quantity(self.atom())
+        if any(token.kind != "number" for token in self.tokens[start + 1 : self.at] if token.text not in ("{", "}")):
+            return apply(ar.multiply, whole, fraction)
+        if whole.decimals or not 0 < fraction.values[0] < 1:
+            raise Unreadable("a number before an improper fraction")
+        return apply(ar.add, whole, fraction)
+
+    def _symbol(self, name: str) -> Quantity:
+        while mark := self.accept("_", "'"):
+            name += mark if mark == "'" else "_" + self.raw()
+        if name[0] in _MAPS and self.token.text == "(":
+            raise Unreadable("a function of unknown kind")
+        if name in _CONSTANTS:
+            return constant(+_CONSTANTS[name])
+        return self.symbol(name)
+
+    def _bracket(self, left: str) -> Reading:
+        bars, self.bars = self.bars, 0
+        items: list[Reading] = []
+        while not (right := self.accept(*_CLOSING.values())):
+            items += self.either_sign(self.sum) if left == r"\{" else [self.sum()]
+            if self.token.text not in _CLOSING.values() and not self.accept(",", ";"):
+                raise Unreadable("brackets")
+        self.bars = bars
+        if (left == r"\{") != (right == r"\}") or (not items and left != r"\{"):
+            raise Unreadable("brackets")
+        if len(items) == 1 and left != r"\{":
+            if right != _CLOSING[left]:
+                raise Unreadable("brackets")
+            return replace(items[0], name="", decimals=0) if isinstance(items[0], Quantity) else items[0]
+        return Group(tuple(items), left, right)
+
+    def _braced(self) -> Reading:
+        bars, self.bars = self.bars, 0
+        inside = self.sum()
+        if self.accept(r"\choose"):
+            inside = apply(ar.binomial, as_quantity(inside), as_quantity(self.sum()))
+        self.expect("}")
+        self.bars = bars
+        return inside
+
+    def _enclosed(self, right: str, function: Function) -> Quantity:
+        self.bars += right == "|"
+        inside = as_quantity(self.sum())
+        self.expect(right)
+        self.bars -= right == "|"
+        return apply(function, inside)
+
+    def _argument(self) -> Quantity:
+        token = self.token
+        if token.kind == "number" and len(token.text) > 1 and self.tokens[self.at - 1].text == r"\sqrt":
+            raise Unreadable("a root of some of the digits")
+        if token.text == "{" or token.kind in ("number", "letter") or token.text in (r"\pi", *_SYMBOLS, *_FRACTIONS):
+            return as_quantity(self.atom())
+        raise Unreadable("argument")
+
+    def _function(self, command: str) -> Quantity:
+        exponent = base = None
+        while mark := self.accept("^", "_"):
+            if mark == "^":
+                exponent = self._exponent()
+            else:
+                base = as_quantity(self.atom())
+        if command in EXTREMES:
+            several = self.power()
+            if exponent or base or not isinstance(several, Group):
+                raise Unreadable("an extreme of one value")
+            return apply(EXTREMES[command], *map(as_quantity, several.items))
+        return value_of(command, self._function_argument(), base, exponent)
+
+    def _function_argument(self) -> Quantity:
+        if self.token.text in ("(", "[", "{", *_ENCLOSED):
+            argument = as_quantity(self.atom())
+            if self.token.text == "^":
+                raise Unreadable("an exponent of a function or of its argument")
+            return argument
+        argument = as_quantity(self.power())
+        while self._starts(self.token) and self.token.text not in (*APPLIED, "(", "["):
+            argument = apply(ar.multiply, argument, as_quantity(self.power()))
+        if self.token.text == "/" and self.following.text not in APPLIED:
+            raise Unreadable("a quotient of or in a function")
+        return argument
+
+    def _matrix(self) -> Matrix:
+        self.expect("{")
+        name = self.raw_word()
+        rows: list[list[Reading]] = [[]]
+        while not self.accept(r"\end"):
+            rows[-1].append(self.sum())
+            if self.accept("\\\\"):
+                rows += [[]] if self.token.text != r"\end" else []
+            elif self.token.text != r"\end":
+                self.expect("&")
+        self.expect("{")
+        if self.raw_word() != name or len({len(row) for row in rows}) != 1:
+            raise Unreadable("matrix")
+        return Matrix(tuple(map(tuple, rows)))
+
+    def raw_word(self) -> str:
+        """The name of an environment and its closing brace."""
+        name = self.token.text
+        self.at += 1
+        self.expect("}")
+        if name not in ("matrix", "pmatrix", "bmatrix"):
+            raise Unreadable(name)
+        return name

@@ -1,0 +1,181 @@
+"""Reads answers: their parts, the names of these, and conditions as sets."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from int_lightning.grading.arithmetic import Unreadable, exactly
+from int_lightning.grading.expressions import ExpressionParser
+from int_lightning.grading.functions import APPLIED
+from int_lightning.grading.notation import END, UNITS, Token, tokenise
+from int_lightning.grading.quantities import Quantity, symbol
+from int_lightning.grading.readings import Answer, Item, Reading, Relations, as_quantity, as_set
+from int_lightning.grading.sets import INFINITY, MINUS_INFINITY, REALS, Combination, Interval, Points
+
+_SIGNS = {
+    "=": "=", r"\approx": "≈", r"\ne": "≠", r"\neq": "≠", "<": "<", r"\lt": "<", ">": ">", r"\gt": ">",
+    r"\le": "≤", r"\leq": "≤", r"\leqslant": "≤", r"\ge": "≥", r"\geq": "≥", r"\geqslant": "≥",
+}  # fmt: skip
+_COMBINE = {r"\cup": "union", r"\cap": "intersection", r"\setminus": "difference", r"\backslash": "difference"}
+_FOR_ALL = re.compile(r"(?:for|where|with) (?:all|any|every|some|each)\b")
+_NOT_IN_NAMES = frozenset(
+    [
+        *_SIGNS,
+        *_COMBINE,
+        r"\in",
+        "+",
+        "-",
+        "/",
+        "*",
+        "^",
+        "!",
+        ":",
+        ",",
+        ";",
+        r"\frac",
+        r"\sqrt",
+        r"\cdot",
+        r"\pm",
+        *APPLIED,
+    ]
+)
+
+
+def read(latex: str, renamed: tuple[str, str] = ("", "")) -> Answer | None:
+    """The reading of a rewritten answer, with one symbol renamed to another; None where it has none."""
+    return _read(latex, renamed, exactly.dps)
+
+
+@lru_cache(maxsize=4096)
+def _read(latex: str, renamed: tuple[str, str], digits: int) -> Answer | None:
+    try:
+        return AnswerParser(tokenise(latex), lambda name: symbol(renamed[1] if name == renamed[0] else name)).answer(
+            latex
+        )
+    except Unreadable:
+        return None
+
+
+class AnswerParser(ExpressionParser):
+    """Reads a whole answer."""
+
+    clause = ""
+
+    def answer(self, latex: str) -> Answer:
+        """Its items."""
+        items = self.either_sign(self.item)
+        links: set[str] = set()
+        while self.token is not END:
+            here = set()
+            while self.token.kind == "link" or self.token.text in (",", ";"):
+                here.add("," if self.token.text == ";" else self.token.text)
+                self.at += 1
+            if not here:
+                raise Unreadable(self.token.text)
+            links |= here
+            if self.token is not END:
+                items += self.either_sign(self.item)
+        if len(items) > 1 and items[0].name and not any(item.name for item in items[1:]):
+            items = [Item(item.value, items[0].name) for item in items]
+        return Answer(tuple(items), frozenset(links), latex, self.clause)
+
+    def item(self) -> Item:
+        """A value with its name, or a relation."""
+        name, left = self._name()
+        sides, signs = [self._combination()], []
+        while sign := self.accept(*_SIGNS):
+            signs.append(_SIGNS[sign])
+            sides.append(self._combination())
+        if "≈" in signs:
+            signs = signs[: signs.index("≈")]
+            sides = sides[: len(signs) + 1]
+        if not signs or (name and set(signs) == {"="}):
+            return Item(self._with_unit(sides[-1]), name, left)
+        if name:
+            raise Unreadable("a named relation")
+        return _relation([as_quantity(side) for side in sides], signs)
+
+    def _combination(self) -> Reading:
+        left = self.sum()
+        while sign := self.accept(*_COMBINE):
+            left = Combination(_COMBINE[sign], as_set(left), as_set(self.sum()))
+        return left
+
+    def _with_unit(self, value: Reading) -> Reading:
+        """A value without the words behind it: those that say it holds for all of something, and the unit of a number."""
+        first = " ".join(token.text for token in self.tokens[self.at : self.at + 2])
+        if _FOR_ALL.match(first) and all(t.kind != "link" and t.text not in ",;" for t in self.tokens[self.at :]):
+            self.clause = "".join(token.text for token in self.tokens[self.at :] if token.text not in "{}").casefold()
+            self.at = len(self.tokens)
+            return value
+        words = ""
+        while self.token.kind in ("text", "word") or (words and self.token.text == "/"):
+            words += self.token.text.strip(" .")
+            self.at += 1
+            if self.accept("^"):
+                words += f"^{self.raw()}"
+        if not words:
+            return value
+        if not isinstance(value, Quantity) or value.symbols or value.unit:
+            raise Unreadable("words")
+        return Quantity(value.values, unit=UNITS.get(words.lower(), ""), decimals=value.decimals)
+
+    def _name(self) -> tuple[str, Quantity | None]:
+        r"""The name before ``=``, ``\in`` or, behind words, a colon: a symbol, a function's value, a tuple of these, words."""
+        start = end = self.at
+        while end < len(self.tokens) and self.tokens[end].kind != "link" and self.tokens[end].text not in _NOT_IN_NAMES:
+            end = self._closing(end) + 1
+        named, sign = self.tokens[start:end], self.tokens[end].text if end < len(self.tokens) else ""
+        if not named or named[0].kind == "number":
+            return "", None
+        label = named[0].kind in ("word", "text") or (len(named) == 1 and named[0].text.isupper())
+        if sign not in ("=", r"\in", r"\approx") and not (sign == ":" and label):
+            return "", None
+        self.at = end + 1
+        return "".join(token.text for token in named if token.text not in ("{", "}")), self._left(named)
+
+    def _closing(self, at: int) -> int:
+        """Where a bracket that opens here closes, or the same place."""
+        if self.tokens[at].text not in ("(", "{"):
+            return at
+        depth = 0
+        for i in range(at, len(self.tokens)):
+            depth += {"(": 1, "{": 1, ")": -1, "}": -1}.get(self.tokens[i].text, 0)
+            if depth == 0:
+                return i
+        return len(self.tokens) - 1
+
+    def _left(self, named: list[Token]) -> Quantity | None:
+        parser = ExpressionParser(named, self.symbol)
+        try:
+            left = parser.sum()
+        except Unreadable:
+            return None
+        return left if isinstance(left, Quantity) and parser.token is END else None
+
+
+def _relation(sides: list[Quantity], signs: list[str]) -> Item:
+    """A condition on one symbol as the set of its values, under the symbol's name, or else a relation."""
+    match sides, signs:
+        case [left, right], [sign] if sign != "=":
+            if left.name and left.name not in right.symbols:
+                return Item(_half_line(sign, right), left.name, left)
+            if right.name and right.name not in left.symbols:
+                return Item(
+                    _half_line({"<": ">", ">": "<", "≤": "≥", "≥": "≤"}.get(sign, sign), left), right.name, right
+                )
+        case [low, middle, high], [first, second] if middle.name and middle.name not in low.symbols | high.symbols:
+            if {first, second} <= {">", "≥"}:
+                low, high, first, second = high, low, second, first
+            if not {first, second} & {"=", "≠"} and (first in "<≤") == (second in "<≤"):
+                return Item(Interval(low, high, first in "≤≥", second in "≤≥"), middle.name, middle)
+    return Item(Relations(tuple(sides), tuple(signs)))
+
+
+def _half_line(sign: str, end: Quantity) -> Interval | Combination:
+    if sign == "≠":
+        return Combination("difference", REALS, Points((end,)))
+    if sign in "<≤":
+        return Interval(MINUS_INFINITY, end, False, sign == "≤")
+    return Interval(end, INFINITY, sign == "≥")
