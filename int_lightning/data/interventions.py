@@ -71,9 +71,7 @@ class InterventionData(L.LightningDataModule):
             UserError: if the folder holds none, or a token id is beyond the model's vocabulary.
         """
         store = Store(Path(self.folder) / "dataset")
-        accepted = sorted(
-            (i for i in store.read("interventions", Intervention) if not i.rejected), key=lambda i: i.id
-        )
+        accepted = sorted((i for i in store.read("interventions", Intervention) if not i.rejected), key=lambda i: i.id)
         if not accepted:
             raise UserError(
                 f"{self.folder} holds no accepted intervention: run `int-lightning collect --out {self.folder}` first, and see "
