@@ -15,9 +15,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from int_lightning.console import say, show_table
+from int_lightning.collect.summary import show_conditioning
+from int_lightning.console import say
 from int_lightning.engines import EngineConfig, tokens_generated
 from int_lightning.evaluation.evaluate import show_arms
+from int_lightning.results import write_json
 
 ARMS = {"base": None, "grpo": "grpo", "int": "sft", "int_grpo": "int_grpo"}
 
@@ -56,7 +58,7 @@ class Algorithm1:
             "tokens_generated": self.tokens,
         }
         path = self.out / "results.json"
-        path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        write_json(path, results)
         show_conditioning(results["conditioning"])
         show_arms(results["arms"], "Held-out problems: pass@k [95% bootstrap interval over problems]")
         say(f"{sum(self.seconds.values()):.0f} s, {self.tokens:,} tokens generated; results: {path}")
@@ -77,7 +79,7 @@ class Algorithm1:
             with ExitStack() as resources:
                 IntCLI([command, f"--config={self.configs[config]}", *overrides, *common], resources)
             record = {"seconds": time.perf_counter() - started, "tokens_generated": tokens_generated() - tokens}
-            done.write_text(json.dumps(record) + "\n", encoding="utf-8")
+            write_json(done, record)
         record = json.loads(done.read_text(encoding="utf-8"))
         self.seconds[name] = record["seconds"]
         self.tokens += record["tokens_generated"]
@@ -85,9 +87,3 @@ class Algorithm1:
     def _result(self, stage: str) -> dict[str, Any]:
         result: dict[str, Any] = json.loads((self.out / stage / "results.json").read_text(encoding="utf-8"))
         return result
-
-
-def show_conditioning(conditioning: Mapping[str, Mapping[str, float]]) -> None:
-    """Prints the conditioning table: naive, from the prefix before the error, with the intervention."""
-    rows = [[k, f"{v['solved']}/{v['problems']}", f"{100 * v['reward']:.4f}%"] for k, v in conditioning.items()]
-    show_table("Rollouts of the base model on hard problems", ["conditioned on", "solved", "reward"], rows)

@@ -23,7 +23,8 @@ from int_lightning.data.interventions import InterventionData
 from int_lightning.engines.base import EngineConfig
 from int_lightning.learn.callbacks import ContinuedCSVLogger, ExportModel, FitProgress, RunCheckpoint
 from int_lightning.learn.module import PolicyModule
-from int_lightning.trainer import IntTrainer, write_json
+from int_lightning.results import write_json
+from int_lightning.trainer import IntTrainer
 from int_lightning.types import UserError
 
 INTERRUPTED = 130

@@ -31,6 +31,9 @@ KEYWORDS = (
 )
 """Openings with which a reasoning trace turns to something else: the step boundaries of ``keywords``."""
 
+SEPARATORS: dict[Segmentation, str] = {"blank_lines": "\n\n", "lines": "\n", "keywords": "\n\n"}
+"""What follows an intervention: that which ends a step."""
+
 _BLANK_LINE = r"\n[ \t]*\n\s*"
 _TURN = rf"(?=[\"'“‘*_(]*(?:(?:but|so|oh|no),? )?(?:{'|'.join(KEYWORDS)})\b)"
 _BOUNDARIES: dict[Segmentation, re.Pattern[str]] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
@@ -10,27 +9,21 @@ from typing import Any, Literal
 import lightning as L
 from jsonargparse.typing import PositiveInt
 from rich.markup import escape
-from transformers import AutoTokenizer
 
-from int_lightning.algorithm import Algorithm1, show_conditioning
+from int_lightning.algorithm import Algorithm1
 from int_lightning.collect.build import StagesBuilder, open_sampler
+from int_lightning.collect.command import collect_interventions, show_plan
 from int_lightning.collect.config import CollectConfig
 from int_lightning.collect.oracles import Oracle, PolicyOracle, ProgramOracle
-from int_lightning.collect.pipeline import Collector
-from int_lightning.collect.plan import plan
-from int_lightning.collect.ray_executor import run_on_ray
-from int_lightning.collect.store import Store
-from int_lightning.collect.summary import summarise
-from int_lightning.console import interval, progress, say, show_table
+from int_lightning.console import interval, say
 from int_lightning.engines import Engine, EngineConfig, open_engine
 from int_lightning.evaluation.evaluate import EvaluationConfig, evaluate
 from int_lightning.evaluation.first_error import first_error_scores, show_first_error_scores
 from int_lightning.evaluation.labelled_attempts import load_labelled_attempts
 from int_lightning.grading import Grader
-from int_lightning.learn.pretrained import resolve_model
-from int_lightning.prompts import PromptSet
+from int_lightning.results import write_json
 from int_lightning.rollouts import RolloutSampler
-from int_lightning.sources import Pool, SourceConfig, load_problems, open_pool
+from int_lightning.sources import SourceConfig, load_problems, open_pool
 from int_lightning.types import UserError
 
 
@@ -85,45 +78,13 @@ class IntTrainer(L.Trainer):
             raise UserError(
                 f"{', '.join(s.path for s in sources)}: no problems in it: give a source with at least one row"
             )
-        asked = oracle or PolicyOracle()
-        if dry_run:
-            self._dry_run(pool, model, prompts, asked, collection)
-            return
         own = {s.path: s.attempts for s in sources if s.attempts is not None}
-        build = StagesBuilder(model, prompts, asked, collection, self.engine_config, self.seed, own)
-        store = Store(Path(self.default_root_dir) / "dataset")
-        collector = Collector(store, collection.batch_problems)
-        with progress("collect", limit, "problems") as advance:
-            if executor == "ray":
-                run_on_ray(collector, build, pool, lambda work: advance(1, ""), actors)
-            else:
-                stages = build()
-                with stages.sampler.grader:
-                    collector.run(stages, pool, lambda work: advance(1, ""))
-        summary = summarise(store)
-        write_json(Path(self.default_root_dir) / "collection.json", {**summary, "pool": pool.summary.as_dict()})
-        self._write_results(summary)
-        counts = [[k, str(v)] for k, v in summary.items() if isinstance(v, int)]
-        counts += [[f"rejected: {reason}", str(n)] for reason, n in summary["rejected"].items()]
-        show_table(f"Interventions in {self.default_root_dir}", ["", "count"], counts)
-        show_conditioning(summary["conditioning"])
-
-    def _dry_run(self, pool: Pool, model: str, prompts: str, oracle: Oracle, collection: CollectConfig) -> None:
-        tokenizer = AutoTokenizer.from_pretrained(resolve_model(model))
-        of_policy = (oracle.proposals, oracle.sampling.max_tokens) if isinstance(oracle, PolicyOracle) else (0, 0)
-        found = plan(pool, tokenizer, PromptSet(prompts), collection, *of_policy)
-        self._write_results({"plan": found.as_dict(), "pool": pool.summary.as_dict()})
-        total = pool.summary.total
-        say(
-            f"{found.problems} problems of {total.rows} rows: {sum(total.quarantined.values())} rows cannot be used, "
-            f"{total.exact_duplicates} exact and {total.near_duplicates} near duplicates, {total.contaminated} of benchmarks"
-        )
-        say(f"prompt of the first problem ({found.longest_prompt} tokens is the longest seen):")
-        say(escape(found.solve_prompt))
-        rows = [
-            [s.name, *(f"{n:,}" for n in (s.completions, s.prompt_tokens, s.generated_tokens))] for s in found.stages
-        ]
-        show_table("At most", ["stage", "completions", "prompt tokens", "generated tokens"], rows)
+        build = StagesBuilder(model, prompts, oracle or PolicyOracle(), collection, self.engine_config, self.seed, own)
+        if dry_run:
+            self._write_results(show_plan(pool, build))
+            return
+        out = Path(self.default_root_dir)
+        self._write_results(collect_interventions(out, pool, build, executor, actors, limit))
 
     def evaluate(
         self,
@@ -187,10 +148,3 @@ class IntTrainer(L.Trainer):
         path = Path(self.default_root_dir) / "results.json"
         write_json(path, results)
         say(f"results: {path}")
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes a JSON file aside and renames it."""
-    aside = path.with_suffix(".tmp")
-    aside.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    aside.rename(path)

@@ -74,13 +74,12 @@ def test_an_unknown_command_is_named(capsys: pytest.CaptureFixture[str]) -> None
     [
         ([GOOD, {**GOOD, "solution": ""}], ["problems.jsonl", "row 2", "reference"]),
         ([GOOD, "{not json"], ["problems.jsonl", "row 2", "JSON"]),
-        ([{"problem": "1+1"}], ["row 1", "solution"]),
+        ([{"problem": "1+1"}], ["problems.jsonl", "first 1 row", "solution"]),
         ([], ["problems.jsonl", "no problem"]),
-        ([{**GOOD, "id": "a"}, {**GOOD, "id": "a"}], ["'a'", "1", "2"]),
         ([{**GOOD, "answer": ""}], ["row 1", "answer"]),
         ([{**GOOD, "answer": "\\frac{1"}], ["row 1", "answer"]),
     ],
-    ids=["no-reference", "not-json", "missing-key", "empty", "duplicate-ids", "no-answer", "answer-does-not-parse"],
+    ids=["no-reference", "not-json", "missing-key", "empty", "no-answer", "answer-does-not-parse"],
 )
 def test_bad_problems_are_named(
     rows: list[object], said: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]

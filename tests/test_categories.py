@@ -10,16 +10,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 from transformers import AutoTokenizer
 
 import int_lightning.mini
-from int_lightning import console
 from int_lightning.collect.categories import (
     CATEGORIES,
     GREEDY,
     ErrorCategory,
-    categorise,
     error_categories,
     parse_category,
 )
@@ -30,14 +27,14 @@ from int_lightning.grading import Grader
 from int_lightning.prompts import PromptSet, encode_chat
 from int_lightning.rollouts import RolloutSampler
 from int_lightning.steps import decode
-from int_lightning.types import Intervention, Problem, Proposal, Provenance, Rollout, Sampling, derive_seed
+from int_lightning.types import Intervention, Problem, Provenance, Rollout, Sampling, derive_seed
 
 STEPS = ["1+2=3\n\n", "3@4=7\n\n", "\\boxed{7}"]
 PROBLEM = Problem("p", "1+2@4", "3 > 2 > \\boxed{2}", "2")
 ROLLOUT = Rollout("r", "p", 0, [], [], [], "".join(STEPS), "stop", "7", False, Provenance("", "", "", "", GREEDY, 0))
 ATTEMPT = Attempt(PROBLEM, ROLLOUT, STEPS)
-PROPOSAL = Proposal("r/policy/0", "p", "r", 0, "policy", "", 1, "3@4=2", "")
-INTERVENTION = Intervention("r/policy/1/intervention", "p", "r", "r/policy/1", 0, 3, "1+2=4", [], [], [], True)
+FIRST = Intervention("r/policy/0/intervention", "p", "r", "r/policy/0", 1, 3, "3@4=2", [], [], [], True)
+SECOND = Intervention("r/policy/1/intervention", "p", "r", "r/policy/1", 0, 3, "1+2=4", [], [], [], True)
 SHORT = Sampling(max_tokens=16, temperature=0)
 
 
@@ -82,7 +79,7 @@ def with_template(policy: RolloutSampler, folder: Path, template: str) -> Rollou
 
 def test_what_the_model_says_is_kept_with_where_it_came_from(policy: RolloutSampler, tmp_path: Path) -> None:
     sampler = with_template(policy, tmp_path, "{problem}\n{reference}\n{attempt}\n{location}\n{intervention}")
-    items = [(ATTEMPT, PROPOSAL), (ATTEMPT, INTERVENTION)]
+    items = [(ATTEMPT, FIRST), (ATTEMPT, SECOND)]
     records = asyncio.run(error_categories(items, sampler, SHORT))
     asked = [
         "1+2@4\n3 > 2 > \\boxed{2}\nStep 0: 1+2=3\n\nStep 1: 3@4=7\n1\n3@4=2",
@@ -93,43 +90,37 @@ def test_what_the_model_says_is_kept_with_where_it_came_from(policy: RolloutSamp
     said = [decode(sampler.tokenizer, c.token_ids) for c in sampler.engine.generate(prompts, SHORT, seeds)]
     version = sampler.prompts.versions["categorise"]
     assert records == [
-        ErrorCategory(name, "unknown", raw, Provenance("mini", "abc", sampler.engine.name, version, SHORT, seed))
+        ErrorCategory(
+            f"{name}/intervention/category",
+            "p",
+            name,
+            "unknown",
+            raw,
+            Provenance("mini", "abc", sampler.engine.name, version, SHORT, seed),
+        )
         for name, raw, seed in zip(("r/policy/0", "r/policy/1"), said, seeds, strict=True)
     ]
     assert all(said)
     Store(tmp_path / "dataset").append("categories", records)
     assert list(Store(tmp_path / "dataset").read("categories", ErrorCategory)) == records
-    assert categorise(items, sampler, SHORT) == ["unknown", "unknown"]
-    assert categorise([], sampler) == []
+    assert asyncio.run(error_categories([], sampler)) == []
 
 
 def test_a_question_that_does_not_fit_is_not_asked(policy: RolloutSampler, tmp_path: Path) -> None:
     sampler = with_template(policy, tmp_path, "{reference}")
     long = replace(ATTEMPT, problem=replace(PROBLEM, solution="1" * 250))
     before = sampler.engine.tokens_generated
-    one, two = asyncio.run(error_categories([(long, PROPOSAL), (ATTEMPT, PROPOSAL)], sampler, SHORT))
+    one, two = asyncio.run(error_categories([(long, FIRST), (ATTEMPT, FIRST)], sampler, SHORT))
     assert (one.category, one.raw) == ("unknown", "")
     assert two.raw
     assert 0 < sampler.engine.tokens_generated - before <= 16
 
 
-def test_a_prompt_set_without_the_template_leaves_categories_out(
-    policy: RolloutSampler, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    with (tmp_path / "said").open("w+") as file:
-        monkeypatch.setattr(console, "console", Console(file=file, soft_wrap=True))
-        before = policy.engine.tokens_generated
-        assert categorise([(ATTEMPT, PROPOSAL)], policy) == ["unknown"]
-        assert policy.engine.tokens_generated == before
-        file.seek(0)
-        assert file.read() == f"error categories are left out: {policy.prompts.folder} has no categorise.txt\n"
-
-
-def test_a_proposal_without_location_is_refused(policy: RolloutSampler, tmp_path: Path) -> None:
+def test_an_intervention_without_location_is_refused(policy: RolloutSampler, tmp_path: Path) -> None:
     sampler = with_template(policy, tmp_path, "{attempt}")
     for location in (-1, 3):
         with pytest.raises(ValueError, match=f"names step {location} of an attempt with 3 steps"):
-            categorise([(ATTEMPT, replace(PROPOSAL, location=location))], sampler)
+            asyncio.run(error_categories([(ATTEMPT, replace(FIRST, location=location))], sampler))
 
 
 def test_the_shipped_prompt_shows_everything_and_asks_for_one_tag() -> None:

@@ -140,7 +140,7 @@ def test_what_an_oracle_owes_is_asked_again_and_nothing_else(tmp_path: Path) -> 
 
 def test_a_dry_run_counts_and_samples_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     source = tmp_path / "problems.jsonl"
-    rows = [{"problem": f"What is {i} + 1?", "solution": f"It is {i + 1}.", "answer": str(i + 1)} for i in range(5)]
+    rows = [{"problem": f"{i}+1", "solution": f"{i + 1}", "answer": str(i + 1)} for i in range(5)]
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
     args = ["collect", "-c", str(MINI / "collect.yaml"), f"--out={tmp_path / 'out'}", ENGINE]
     assert main([*args, f"--source={source}", "--dry-run"]) == 0
@@ -149,8 +149,8 @@ def test_a_dry_run_counts_and_samples_nothing(tmp_path: Path, capfd: pytest.Capt
     stages = {s["name"]: s for s in plan["stages"]}
     assert stages["attempts"]["completions"] == 5 * 64
     assert stages["attempts"]["generated_tokens"] == 5 * 64 * 64
-    assert "What is 0 + 1?" in plan["solve_prompt"]
-    assert "What is 0 + 1?" in capfd.readouterr().out
+    assert plan["prompts"]["solve"] == "<|user|>0+1<|assistant|>"
+    assert plan["prompts"]["solve"] in capfd.readouterr().out
     assert not (tmp_path / "out" / "dataset").exists()
 
 

@@ -26,10 +26,10 @@ class ParseOnly(IntCLI):
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_a_shipped_config_parses(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    command = COMMANDS[path.stem.rsplit("-", 1)[-1]]
+    command = "collect" if path.parent.name == "sources" else COMMANDS[path.stem.rsplit("-", 1)[-1]]
     with pytest.raises(ParsedOnlyError), ExitStack() as resources:
         ParseOnly([command, "-c", str(path)], resources)
 
 
 def test_all_kinds_of_config_are_there() -> None:
-    assert {p.parent.name for p in CONFIGS} >= {"mini", "smollm2", "paper"}
+    assert {p.parent.name for p in CONFIGS} >= {"mini", "smollm2", "paper", "sources"}

@@ -85,8 +85,9 @@ def test_reasoning_gym_tasks_are_the_same_every_time() -> None:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_ready_configs_are_sources(path: Path) -> None:
     parser = ArgumentParser()
-    parser.add_argument("--sources", type=list[SourceConfig], sub_configs=True)
-    (source,) = parser.instantiate(parser.parse_args(["--sources", str(path)])).sources
+    parser.add_argument("-c", action="config")
+    parser.add_argument("--problems", type=list[SourceConfig])
+    (source,) = parser.instantiate(parser.parse_args(["-c", str(path)])).problems
     assert isinstance(source, SourceConfig)
     assert source.path.startswith("hf:") or path.stem == "mathodyssey"
     assert "Local form: path:" in path.read_text() or "Hub form: path:" in path.read_text()
@@ -99,7 +100,8 @@ def test_seven_ready_configs() -> None:
 
 def test_ready_columns_fit_rows_of_the_published_shape(tmp_path: Path) -> None:
     parser = ArgumentParser()
-    parser.add_argument("--sources", type=list[SourceConfig], sub_configs=True)
+    parser.add_argument("-c", action="config")
+    parser.add_argument("--problems", type=list[SourceConfig])
     shapes = {
         "dapo": {
             "prompt": [
@@ -126,7 +128,7 @@ def test_ready_columns_fit_rows_of_the_published_shape(tmp_path: Path) -> None:
         path = tmp_path / f"{name}.jsonl"
         path.write_text(json.dumps(row))
         config = next(c for c in CONFIGS if c.stem == name)
-        (source,) = parser.instantiate(parser.parse_args(["--sources", str(config)])).sources
+        (source,) = parser.instantiate(parser.parse_args(["-c", str(config)])).problems
         (problem,) = read(SourceConfig(**{**vars(source), "path": str(path)}))
         assert isinstance(problem, Problem)
         assert (problem.problem, problem.answer) == ("What is 1+1?", "2")

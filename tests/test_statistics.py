@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
+from matplotlib.image import imread
 
-from int_lightning import console
 from int_lightning.collect.statistics import LENGTHS, RATIOS, SHARES, collection_statistics, describe, plot_statistics
 from int_lightning.collect.store import Store
 from int_lightning.types import Intervention, Outcome, Provenance, Rollout, Sampling
@@ -81,7 +80,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def test_stages_written_out(store: Store) -> None:
-    assert collection_statistics(store)["stages"] == {
+    assert collection_statistics(store, {})["stages"] == {
         "problems": 3,
         "hard": {"count": 2, "rate": pytest.approx(2 / 3)},
         "proposals": 5,
@@ -97,7 +96,7 @@ def test_stages_written_out(store: Store) -> None:
 
 
 def test_pass_rates_written_out(store: Store) -> None:
-    rates = collection_statistics(store)["pass_rates"]
+    rates = collection_statistics(store, {})["pass_rates"]
     assert rates["attempts"]["count"] == 3
     assert rates["attempts"]["mean"] == pytest.approx(0.25 / 3)
     assert rates["attempts"]["edges"] == SHARES
@@ -107,7 +106,7 @@ def test_pass_rates_written_out(store: Store) -> None:
 
 
 def test_lengths_and_ratios_written_out(store: Store) -> None:
-    stats = collection_statistics(store)
+    stats = collection_statistics(store, {})
     assert stats["solutions"]["tokens"]["count"] == 4
     assert stats["solutions"]["tokens"]["mean"] == 50
     assert stats["solutions"]["characters"]["quantiles"]["0.5"] == 150
@@ -129,14 +128,14 @@ def test_lengths_and_ratios_written_out(store: Store) -> None:
 
 
 def test_locations_written_out(store: Store) -> None:
-    assert list(collection_statistics(store)["located"]["locations"]) == ["all"]
+    assert list(collection_statistics(store, {})["located"]["locations"]) == ["all"]
     categories = {"p1/0/policy/0": "high", "p1/0/policy/1": "execution", "p3/0/policy/0": "high"}
     stats = collection_statistics(store, categories)
     locations = stats["located"]["locations"]
-    assert list(locations) == ["all", "execution", "high", "unknown"]
+    assert list(locations) == ["all", "execution", "high"]
     assert locations["all"]["counts"] == [1, 0, 1, 0, 0, 2, 0, 0, 0, 0]
     assert locations["high"]["counts"] == [1, 0, 1, 0, 0, 0, 0, 0, 0, 0]
-    assert (locations["execution"]["mean"], locations["unknown"]["mean"]) == (0.5, 0.5)
+    assert locations["execution"]["mean"] == 0.5
     assert list(stats["accepted"]["locations"]) == ["all", "execution"]
 
 
@@ -148,17 +147,16 @@ def test_statistics_are_plain_json(store: Store) -> None:
 def test_a_collection_without_interventions(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.commit({"attempts": [rollout("p1/0", 3, 9)], "outcomes": [outcome("p1", "solved", 1, 1)]})
-    stats = collection_statistics(store)
+    stats = collection_statistics(store, {})
     assert stats["stages"]["hard"] == {"count": 0, "rate": 0.0}
     assert stats["stages"]["proposals"] == 0
     assert stats["located"]["lengths"]["tokens"] == stats["pass_rates"]["from_prefix"] == {"count": 0}
 
 
 def test_plots_of_a_collection_without_interventions(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     store = Store(tmp_path)
     store.commit({"attempts": [rollout("p1/0", 3, 9)], "outcomes": [outcome("p1", "solved", 1, 1)]})
-    assert len(plot_statistics(collection_statistics(store), tmp_path / "plots")) == 3
+    assert len(plot_statistics(collection_statistics(store, {}), tmp_path / "plots")) == 3
 
 
 @given(st.lists(st.floats(0, 1e7), min_size=1, max_size=50), st.sampled_from([LENGTHS, RATIOS, SHARES]))
@@ -173,26 +171,13 @@ def test_every_number_is_in_one_bin(values: list[float], edges: list[float]) -> 
 
 
 def test_plots_are_pictures_with_something_in_them(store: Store, tmp_path: Path) -> None:
-    image = pytest.importorskip("matplotlib.image", reason="matplotlib is not installed")
     stats = json.loads(json.dumps(collection_statistics(store, {"p1/0/policy/0": "high"})))
     files = plot_statistics(stats, tmp_path / "new" / "plots")
     assert [f.name for f in files] == ["lengths.png", "locations.png", "pass_rates.png"]
     for file in files:
-        picture = image.imread(file)
+        picture = imread(file)
         assert picture.shape == (525, 900, 4)
         assert len(np.unique(picture.reshape(-1, 4), axis=0)) > 20
-
-
-def test_without_matplotlib_one_line_is_said(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with (tmp_path / "said").open("w+") as file:
-        monkeypatch.setattr(console, "console", Console(file=file, soft_wrap=True))
-        assert plot_statistics(collection_statistics(store), tmp_path / "plots") == []
-        file.seek(0)
-        assert (
-            file.read() == "no plots of the collection: matplotlib is not installed (it comes with the extra bench)\n"
-        )
-    assert not (tmp_path / "plots").exists()
 
 
 def test_importing_the_statistics_does_not_import_matplotlib() -> None:
@@ -210,7 +195,7 @@ def peak_kib(folder: Path, shards: int) -> int:
     code = (
         "import resource, sys; from pathlib import Path; from int_lightning.collect.store import Store; "
         "from int_lightning.collect.statistics import collection_statistics; "
-        "stats = collection_statistics(Store(Path(sys.argv[1]))); "
+        "stats = collection_statistics(Store(Path(sys.argv[1])), {}); "
         "print(stats['solutions']['tokens']['count'], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(folder)], check=True, capture_output=True, text=True)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.markup import escape
-
 from int_lightning.collect.oracles import ROOM, Attempt
-from int_lightning.console import say
 from int_lightning.prompts import encode_chat
 from int_lightning.rollouts import RolloutSampler
 from int_lightning.steps import decode, number_steps
-from int_lightning.types import Intervention, Proposal, Provenance, Sampling, derive_seed
+from int_lightning.types import Intervention, Provenance, Sampling, derive_seed
 
 CATEGORIES = ("high", "execution", "unknown")
 
@@ -25,55 +21,46 @@ TEMPLATE = "categorise"
 GREEDY = Sampling(max_tokens=1024, temperature=0)
 
 _TAG = re.compile(r"<category>(.*?)</category>", re.DOTALL | re.IGNORECASE)
-Located = tuple[Attempt, Proposal | Intervention]
-"""An attempt, and what was proposed for its first wrong step."""
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorCategory:
-    """What a model said about the step that a proposal replaces; ``raw`` is empty where the question did not fit its context."""
+    """What a model said about the step that an intervention replaces; ``raw`` is empty where the question did not fit its
+    context."""
 
+    id: str
+    problem_id: str
     proposal_id: str
     category: str
     raw: str
     provenance: Provenance
 
 
-def categorise(items: Sequence[Located], sampler: RolloutSampler, sampling: Sampling = GREEDY) -> list[str]:
-    """The category of each item's error. All are "unknown", which is said, where the prompt set has no ``categorise.txt``.
-
-    Raises:
-        ValueError: if a proposal has no location.
-    """
-    if TEMPLATE not in sampler.prompts.templates:
-        say(escape(f"error categories are left out: {sampler.prompts.folder} has no {TEMPLATE}.txt"))
-        return ["unknown"] * len(items)
-    return [record.category for record in asyncio.run(error_categories(items, sampler, sampling))]
-
-
 async def error_categories(
-    items: Sequence[Located], sampler: RolloutSampler, sampling: Sampling = GREEDY
+    items: Sequence[tuple[Attempt, Intervention]], sampler: RolloutSampler, sampling: Sampling = GREEDY
 ) -> list[ErrorCategory]:
-    """The categories with what the model said, decoded beside what other coroutines ask for.
+    """The category of the error that each intervention replaces, decoded beside what other coroutines ask for.
 
     Raises:
         KeyError: if the prompt set has no ``categorise.txt``.
-        ValueError: if a proposal has no location.
+        ValueError: if an intervention has no location.
     """
     prompts = [encode_chat(sampler.tokenizer, _question(sampler, *item)) for item in items]
     longest = sampler.engine.max_model_len - min(sampling.max_tokens, ROOM)
     asked = [i for i, prompt in enumerate(prompts) if len(prompt) <= longest]
-    seeds = [derive_seed(sampler.seed, TEMPLATE, _proposal_id(said)) for _, said in items]
+    seeds = [derive_seed(sampler.seed, TEMPLATE, i.proposal_id) for _, i in items]
     completions = await sampler.loop.generate([prompts[i] for i in asked], sampling, [seeds[i] for i in asked])
     raw = dict(zip(asked, (decode(sampler.tokenizer, c.token_ids) for c in completions), strict=True))
     return [
         ErrorCategory(
-            _proposal_id(said),
+            f"{intervention.id}/category",
+            intervention.problem_id,
+            intervention.proposal_id,
             parse_category(raw.get(i, "")),
             raw.get(i, ""),
             sampler.provenance(TEMPLATE, sampling, seeds[i]),
         )
-        for i, (_, said) in enumerate(items)
+        for i, (_, intervention) in enumerate(items)
     ]
 
 
@@ -84,7 +71,7 @@ def parse_category(raw: str) -> str:
     return label if label in CATEGORIES else "unknown"
 
 
-def _question(sampler: RolloutSampler, attempt: Attempt, said: Proposal | Intervention) -> list[dict[str, str]]:
+def _question(sampler: RolloutSampler, attempt: Attempt, said: Intervention) -> list[dict[str, str]]:
     if not 0 <= said.location < len(attempt.steps):
         raise ValueError(f"{said.id} names step {said.location} of an attempt with {len(attempt.steps)} steps")
     parts = {
@@ -97,7 +84,3 @@ def _question(sampler: RolloutSampler, attempt: Attempt, said: Proposal | Interv
     template = sampler.prompts.templates[TEMPLATE]
     content = re.sub(rf"\{{({'|'.join(parts)})\}}", lambda m: parts[m[1]], template)
     return [{"role": "user", "content": content}]
-
-
-def _proposal_id(said: Proposal | Intervention) -> str:
-    return said.proposal_id if isinstance(said, Intervention) else said.id

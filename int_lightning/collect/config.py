@@ -24,6 +24,7 @@ class CollectConfig:
         leakage: What counts as giving the final answer away.
         correctness_filter: Whether an intervention needs a right guided rollout to be accepted.
         segmentation: Where a step ends.
+        categories: Have the policy say of each checked intervention whether the error was a wrong idea or a slip.
         batch_problems: What a kill may cost: half as many problems are worked on side by side, half stored at a time.
         sampling: How attempts and guided rollouts are drawn.
     """
@@ -36,6 +37,7 @@ class CollectConfig:
     leakage: LeakagePolicy = "stated"
     correctness_filter: bool = True
     segmentation: Segmentation = "blank_lines"
+    categories: bool = False
     batch_problems: int = 128
     sampling: Sampling = Sampling(max_tokens=16384, temperature=1.0)
 

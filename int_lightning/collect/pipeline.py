@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
+from int_lightning.collect.categories import ErrorCategory
 from int_lightning.collect.problem import ProblemStages, Work
 from int_lightning.collect.store import OUTCOMES, Store
 from int_lightning.types import Intervention, Problem, Proposal, Rollout
@@ -22,6 +23,7 @@ TABLES: dict[str, type[Any]] = {
     "interventions": Intervention,
     "guided": Rollout,
     "naive": Rollout,
+    "categories": ErrorCategory,
 }
 
 T = TypeVar("T")

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from int_lightning.collect.config import CollectConfig
+from int_lightning.collect.oracles import Oracle, PolicyOracle
 from int_lightning.prompts import PromptSet, encode_chat
 from int_lightning.types import Problem
 
 SAMPLE = 200
 """Problems whose prompts are measured."""
+
+_EXAMPLE = ["(the first step of a wrong attempt)", "(its second step)"]
+_WORKED = "(what the model answered to the first turn)"
 
 
 @dataclass(frozen=True)
@@ -32,13 +37,13 @@ class Plan:
 
     Args:
         problems: How many there are.
-        solve_prompt: Of the first problem, as text.
+        prompts: Of the first problem, as text, by template; a made-up attempt stands in the one that shows attempts.
         stages: The work of each stage, if every problem turns out to be hard and nothing is rejected.
-        longest_prompt: Tokens of the longest prompt among the first ``SAMPLE``.
+        longest_prompt: Tokens of the longest solve prompt among the first ``SAMPLE``.
     """
 
     problems: int
-    solve_prompt: str
+    prompts: dict[str, str]
     stages: list[Stage]
     longest_prompt: int
 
@@ -47,43 +52,66 @@ class Plan:
         return {**vars(self), "stages": [vars(s) for s in self.stages]}
 
 
+@dataclass
+class _Prompts:
+    """Prompts of the first problem, and token counts of those of the first ``SAMPLE``."""
+
+    tokenizer: PreTrainedTokenizerBase
+    prompts: PromptSet
+    first: dict[str, str] = field(default_factory=dict)
+    lengths: dict[str, list[int]] = field(default_factory=dict)
+
+    def measure(self, problem: Problem, proposing: bool) -> None:
+        conversations = {"solve": self.prompts.solve(problem)}
+        if proposing and (turn_one := self.prompts.guide(problem)) is not None:
+            conversations["guide"] = turn_one
+        if proposing:
+            conversations["verify"] = self.prompts.verify(problem, _EXAMPLE, _WORKED)
+        for name, conversation in conversations.items():
+            ids = encode_chat(self.tokenizer, conversation)
+            self.lengths.setdefault(name, []).append(len(ids))
+            self.first.setdefault(name, str(self.tokenizer.decode(ids)))
+
+    def mean(self, name: str) -> float:
+        return fmean(self.lengths[name]) if name in self.lengths else 0.0
+
+
 def plan(
     problems: Iterable[Problem],
     tokenizer: PreTrainedTokenizerBase,
     prompts: PromptSet,
     config: CollectConfig,
-    proposals: int,
-    proposal_tokens: int,
+    own_attempts: Mapping[str, int],
+    oracle: Oracle,
 ) -> Plan:
     """Counts the problems, measures the prompts of the first, and multiplies.
 
     Args:
-        proposals: Proposals per attempt; 0 for an oracle that is no model here.
-        proposal_tokens: Tokens of a proposal at most.
+        own_attempts: Rollouts per problem for the hard filter, of sources that have their own number.
+        oracle: Its proposals are counted where the policy makes them.
     """
-    count, solve_prompt, lengths = 0, "", list[int]()
+    policy = oracle if isinstance(oracle, PolicyOracle) else None
+    seen = _Prompts(tokenizer, prompts)
+    count = attempts = asked = 0
     for problem in problems:
         if count < SAMPLE:
-            ids = encode_chat(tokenizer, prompts.solve(problem))
-            lengths.append(len(ids))
-            solve_prompt = solve_prompt or str(tokenizer.decode(ids))
-        count += 1
-    prompt = sum(lengths) / max(1, len(lengths))
-    longest = config.sampling.max_tokens
-    attempts = count * config.attempts
-    asked = count * min(config.attempts, config.attempts_per_problem)
-    checked = asked * config.guided
-    naive = count * config.guided
-    stages = [
-        Stage("attempts", attempts, int(attempts * prompt), attempts * longest),
-        Stage(
-            "proposals",
-            asked * proposals,
-            int(asked * proposals * (prompt + longest)),
-            asked * proposals * proposal_tokens,
-        ),
-        Stage("guided", checked, int(checked * (prompt + longest / 2)), checked * longest),
-        Stage("from the prefix", checked, int(checked * (prompt + longest / 2)), checked * longest),
+            seen.measure(problem, policy is not None)
+        drawn = own_attempts.get(problem.source, config.attempts)
+        count, attempts, asked = count + 1, attempts + drawn, asked + min(drawn, config.attempts_per_problem)
+    prompt, longest = seen.mean("solve"), config.sampling.max_tokens
+    stages = [Stage("attempts", attempts, int(attempts * prompt), attempts * longest)]
+    if policy is not None:
+        answer = policy.sampling.max_tokens
+        turn_one = count if "guide" in seen.first else 0
+        proposals = asked * policy.proposals
+        context = seen.mean("verify") + longest + (answer if turn_one else 0)
+        if turn_one:
+            stages.append(Stage("turn 1", turn_one, int(turn_one * seen.mean("guide")), turn_one * answer))
+        stages.append(Stage("proposals", proposals, int(proposals * context), proposals * answer))
+    guided, naive = asked * config.guided, count * config.guided
+    stages += [
+        Stage("with intervention", guided, int(guided * (prompt + longest)), guided * longest),
+        Stage("from prefix", guided, int(guided * (prompt + longest)), guided * longest),
         Stage("naive", naive, int(naive * prompt), naive * longest),
     ]
-    return Plan(count, solve_prompt, stages, max(lengths, default=0))
+    return Plan(count, seen.first, stages, max(seen.lengths.get("solve", [0])))

@@ -6,6 +6,7 @@
 4. An intervention that gives the answer away is dropped; one is kept for each (problem, attempt).
 5. Guided rollouts from prefix + intervention; it is accepted if at least one is right. Rollouts from the prefix alone and from
    the bare problem are drawn beside them, so that the conditioning table comes out of the same run.
+6. Where asked for, the policy says what kind of error each checked intervention replaces.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from int_lightning.collect.categories import TEMPLATE, ErrorCategory, error_categories
 from int_lightning.collect.config import CollectConfig, waves
 from int_lightning.collect.leakage import find_leaks
 from int_lightning.collect.oracles import Attempt, Oracle, is_waiting
 from int_lightning.rollouts import Continuation, RolloutSampler
-from int_lightning.steps import SEPARATOR, cut_before, split_steps
-from int_lightning.types import Intervention, Outcome, Problem, Proposal, Rollout
+from int_lightning.steps import SEPARATORS, Cut, cuts, split_steps
+from int_lightning.types import Intervention, Outcome, Problem, Proposal, Rollout, UserError
 
 
 @dataclass
@@ -34,6 +36,7 @@ class Work:
     interventions: list[Intervention] = field(default_factory=list)
     guided: list[Rollout] = field(default_factory=list)
     naive: list[Rollout] = field(default_factory=list)
+    categories: list[ErrorCategory] = field(default_factory=list)
     waiting: bool = False
     stored: Counter[str] = field(default_factory=Counter)
 
@@ -64,6 +67,9 @@ class ProblemStages:
         oracle: Proposes interventions.
         config: Sizes.
         attempts: Rollouts per problem for the hard filter, of sources that have their own number.
+
+    Raises:
+        UserError: if the categories of errors are asked for and the prompt set has no template for the question.
     """
 
     def __init__(
@@ -73,6 +79,11 @@ class ProblemStages:
         self.oracle = oracle
         self.config = config
         self.attempts = attempts or {}
+        if config.categories and TEMPLATE not in sampler.prompts.templates:
+            raise UserError(
+                f"collection.categories: {sampler.prompts.folder} has no {TEMPLATE}.txt, with which the policy is asked: add it, "
+                "or leave the categories out"
+            )
 
     async def run(self, problem: Problem, earlier: Work | None = None) -> Work:
         """Everything that is still to be done for a problem. ``earlier`` is what was done when its oracle had no answer yet;
@@ -90,6 +101,10 @@ class ProblemStages:
         interventions, guided = await self._interventions(problem, answered)
         work.interventions += interventions
         work.guided += guided
+        if self.config.categories:
+            asked_about = {a.rollout.id: a for a, _ in answered}
+            checked = [(asked_about[i.rollout_id], i) for i in interventions if i.guided_total]
+            work.categories += await error_categories(checked, self.sampler)
         if not work.naive and any(i.guided_total for i in work.interventions):
             start = Continuation(problem, [], "")
             work.naive = await self.sampler.draw(start, range(self.config.guided), self.config.sampling, "naive")
@@ -124,7 +139,7 @@ class ProblemStages:
         leaks = iter(await asyncio.to_thread(find_leaks, usable, self.config.leakage, self.sampler.grader))
         found: list[Intervention] = []
         for attempt, proposals in answered:
-            kept = False
+            kept, positions = False, cuts(attempt.steps, attempt.rollout.token_ids, self.sampler.tokenizer)
             for proposal in proposals:
                 rejected = proposal.defect
                 if not rejected and (leak := next(leaks)).leaked:
@@ -132,17 +147,18 @@ class ProblemStages:
                 if not rejected and kept:
                     rejected = "another intervention of this attempt was kept"
                 kept = kept or not rejected
-                found.append(self._intervention(attempt, proposal, rejected))
+                cut = positions[proposal.location] if proposal.location >= 0 else None
+                found.append(self._intervention(attempt, proposal, cut, rejected))
         checked = await asyncio.gather(*(self._guided(problem, i) for i in found if not i.rejected))
         by_id = {i.id: i for i, _ in checked}
         return [by_id.get(i.id, i) for i in found], [r for _, rollouts in checked for r in rollouts]
 
-    def _intervention(self, attempt: Attempt, proposal: Proposal, rejected: str) -> Intervention:
+    def _intervention(self, attempt: Attempt, proposal: Proposal, cut: Cut | None, rejected: str) -> Intervention:
         prefix_ids, exact, intervention_ids = [], True, []
-        if proposal.location >= 0:
-            cut = cut_before(proposal.location, attempt.steps, attempt.rollout.token_ids, self.sampler.tokenizer)
+        if cut is not None:
             prefix_ids, exact = attempt.rollout.token_ids[: cut.tokens], cut.exact
-            intervention_ids = self.sampler.tokenizer.encode(proposal.content + SEPARATOR, add_special_tokens=False)
+            step = proposal.content + SEPARATORS[self.config.segmentation]
+            intervention_ids = self.sampler.tokenizer.encode(step, add_special_tokens=False)
         length = len(attempt.rollout.prompt_ids) + len(prefix_ids) + len(intervention_ids)
         if not rejected and length >= self.sampler.engine.max_model_len:
             rejected = f"no room is left to go on: {length} tokens with prefix and intervention"
@@ -191,6 +207,8 @@ class ProblemStages:
 
 def attempt_defect(attempt: Attempt) -> str:
     """Why an attempt cannot be taken to an oracle, "" if it can."""
+    if not attempt.problem.solution.strip():
+        return "the problem has no reference solution to compare it with"
     if len(attempt.steps) < 2:
         return "the attempt has one step only: nothing of it would be kept"
     if attempt.rollout.text.strip() == attempt.problem.solution.strip():

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import pyarrow.parquet as pq
 
 from int_lightning.collect.pipeline import TABLES, Advance, Collector, Todo, batched
 from int_lightning.collect.problem import ProblemStages, Work
-from int_lightning.collect.store import from_row, schema_of
+from int_lightning.collect.store import from_row, schema_of, to_row
 from int_lightning.types import Problem, UserError
 
 WORK = pa.schema(
@@ -29,6 +28,9 @@ WORK = pa.schema(
         ("stored", pa.map_(pa.string(), pa.int64())),
     ]
 )
+
+CPUS_OF_AN_ENGINE = 0.5
+"""That Ray sets aside. An engine uses more, but were they all taken by engines, nothing would read the problems."""
 
 
 class EngineActor:
@@ -61,7 +63,6 @@ def run_on_ray(
         import ray
     except ImportError as error:
         raise UserError("executor ray: Ray is not installed; install the extra `ray`, or use executor local") from error
-    import torch
 
     batch = max(1, collector.batch_problems // 2)
     folder = collector.store.folder.parent / "todo"
@@ -69,14 +70,15 @@ def run_on_ray(
         return
     ray.init(ignore_reinit_error=True, log_to_driver=False, include_dashboard=False, configure_logging=False)
     try:
-        data = ray.data.read_parquet(str(folder), override_num_blocks=None).map_batches(
+        gpus = 1 if ray.cluster_resources().get("GPU") else 0
+        data = ray.data.read_parquet(str(folder)).map_batches(
             EngineActor,
             fn_constructor_args=(build,),
             batch_size=batch,
             batch_format="pyarrow",
             concurrency=actors,
-            num_gpus=1 if torch.cuda.is_available() else 0,
-            num_cpus=1,
+            num_gpus=gpus,
+            num_cpus=CPUS_OF_AN_ENGINE,
         )
         collector.keep(_works(data), advance)
     finally:
@@ -91,8 +93,8 @@ def to_table(works: Iterable[Work]) -> pa.Table:
 
 def to_work_row(work: Work) -> dict[str, Any]:
     """A work as plain values."""
-    row = {table: [asdict(r) for r in getattr(work, table)] for table in TABLES}
-    return {"problem": asdict(work.problem), **row, "waiting": work.waiting, "stored": list(work.stored.items())}
+    row = {table: [to_row(r) for r in getattr(work, table)] for table in TABLES}
+    return {"problem": to_row(work.problem), **row, "waiting": work.waiting, "stored": list(work.stored.items())}
 
 
 def from_work_row(row: dict[str, Any]) -> Work:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from int_lightning.collect.answers import Answer
 from int_lightning.collect.chat import Budget, ChatServer
 from int_lightning.collect.oracles import WAITING, Attempt, Oracle
+from int_lightning.collect.structure import intervention_tag
 from int_lightning.rollouts import RolloutSampler
 from int_lightning.types import Problem, Proposal, Provenance, Sampling, UserError, derive_seed
 
@@ -37,7 +38,8 @@ class ServerOracle(Oracle):
         api_key_env: Name of the environment variable that holds the key; a server that wants none needs none.
         answers: JSONL file to which every answer is added as it comes; what it holds is not asked again, however a run ended.
         seeded: Send a seed with each request; some servers refuse the field.
-        structured: Have the server decode valid JSON between an intervention's tags (``structural_tag``, as vLLM offers it).
+        structured: Have the server decode what stands between an intervention's tags as a valid one (``structural_tag``, as vLLM
+            offers it).
 
     Raises:
         UserError: for arguments out of range, and for an address that holds more than an address.
@@ -111,27 +113,6 @@ class ServerOracle(Oracle):
     def _seed(self, *parts: int | str) -> int | None:
         """31 bits, which every server takes."""
         return derive_seed(*parts) % 2**31 if self.seeded else None
-
-
-def intervention_tag(steps: int) -> dict[str, Any]:
-    """A ``response_format`` under which a model writes freely until it opens the tag of an intervention; what stands between
-    the tags is then ``{}``, or a location in an attempt of so many steps and a content."""
-    proposal = {
-        "type": "object",
-        "properties": {
-            "location": {"type": "integer", "minimum": 0, "maximum": steps - 1},
-            "content": {"type": "string", "minLength": 1},
-        },
-        "required": ["location", "content"],
-        "additionalProperties": False,
-    }
-    nothing = {"type": "object", "properties": {}, "additionalProperties": False}
-    body = {"type": "json_schema", "json_schema": {"anyOf": [proposal, nothing]}}
-    tag = {"type": "tag", "begin": "<intervention>", "content": body, "end": "</intervention>"}
-    return {
-        "type": "structural_tag",
-        "format": {"type": "triggered_tags", "triggers": ["<intervention>"], "tags": [tag]},
-    }
 
 
 async def _together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow.compute as pc
 
 from int_lightning.collect.store import OUTCOMES, Store
-from int_lightning.console import say
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +30,7 @@ Stats = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class _Located:
-    """An intervention that names a step; ``tokens`` and ``characters`` are its length."""
+    """An intervention that names a step; ``tokens`` and ``characters`` are its length, ``category`` is "" if not asked for."""
 
     rollout_id: str
     location: float
@@ -40,7 +40,7 @@ class _Located:
     characters: int
 
 
-def collection_statistics(store: Store, categories: Mapping[str, str] | None = None) -> Stats:
+def collection_statistics(store: Store, categories: Mapping[str, str]) -> Stats:
     """The statistics, as plain numbers.
 
     ``stages`` counts problems and proposals, with rates of problems and of proposals; ``pass_rates`` are of problems before
@@ -51,24 +51,27 @@ def collection_statistics(store: Store, categories: Mapping[str, str] | None = N
 
     Args:
         store: Of a collection.
-        categories: The category of the error by proposal id; None where they were not asked for.
+        categories: The category of the error by proposal id, of those it was asked for.
     """
     located: list[_Located] = []
     stages = _problem_stages(store) | _proposal_stages(store, categories, located)
     wanted = {item.rollout_id for item in located}
     attempts: dict[str, tuple[int, int]] = {}
     tokens, characters = array("q"), array("q")
-    for rollout_id, token_ids, text in store.columns("attempts", "id", "token_ids", "text"):
-        tokens.append(len(token_ids))
-        characters.append(len(text))
-        if rollout_id in wanted:
-            attempts[rollout_id] = len(token_ids), len(text)
+    for shard in store.arrow("attempts", "id", "token_ids", "text"):
+        of_tokens = pc.list_value_length(shard["token_ids"]).to_pylist()
+        of_text = pc.utf8_length(shard["text"]).to_pylist()
+        tokens.extend(of_tokens)
+        characters.extend(of_text)
+        for rollout_id, *lengths in zip(shard["id"].to_pylist(), of_tokens, of_text, strict=True):
+            if rollout_id in wanted:
+                attempts[rollout_id] = lengths[0], lengths[1]
     return {
         "stages": stages,
         "pass_rates": _pass_rates(store),
         "solutions": {"tokens": describe(tokens, LENGTHS), "characters": describe(characters, LENGTHS)},
-        "located": _interventions(located, attempts, by_category=categories is not None),
-        "accepted": _interventions([i for i in located if i.accepted], attempts, by_category=categories is not None),
+        "located": _interventions(located, attempts),
+        "accepted": _interventions([i for i in located if i.accepted], attempts),
     }
 
 
@@ -103,18 +106,21 @@ def _outcomes(store: Store) -> Iterator[tuple[str, int, int]]:
             yield status, correct, attempts
 
 
-def _proposal_stages(store: Store, categories: Mapping[str, str] | None, located: list[_Located]) -> Stats:
+def _proposal_stages(store: Store, categories: Mapping[str, str], located: list[_Located]) -> Stats:
     """Counts what became of proposals, and adds those that name a step to ``located``."""
     total = accepted = 0
     rejected: Counter[str] = Counter()
     names = ("rollout_id", "proposal_id", "location", "steps", "content", "intervention_ids", "rejected")
-    for rollout_id, proposal_id, location, steps, content, ids, reason in store.columns("interventions", *names):
-        total, accepted = total + 1, accepted + (not reason)
-        if reason:
-            rejected[reason.partition(":")[0]] += 1
-        if location >= 0:
-            category = (categories or {}).get(proposal_id, "unknown")
-            located.append(_Located(rollout_id, location / steps, category, not reason, len(ids), len(content)))
+    for shard in store.arrow("interventions", *names):
+        tokens = pc.list_value_length(shard["intervention_ids"]).to_pylist()
+        columns = (*(shard[name].to_pylist() for name in names if name != "intervention_ids"), tokens)
+        for rollout_id, proposal_id, location, steps, content, reason, length in zip(*columns, strict=True):
+            total, accepted = total + 1, accepted + (not reason)
+            if reason:
+                rejected[reason.partition(":")[0]] += 1
+            if location >= 0:
+                category = categories.get(proposal_id, "")
+                located.append(_Located(rollout_id, location / steps, category, not reason, length, len(content)))
     return {
         "proposals": total,
         "located": _share(len(located), total),
@@ -142,9 +148,9 @@ def _pass_rates(store: Store) -> Stats:
     }
 
 
-def _interventions(located: Sequence[_Located], attempts: Mapping[str, tuple[int, int]], by_category: bool) -> Stats:
+def _interventions(located: Sequence[_Located], attempts: Mapping[str, tuple[int, int]]) -> Stats:
     own = [(i, *attempts[i.rollout_id]) for i in located]
-    found = sorted({i.category for i in located}) if by_category else []
+    found = sorted({i.category for i in located} - {""})
     return {
         "lengths": {
             "tokens": describe([i.tokens for i in located], LENGTHS),
@@ -162,12 +168,9 @@ def _interventions(located: Sequence[_Located], attempts: Mapping[str, tuple[int
 
 
 def plot_statistics(stats: Stats, folder: Path) -> list[Path]:
-    """Draws the statistics into PNG files in ``folder``; returns the files, none where matplotlib is not installed."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        say("no plots of the collection: matplotlib is not installed (it comes with the extra bench)")
-        return []
+    """Draws the statistics into PNG files in ``folder``; returns the files."""
+    from matplotlib.figure import Figure
+
     folder.mkdir(parents=True, exist_ok=True)
     lengths = {"interventions": stats["located"]["lengths"]["tokens"], "full attempts": stats["solutions"]["tokens"]}
     drawn = {

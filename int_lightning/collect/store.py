@@ -99,6 +99,11 @@ class Store:
             rows = zip(*(data[name].to_pylist() for name in names), strict=True)
             yield from reversed(list(rows)) if newest_first else rows
 
+    def arrow(self, table: str, *names: str) -> Iterator[pa.Table]:
+        """Some columns of a table, shard by shard, as Arrow has them: for token lists, of which Python objects would be many."""
+        for shard in self._shards(table):
+            yield pq.read_table(shard, columns=list(names))
+
     def _shards(self, table: str) -> list[Path]:
         committed = self._numbers(OUTCOMES) if table != OUTCOMES and (self.folder / OUTCOMES).is_dir() else None
         numbers = sorted(self._numbers(table) if committed is None else self._numbers(table) & committed)
@@ -117,6 +122,11 @@ def schema_of(record: type[Any]) -> pa.Schema:
     return pa.schema([(f.name, _arrow_type(hints[f.name])) for f in dataclasses.fields(record)])
 
 
+def to_row(record: Any) -> dict[str, Any]:
+    """A dataclass instance as the row of its table; lists are not copied."""
+    return {f.name: _plain(getattr(record, f.name)) for f in dataclasses.fields(record)}
+
+
 def from_row(record: type[R], row: dict[str, Any]) -> R:
     """A dataclass instance from a row of its table."""
     hints = typing.get_type_hints(record)
@@ -129,7 +139,7 @@ def from_row(record: type[R], row: dict[str, Any]) -> R:
 
 
 def _plain(value: Any) -> Any:
-    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
+    return to_row(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
 
 
 def _arrow_type(hint: Any) -> pa.DataType:

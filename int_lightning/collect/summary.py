@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from int_lightning.collect.store import OUTCOMES, Store
+from int_lightning.console import show_table
 from int_lightning.evaluation.metrics import bootstrap
 from int_lightning.types import Intervention, UserError
 
@@ -82,3 +83,13 @@ def _condition(counts: Sequence[tuple[int, int]]) -> dict[str, Any]:
         "low": estimate["low"],
         "high": estimate["high"],
     }
+
+
+def show_conditioning(conditioning: Mapping[str, Mapping[str, float]]) -> None:
+    """Prints the conditioning table: naive, from the prefix before the error, with the intervention."""
+    rows = [
+        [name, f"{c['solved']}/{c['problems']}", *(f"{100 * c[k]:.4f}%" for k in ("reward", "low", "high"))]
+        for name, c in conditioning.items()
+    ]
+    columns = ["conditioned on", "solved", "reward", "95% from", "to"]
+    show_table("Rollouts of the base model on hard problems", columns, rows)

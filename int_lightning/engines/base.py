@@ -10,6 +10,11 @@ from torch import Tensor
 
 from int_lightning.types import Completion, Sampling
 
+NO_STRUCTURE = (
+    "structured decoding needs vLLM, and this is the transformers engine: install the extra `cpu` or `gpu` and use "
+    "engine.name `vllm` or `auto`, or set the oracle's `structured` to false"
+)
+
 
 @dataclass(frozen=True)
 class EngineConfig:
@@ -39,12 +44,13 @@ class EngineConfig:
 
 
 class Engine(Protocol):
-    """Generates in the trainer's process."""
+    """Generates in the trainer's process. ``takes_structure`` says whether ``submit`` does."""
 
     name: str
     folder: str
     max_model_len: int
     tokens_generated: int
+    takes_structure: bool
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
         """One completion a prompt, in order, each drawn with its own seed. Log-probs are those of the unscaled logits.
@@ -54,11 +60,16 @@ class Engine(Protocol):
         """
         ...
 
-    def submit(self, prompt: Sequence[int], sampling: Sampling, seed: int) -> int:
+    def submit(self, prompt: Sequence[int], sampling: Sampling, seed: int, structure: str | None = None) -> int:
         """Queues one prompt, to be decoded beside the others by ``step``; returns its number.
 
+        Args:
+            structure: A structural tag, as JSON, that the completion keeps to: tokens that would break it are never drawn,
+                and log-probs are those among the others.
+
         Raises:
-            UserError: if the prompt leaves no room for a completion in the context.
+            UserError: if the prompt leaves no room for a completion in the context, and for a structure on an engine that
+                takes none.
         """
         ...
 

@@ -34,14 +34,20 @@ class EngineLoop:
         self._stepping: asyncio.Task[None] | None = None
 
     async def generate(
-        self, prompts: Sequence[Sequence[int]], sampling: Sampling, seeds: Sequence[int]
+        self,
+        prompts: Sequence[Sequence[int]],
+        sampling: Sampling,
+        seeds: Sequence[int],
+        structures: Sequence[str | None] | None = None,
     ) -> list[Completion]:
-        """See ``Engine.generate``; an error of the engine reaches every caller that waits."""
+        """See ``Engine.generate``, and ``Engine.submit`` for what a structure is; an error of the engine reaches every caller
+        that waits."""
         if not prompts:
             return []
         asked = _Asked([None] * len(prompts), len(prompts), asyncio.get_running_loop().create_future())
-        for i, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
-            self._waiting[self.engine.submit(prompt, sampling, seed)] = (asked, i)
+        structures = structures or [None] * len(prompts)
+        for i, (prompt, seed, structure) in enumerate(zip(prompts, seeds, structures, strict=True)):
+            self._waiting[self.engine.submit(prompt, sampling, seed, structure)] = (asked, i)
         if self._stepping is None or self._stepping.done():
             self._stepping = asyncio.create_task(self._step())
         await asked.done

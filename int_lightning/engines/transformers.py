@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel
 
-from int_lightning.engines.base import EngineConfig
+from int_lightning.engines.base import NO_STRUCTURE, EngineConfig
 from int_lightning.engines.vllm import room
-from int_lightning.types import Completion, Sampling
+from int_lightning.types import Completion, Sampling, UserError
 
 
 class TransformersEngine:
@@ -23,6 +23,7 @@ class TransformersEngine:
     """
 
     name = "transformers"
+    takes_structure = False
 
     def __init__(self, folder: str, config: EngineConfig) -> None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -53,8 +54,10 @@ class TransformersEngine:
         self.tokens_generated += sum(len(c.token_ids) for c in done)
         return done
 
-    def submit(self, prompt: Sequence[int], sampling: Sampling, seed: int) -> int:
+    def submit(self, prompt: Sequence[int], sampling: Sampling, seed: int, structure: str | None = None) -> int:
         """See ``Engine.submit``."""
+        if structure is not None:
+            raise UserError(NO_STRUCTURE)
         room(len(prompt), sampling, self.config.max_model_len)
         number = next(self._numbers)
         self._queue[number] = (prompt, sampling, seed)

@@ -22,7 +22,7 @@ def available() -> bool:
 
 
 class VLLMEngine:
-    """One ``vllm.LLM`` without worker processes.
+    """One ``vllm.LLM`` without worker processes. ``prompt_tokens_cached`` counts prompt tokens found in the prefix cache.
 
     Args:
         folder: Model folder.
@@ -30,6 +30,7 @@ class VLLMEngine:
     """
 
     name = "vllm"
+    takes_structure = True
 
     def __init__(self, folder: str, config: EngineConfig) -> None:
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
@@ -47,6 +48,7 @@ class VLLMEngine:
         self.config = config
         self.max_model_len = config.max_model_len
         self.tokens_generated = 0
+        self.prompt_tokens_cached = 0
         self._numbers = count()
         self._sleeps = on_gpu
         self._owns_process_group = not torch.distributed.is_initialized()
@@ -73,10 +75,10 @@ class VLLMEngine:
             found.update(self.step())
         return [found[number] for number in numbers]
 
-    def submit(self, prompt: Sequence[int], sampling: Sampling, seed: int) -> int:
+    def submit(self, prompt: Sequence[int], sampling: Sampling, seed: int, structure: str | None = None) -> int:
         """See ``Engine.submit``."""
         from vllm import SamplingParams, TokensPrompt
-        from vllm.sampling_params import RequestOutputKind
+        from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
         params = SamplingParams(
             max_tokens=room(len(prompt), sampling, self.config.max_model_len),
@@ -88,21 +90,32 @@ class VLLMEngine:
             flat_logprobs=True,
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
+            structured_outputs=StructuredOutputsParams(structural_tag=structure) if structure is not None else None,
         )
         number = next(self._numbers)
         self._llm.llm_engine.add_request(str(number), TokensPrompt(prompt_token_ids=list(prompt)), params)
         return number
 
     def step(self) -> list[tuple[int, Completion]]:
-        """See ``Engine.step``."""
+        """See ``Engine.step``.
+
+        Raises:
+            UserError: if the tokenizer cannot write what a structure wants.
+        """
         ended = []
         for output in self._llm.llm_engine.step():
             assert isinstance(output.outputs, list)
             best = output.outputs[0]
+            if best.finish_reason == "error":
+                raise UserError(
+                    "vLLM cannot decode by a structure with this model's tokenizer (its log says why): set the oracle's "
+                    "`structured` to false"
+                )
             ids = list(best.token_ids)
             completion = Completion(ids, _sampled_logprobs(best.logprobs, len(ids)), _finish(best.finish_reason))
             ended.append((int(output.request_id), completion))
             self.tokens_generated += len(ids)
+            self.prompt_tokens_cached += output.num_cached_tokens or 0
         return ended
 
     def score(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
@@ -158,8 +171,13 @@ def _gpu_options(config: EngineConfig) -> dict[str, Any]:
 
 
 def _cpu_options(config: EngineConfig) -> dict[str, Any]:
-    """Whole prompts only: vLLM rewinds a seeded request's generator after part of a prompt, which CPU generators refuse."""
-    return {"enable_chunked_prefill": False, "max_num_batched_tokens": max(config.max_model_len, 8192)}
+    """Whole prompts only: vLLM rewinds a seeded request's generator after part of a prompt, which CPU generators refuse. Only
+    whole blocks of a prefix are cached, and of the 128 tokens that are a block by default a short prompt fills none."""
+    return {
+        "enable_chunked_prefill": False,
+        "max_num_batched_tokens": max(config.max_model_len, 8192),
+        "block_size": 32,
+    }
 
 
 def _finish(reason: str | None) -> str:
