@@ -21,13 +21,13 @@ from int_lightning.collect.categories import (
     parse_category,
 )
 from int_lightning.collect.oracles import Attempt
-from int_lightning.collect.store import Store
+from int_lightning.collect.store import OUTCOMES, Store
 from int_lightning.engines import EngineConfig, open_engine
 from int_lightning.grading import Grader
 from int_lightning.prompts import PromptSet, encode_chat
 from int_lightning.rollouts import RolloutSampler
 from int_lightning.steps import decode
-from int_lightning.types import Intervention, Problem, Provenance, Rollout, Sampling, derive_seed
+from int_lightning.types import Intervention, Outcome, Problem, Provenance, Rollout, Sampling, derive_seed
 
 STEPS = ["1+2=3\n\n", "3@4=7\n\n", "\\boxed{7}"]
 PROBLEM = Problem("p", "1+2@4", "3 > 2 > \\boxed{2}", "2")
@@ -101,8 +101,9 @@ def test_what_the_model_says_is_kept_with_where_it_came_from(policy: RolloutSamp
         for name, raw, seed in zip(("r/policy/0", "r/policy/1"), said, seeds, strict=True)
     ]
     assert all(said)
-    Store(tmp_path / "dataset").append("categories", records)
-    assert list(Store(tmp_path / "dataset").read("categories", ErrorCategory)) == records
+    store = Store(tmp_path / "dataset")
+    store.commit({"categories": records, OUTCOMES: [Outcome("p", "x.jsonl", "hard", 8, 0, 100)]})
+    assert list(store.read("categories", ErrorCategory)) == records
     assert asyncio.run(error_categories([], sampler)) == []
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,10 +13,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from int_lightning.collect.store import Store, from_row, schema_of
+from int_lightning.collect.store import OUTCOMES, Store, from_row, schema_of
 from int_lightning.types import (
     Completion,
     Intervention,
+    Outcome,
     Problem,
     Proposal,
     Provenance,
@@ -36,6 +38,15 @@ BY_PROGRAM = Proposal("p/0/o/1", "p", "p/0", 1, "program", "", -1, "", "no tagge
 INTERVENTION = Intervention("p/i", "p", "p/0", "p/0/o/0", 1, 4, "x", [5, 6], [7], [8, 9], False, "", 3, 32, 0, 32)
 REJECTED = Intervention("p/j", "p", "p/0", "p/0/o/1", -1, 4, "", [], [], [], True, "it gives the final answer away")
 PROBLEM = Problem("p", "1+1\x00", "", "2", "mini:easy")
+OUTCOME = Outcome("p", "x.jsonl", "hard", 8, 0, 100)
+
+
+def add(store: Store, table: str, records: list[Any]) -> None:
+    store.commit({table: records, OUTCOMES: [OUTCOME]})
+
+
+def column(store: Store, table: str, name: str) -> list[Any]:
+    return [value for (value,) in store.columns(table, name)]
 
 
 @pytest.mark.parametrize(
@@ -56,7 +67,7 @@ PROBLEM = Problem("p", "1+1\x00", "", "2", "mini:easy")
 )
 def test_records_come_back_as_they_were(tmp_path: Path, records: list[object]) -> None:
     store = Store(tmp_path)
-    store.append("table", records)
+    add(store, "table", records)
     assert list(store.read("table", type(records[0]))) == records
 
 
@@ -75,36 +86,48 @@ def test_shards_are_read_in_the_order_they_were_written(tmp_path: Path) -> None:
     store = Store(tmp_path)
     problems = [Problem(f"p{i}", "", "", "") for i in range(24)]
     for i in range(0, 24, 2):
-        store.append("problems", problems[i : i + 2])
+        add(store, "problems", problems[i : i + 2])
     assert list(store.read("problems", Problem)) == problems
-    assert store.column("problems", "id") == [p.id for p in problems]
+    assert column(store, "problems", "id") == [p.id for p in problems]
     assert list(Store(tmp_path).read("problems", Problem)) == problems
 
 
-def test_an_empty_store_and_an_empty_batch(tmp_path: Path) -> None:
+def test_an_empty_store_and_a_batch_without_records_of_a_table(tmp_path: Path) -> None:
     store = Store(tmp_path / "later")
-    store.append("problems", [])
-    assert not (tmp_path / "later").exists()
     assert list(store.read("problems", Problem)) == []
-    assert store.column("problems", "id") == []
+    assert not (tmp_path / "later").exists()
+    add(store, "problems", [])
+    assert list(store.read("problems", Problem)) == []
+    assert list(store.read(OUTCOMES, Outcome)) == [OUTCOME]
+
+
+def test_what_a_kill_left_of_a_batch_is_gone_with_the_next(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.commit({"attempts": [ROLLOUT], "guided": [UNFINISHED], OUTCOMES: [OUTCOME]})
+    (tmp_path / OUTCOMES / "part-000000.parquet").unlink()
+    assert list(store.read("attempts", Rollout)) == []
+    again = Store(tmp_path)
+    again.commit({"attempts": [UNFINISHED], "guided": [], OUTCOMES: [OUTCOME]})
+    assert list(again.read("attempts", Rollout)) == [UNFINISHED]
+    assert list(again.read("guided", Rollout)) == []
 
 
 def test_tables_are_apart(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    store.append("attempts", [ROLLOUT])
-    store.append("guided", [UNFINISHED])
+    add(store, "attempts", [ROLLOUT])
+    add(store, "guided", [UNFINISHED])
     assert list(store.read("attempts", Rollout)) == [ROLLOUT]
     assert list(store.read("guided", Rollout)) == [UNFINISHED]
 
 
 def test_what_a_kill_left_half_written_is_ignored_and_replaced(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    store.append("attempts", [ROLLOUT])
+    add(store, "attempts", [ROLLOUT])
     whole = next((tmp_path / "attempts").glob("*.parquet")).read_bytes()
     (tmp_path / "attempts" / "part-000001.tmp").write_bytes(whole[: len(whole) // 2])
     assert list(store.read("attempts", Rollout)) == [ROLLOUT]
-    assert store.column("attempts", "id") == ["p/0"]
-    store.append("attempts", [UNFINISHED])
+    assert column(store, "attempts", "id") == ["p/0"]
+    add(store, "attempts", [UNFINISHED])
     assert list(store.read("attempts", Rollout)) == [ROLLOUT, UNFINISHED]
     assert not list((tmp_path / "attempts").glob("*.tmp"))
 
@@ -112,10 +135,10 @@ def test_what_a_kill_left_half_written_is_ignored_and_replaced(tmp_path: Path) -
 def test_a_written_shard_is_never_touched_again(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for i in range(3):
-        store.append("problems", [Problem(f"p{i}", "", "", "")])
+        add(store, "problems", [Problem(f"p{i}", "", "", "")])
     (tmp_path / "problems" / "part-000000.parquet").unlink()
-    store.append("problems", [Problem("p3", "", "", "")])
-    assert store.column("problems", "id") == ["p1", "p2", "p3"]
+    add(store, "problems", [Problem("p3", "", "", "")])
+    assert column(store, "problems", "id") == ["p1", "p2", "p3"]
 
 
 def test_a_shard_that_cannot_be_flushed_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,21 +146,21 @@ def test_a_shard_that_cannot_be_flushed_is_not_there(tmp_path: Path, monkeypatch
         raise OSError(28, "No space left on device")
 
     store = Store(tmp_path)
-    store.append("attempts", [ROLLOUT])
+    add(store, "attempts", [ROLLOUT])
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         with pytest.raises(UserError, match="No space left on device") as caught:
-            store.append("attempts", [UNFINISHED])
+            add(store, "attempts", [UNFINISHED])
     assert str(tmp_path / "attempts") in str(caught.value)
     assert list(store.read("attempts", Rollout)) == [ROLLOUT]
-    store.append("attempts", [UNFINISHED])
+    add(store, "attempts", [UNFINISHED])
     assert list(store.read("attempts", Rollout)) == [ROLLOUT, UNFINISHED]
 
 
 def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "dataset").write_text("mine")
     with pytest.raises(UserError, match="could not be written"):
-        Store(tmp_path / "dataset").append("attempts", [ROLLOUT])
+        add(Store(tmp_path / "dataset"), "attempts", [ROLLOUT])
     assert (tmp_path / "dataset").read_text() == "mine"
 
 
@@ -148,7 +171,7 @@ def test_a_reader_beside_a_writer_sees_whole_shards_only(tmp_path: Path) -> None
     def write() -> None:
         try:
             for i in range(shards):
-                store.append("problems", [Problem(f"{i * size + j}", "x" * 40, "", "") for j in range(size)])
+                add(store, "problems", [Problem(f"{i * size + j}", "x" * 40, "", "") for j in range(size)])
         except BaseException as error:
             failures.append(error)
 
@@ -156,7 +179,7 @@ def test_a_reader_beside_a_writer_sees_whole_shards_only(tmp_path: Path) -> None
     writer.start()
     seen = []
     while writer.is_alive():
-        ids = Store(tmp_path).column("problems", "id")
+        ids = column(Store(tmp_path), "problems", "id")
         assert ids == [str(i) for i in range(len(ids))]
         seen.append(len(ids))
     writer.join()
@@ -164,4 +187,4 @@ def test_a_reader_beside_a_writer_sees_whole_shards_only(tmp_path: Path) -> None
     assert seen
     assert all(n % size == 0 for n in seen)
     assert seen == sorted(seen)
-    assert len(store.column("problems", "id")) == size * shards
+    assert len(column(store, "problems", "id")) == size * shards

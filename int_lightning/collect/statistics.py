@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from int_lightning.collect.store import OUTCOMES, Store
+from int_lightning.results import written
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -168,10 +169,15 @@ def _interventions(located: Sequence[_Located], attempts: Mapping[str, tuple[int
 
 
 def plot_statistics(stats: Stats, folder: Path) -> list[Path]:
-    """Draws the statistics into PNG files in ``folder``; returns the files."""
+    """Draws the statistics into PNG files in ``folder``; returns the files.
+
+    Raises:
+        UserError: if they cannot be written.
+    """
     from matplotlib.figure import Figure
 
-    folder.mkdir(parents=True, exist_ok=True)
+    with written(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     lengths = {"interventions": stats["located"]["lengths"]["tokens"], "full attempts": stats["solutions"]["tokens"]}
     drawn = {
         "lengths": ("tokens", lengths),
@@ -186,7 +192,8 @@ def plot_statistics(stats: Stats, folder: Path) -> list[Path]:
         axes.set_xlabel(quantity)
         axes.set_ylabel("share")
         files.append(folder / f"{name}.png")
-        figure.savefig(files[-1], dpi=150)
+        with written(files[-1]):
+            figure.savefig(files[-1], dpi=150)
     return files
 
 

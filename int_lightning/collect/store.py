@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from int_lightning.types import UserError
+from int_lightning.results import written
 
 R = TypeVar("R")
 OUTCOMES = "outcomes"
@@ -35,15 +35,6 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._next: int | None = None
-
-    def append(self, table: str, records: Sequence[Any]) -> None:
-        """Adds records (dataclass instances of one type) to a table as one shard, durably.
-
-        Raises:
-            UserError: if the shard cannot be written; earlier shards are intact.
-        """
-        if records:
-            self._write(table, max(self._numbers(table), default=-1) + 1, records)
 
     def commit(self, batch: Mapping[str, Sequence[Any]]) -> None:
         """Adds records to several tables at once: all of them, or, if it is killed meanwhile, none.
@@ -70,7 +61,7 @@ class Store:
         columns = [pa.array([_plain(getattr(r, f.name)) for r in records], f.type) for f in schema]
         final = self._shard(table, number)
         aside = final.with_suffix(".tmp")
-        try:
+        with written(final):
             folder.mkdir(parents=True, exist_ok=True)
             with open(aside, "wb") as file:
                 pq.write_table(pa.Table.from_arrays(columns, schema=schema), file, compression="zstd")
@@ -80,11 +71,6 @@ class Store:
             directory = os.open(folder, os.O_RDONLY)
             os.fsync(directory)
             os.close(directory)
-        except OSError as error:
-            raise UserError(
-                f"{folder}: a shard could not be written ({error.strerror}). What was written before is intact: make room or "
-                "access and run the command again"
-            ) from error
 
     def read(self, table: str, record: type[R]) -> Iterator[R]:
         """All records of a table, in the order they were written."""
@@ -105,9 +91,7 @@ class Store:
             yield pq.read_table(shard, columns=list(names))
 
     def _shards(self, table: str) -> list[Path]:
-        committed = self._numbers(OUTCOMES) if table != OUTCOMES and (self.folder / OUTCOMES).is_dir() else None
-        numbers = sorted(self._numbers(table) if committed is None else self._numbers(table) & committed)
-        return [self._shard(table, n) for n in numbers]
+        return [self._shard(table, n) for n in sorted(self._numbers(table) & self._numbers(OUTCOMES))]
 
     def _numbers(self, table: str) -> set[int]:
         return {int(shard.stem.removeprefix("part-")) for shard in (self.folder / table).glob("part-*.parquet")}
