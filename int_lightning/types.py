@@ -164,7 +164,7 @@ class Outcome:
 
     ``status`` is "solved" (an attempt was right), "hard" (none was, and all its stages are done) or "waiting" (the oracle has
     not answered for some attempts: a server failed, or a person has not written yet). ``attempts`` and ``correct`` count the
-    rollouts of the hard filter, ``naive_*`` fresh ones from the bare problem.
+    rollouts of the hard filter, ``naive_*`` fresh ones from the bare problem; ``tokens`` are those of all rollouts.
     """
 
     problem_id: str

@@ -23,13 +23,15 @@ from int_lightning.collect.config import waves
 from int_lightning.collect.oracles import WAITING, Attempt, PolicyOracle
 from int_lightning.collect.store import OUTCOMES, Store
 from int_lightning.rollouts import RolloutSampler
-from int_lightning.types import Intervention, Outcome, Proposal, Rollout, Sampling
+from int_lightning.types import Intervention, Outcome, Problem, Proposal, Rollout, Sampling
 
 TABLES = {
+    "problems": Problem,
     "attempts": Rollout,
     "proposals": Proposal,
     "interventions": Intervention,
     "guided": Rollout,
+    "from_prefix": Rollout,
     "naive": Rollout,
 }
 

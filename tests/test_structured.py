@@ -55,7 +55,7 @@ def tagged(body: str) -> str:
         '{"location": 0, "content": "x"}',
         '{"location": 2, "content": "x"}',
         '{"location":1,"content":"x"}',
-        '\n{\n  "location": 1,\n  "content": "x"\n}\n',
+        '{\n  "location": 1,\n  "content": "x"\n}',
         r'{"location": 1, "content": "$\\frac{1}{2} < 3$ and \"so\"\n\nx <\\pi, x <= 2, <<3, 解 é 😀 "}',
         r'{"location": 1, "content": "\\sqrt"}',
     ],
@@ -70,6 +70,7 @@ def test_what_may_stand_between_the_tags(body: str) -> None:
     [
         "",
         "no",
+        "\n{}",
         '{"location": 3, "content": "x"}',
         '{"location": -1, "content": "x"}',
         '{"location": 12, "content": "x"}',
@@ -243,13 +244,13 @@ def test_structure_binds_its_own_completions_only_and_keeps_to_seeds(untrained: 
 
 
 @needs_vllm
-def test_a_structured_proposal_that_max_tokens_cuts_is_a_defect(untrained: str) -> None:
-    oracle = PolicyOracle(24, Sampling(max_tokens=12, temperature=2.0), structured=True)
+def test_a_structured_proposal_that_max_tokens_cuts_inside_its_object_is_a_defect(untrained: str) -> None:
+    oracle = PolicyOracle(128, Sampling(max_tokens=12, temperature=2.0), structured=True)
     (proposals,) = propose(oracle, engine_of(untrained), attempts(1))
     cut = [p for p in proposals if "<intervention>" in p.raw and "</intervention>" not in p.raw]
-    assert cut
-    assert {p.defect.partition(":")[0] for p in cut if not p.content} == {"truncated"}
-    assert all(p.raw.count('"}') == 1 for p in cut if p.content)
+    inside = [p for p in cut if not p.raw.endswith(("{}", '"}'))]
+    assert len(inside) > 5
+    assert {p.defect.partition(":")[0] for p in inside} == {"truncated"}
 
 
 def decode_one(engine: Engine, prompt: list[int], sampling: Sampling, structure: dict[str, Any]) -> Completion:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from int_lightning.collect.build import StagesBuilder
 from int_lightning.collect.categories import ErrorCategory
 from int_lightning.collect.pipeline import Collector
 from int_lightning.collect.plan import plan
+from int_lightning.collect.problem import Work
 from int_lightning.collect.ray_executor import run_on_ray
 from int_lightning.collect.statistics import collection_statistics, plot_statistics
 from int_lightning.collect.store import Store
@@ -41,12 +43,19 @@ def collect_interventions(
     store = Store(out / "dataset")
     collector = Collector(store, build.config.batch_problems)
     with progress("collect", total, "problems") as advance:
+        began, tokens = time.perf_counter(), 0
+
+        def ended(work: Work) -> None:
+            nonlocal tokens
+            tokens += work.outcome.tokens
+            advance(1, f"{tokens / (time.perf_counter() - began):,.0f} rollout tokens/s")
+
         if executor == "ray":
-            run_on_ray(collector, build, pool, lambda work: advance(1, ""), actors)
+            run_on_ray(collector, build, pool, ended, actors)
         else:
             stages = build()
             with stages.sampler.grader:
-                collector.run(stages, pool, lambda work: advance(1, ""))
+                collector.run(stages, pool, ended)
     _show_left_out(pool)
     summary = summarise(store)
     categories = {c.proposal_id: c.category for c in store.read("categories", ErrorCategory)}

@@ -22,6 +22,7 @@ TABLES: dict[str, type[Any]] = {
     "proposals": Proposal,
     "interventions": Intervention,
     "guided": Rollout,
+    "from_prefix": Rollout,
     "naive": Rollout,
     "categories": ErrorCategory,
 }
@@ -97,7 +98,8 @@ def commit(store: Store, ended: Sequence[Work]) -> None:
     batch: dict[str, list[Any]] = {
         table: [r for work in ended for r in getattr(work, table)[work.stored[table] :]] for table in TABLES
     }
-    store.commit(batch | {OUTCOMES: [work.outcome for work in ended]})
+    problems = [work.problem for work in ended if not work.stored]
+    store.commit(batch | {"problems": problems, OUTCOMES: [work.outcome for work in ended]})
 
 
 def known_problems(store: Store) -> tuple[set[int], set[str]]:

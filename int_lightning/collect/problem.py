@@ -35,6 +35,7 @@ class Work:
     proposals: list[Proposal] = field(default_factory=list)
     interventions: list[Intervention] = field(default_factory=list)
     guided: list[Rollout] = field(default_factory=list)
+    from_prefix: list[Rollout] = field(default_factory=list)
     naive: list[Rollout] = field(default_factory=list)
     categories: list[ErrorCategory] = field(default_factory=list)
     waiting: bool = False
@@ -43,7 +44,7 @@ class Work:
     @property
     def outcome(self) -> Outcome:
         """The problem's counts."""
-        rollouts = [*self.attempts, *self.guided, *self.naive]
+        rollouts = [*self.attempts, *self.guided, *self.from_prefix, *self.naive]
         hard = not any(a.correct for a in self.attempts)
         return Outcome(
             problem_id=self.problem.id,
@@ -98,9 +99,7 @@ class ProblemStages:
         answered = [(a, ps) for a, ps in zip(attempts, proposals, strict=True) if not any(map(is_waiting, ps))]
         work.waiting = len(answered) < len(attempts)
         work.proposals += [p for _, ps in answered for p in ps]
-        interventions, guided = await self._interventions(problem, answered)
-        work.interventions += interventions
-        work.guided += guided
+        interventions = await self._interventions(work, answered)
         if self.config.categories:
             asked_about = {a.rollout.id: a for a, _ in answered}
             checked = [(asked_about[i.rollout_id], i) for i in interventions if i.guided_total]
@@ -133,8 +132,10 @@ class ProblemStages:
         ]
 
     async def _interventions(
-        self, problem: Problem, answered: Sequence[tuple[Attempt, Sequence[Proposal]]]
-    ) -> tuple[list[Intervention], list[Rollout]]:
+        self, work: Work, answered: Sequence[tuple[Attempt, Sequence[Proposal]]]
+    ) -> list[Intervention]:
+        """The interventions of these attempts, checked, which are added to the work with their rollouts."""
+        problem = work.problem
         usable = [(p.content, problem.problem, problem.answer) for _, ps in answered for p in ps if not p.defect]
         leaks = iter(await asyncio.to_thread(find_leaks, usable, self.config.leakage, self.sampler.grader))
         found: list[Intervention] = []
@@ -150,8 +151,13 @@ class ProblemStages:
                 cut = positions[proposal.location] if proposal.location >= 0 else None
                 found.append(self._intervention(attempt, proposal, cut, rejected))
         checked = await asyncio.gather(*(self._guided(problem, i) for i in found if not i.rejected))
-        by_id = {i.id: i for i, _ in checked}
-        return [by_id.get(i.id, i) for i in found], [r for _, rollouts in checked for r in rollouts]
+        for _, guided, from_prefix in checked:
+            work.guided += guided
+            work.from_prefix += from_prefix
+        by_id = {i.id: i for i, _, _ in checked}
+        interventions = [by_id.get(i.id, i) for i in found]
+        work.interventions += interventions
+        return interventions
 
     def _intervention(self, attempt: Attempt, proposal: Proposal, cut: Cut | None, rejected: str) -> Intervention:
         prefix_ids, exact, intervention_ids = [], True, []
@@ -177,7 +183,9 @@ class ProblemStages:
             rejected=rejected,
         )
 
-    async def _guided(self, problem: Problem, intervention: Intervention) -> tuple[Intervention, list[Rollout]]:
+    async def _guided(
+        self, problem: Problem, intervention: Intervention
+    ) -> tuple[Intervention, list[Rollout], list[Rollout]]:
         with_it = Continuation(problem, intervention.prefix_ids + intervention.intervention_ids, intervention.id)
         without = Continuation(problem, intervention.prefix_ids, intervention.id)
         guided, prefix = await asyncio.gather(
@@ -193,7 +201,7 @@ class ProblemStages:
             prefix_correct=sum(r.correct for r in prefix),
             prefix_total=len(prefix),
         )
-        return checked, guided
+        return checked, guided, prefix
 
     async def _guided_rollouts(self, start: Continuation) -> list[Rollout]:
         first = self.config.first_wave if self.config.guided_until_success else self.config.guided

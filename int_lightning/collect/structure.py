@@ -12,7 +12,7 @@ from typing import Any
 # Rules go on into `text` in place of repeating a rule of one character, and `text` says what follows it: xgrammar then finds
 # nearly all masks at once, where it would check each token of the vocabulary at every step.
 _GRAMMAR = r"""
-root ::= gap "{" gap (location gap "," gap content gap)? "}" gap
+root ::= "{" gap (location gap "," gap content gap)? "}"
 location ::= "\"location\"" gap ":" gap (NUMBERS)
 content ::= "\"content\"" gap ":" gap "\"" ([^"\\<\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000] | "\\" ["\\]) text
 text ::= ("\"" | [^"\\<\x00-\x1f] text | "\\" ["\\n] text | "<" less) (=[ \n}])
