@@ -89,7 +89,8 @@ class RolloutSampler:
         return EngineLoop(self.engine)
 
     def _requests(self, draws: Sequence[Draw], stage: str) -> tuple[list[list[int]], list[int]]:
-        solve = {d.start.problem.id: encode_chat(self.tokenizer, self.prompts.solve(d.start.problem)) for d in draws}
+        problems = {d.start.problem.id: d.start.problem for d in draws}
+        solve = {id: encode_chat(self.tokenizer, self.prompts.solve(problem)) for id, problem in problems.items()}
         prompts = [solve[d.start.problem.id] + d.start.token_ids for d in draws]
         seeds = [derive_seed(self.seed, stage, d.start.problem.id, d.start.parent, d.sample) for d in draws]
         return prompts, seeds
