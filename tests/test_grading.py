@@ -218,7 +218,7 @@ def test_pathological_answers_cost_their_time_limit_and_nothing_else() -> None:
         assert grader.timeouts == sum(verdict.note == "timeout" for verdict in verdicts)
         assert grader.crashes == 0
         assert grader.timeouts or workers_of(grader)[0].process is process
-        assert time.process_time() - used < 2
+        assert time.process_time() - used < 5
 
 
 def test_two_answers_too_large_to_write_out_are_given_up_in_time() -> None:
@@ -325,7 +325,7 @@ def test_submit_returns_at_once_and_results_are_in_the_order_of_the_texts() -> N
 def test_what_is_submitted_later_does_not_wait_for_what_is_slow() -> None:
     with Grader(workers=2, timeout=120) as grader:
         grader.submit([rf"\boxed{{\frac{{{i}}}{{99}}}}" for i in range(40)], ["0.5"] * 40).result(timeout=60)
-        slow = grader.submit([rf"\boxed{{{HUGE_POWER}}}"], ["10^{10^{10^{10}}}"])
+        slow = grader.submit([r"\boxed{\sum_{k=1}^{10^{9}} \frac{1}{k^k}}"], ["1.2913"])
         quick = [grader.submit([rf"\boxed{{\frac{{2}}{{{2 * i}}}}}"], [rf"\frac{{1}}{{{i}}}"]) for i in range(3, 8)]
         assert [grades.result(timeout=60) for grades in quick] == [[True]] * 5
         assert not slow.done()

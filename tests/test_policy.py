@@ -78,7 +78,7 @@ def test_a_fused_loss_has_the_gradients_of_one_made_of_log_probs(name: str) -> N
 
 def test_the_reference_head_trains_the_same(tmp_path: Path) -> None:
     assert collect(tmp_path / "collect") == 0
-    dataset = tmp_path / "collect" / "interventions"
+    dataset = tmp_path / "collect"
     names = ["train/loss", "train/grad_norm"]
     runs = {}
     for head in ("auto", "reference"):
