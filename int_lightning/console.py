@@ -34,11 +34,12 @@ class _LibraryLog(logging.Handler):
         print(self.format(record), file=sys.stderr)
 
 
-def _console(stream: TextIO) -> Console:
-    return Console(file=stream, highlight=False, soft_wrap=True, width=None if stream.isatty() else 120)
+def _console(stream: TextIO | None = None) -> Console:
+    """On a stream, or on whatever stdout is at the time of printing."""
+    return Console(file=stream, highlight=False, soft_wrap=True, width=None if (stream or sys.stdout).isatty() else 120)
 
 
-console = _console(sys.stdout)
+console = _console()
 _redirected = False
 
 
