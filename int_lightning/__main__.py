@@ -16,7 +16,7 @@ commands:
   collect    sample attempts, propose and check interventions, write the dataset D_InT
   fit        train a policy: masked SFT on interventions, or GRPO
   validate   score a policy on held-out rows or problems
-  evaluate   pass@k of a model on problem sets, with intervals
+  evaluate   pass@k of a model, or how well an oracle finds first wrong steps, with intervals
   run        the paper's Algorithm 1 end to end: base, GRPO, InT, InT then GRPO
   grade      compare the answers of a JSONL file, and count agreement with their labels: int-lightning grade FILE
 
@@ -40,7 +40,7 @@ def main(args: list[str] | None = None) -> int:
         return 0
     gc.disable()  # imports allocate much and free little: a sixth of their time is garbage collection
     if arguments[0] == "grade":
-        from int_lightning.evaluation.agreement import main as grade
+        from int_lightning.evaluation.grade import main as grade
 
         gc.enable()
         return grade(arguments[1:])

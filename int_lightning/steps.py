@@ -31,7 +31,7 @@ KEYWORDS = (
 )
 """Openings with which a reasoning trace turns to something else: the step boundaries of ``keywords``."""
 
-SEPARATORS: dict[Segmentation, str] = {"blank_lines": "\n\n", "lines": "\n", "keywords": "\n\n"}
+SEPARATORS: dict[Segmentation, str] = {"blank_lines": SEPARATOR, "lines": "\n", "keywords": SEPARATOR}
 """What follows an intervention: that which ends a step."""
 
 _BLANK_LINE = r"\n[ \t]*\n\s*"
@@ -100,18 +100,6 @@ def cuts(steps: Sequence[str], token_ids: Sequence[int], tokenizer: Decoder) -> 
                 tokens += 1
             found.append(Cut(tokens, prefix == wanted))
     return found
-
-
-def cut_before(step: int, steps: Sequence[str], token_ids: Sequence[int], tokenizer: Decoder) -> Cut:
-    """The token position in front of step ``step``; for more than one step of an attempt, ask :func:`cuts` once.
-
-    Raises:
-        IndexError: if the attempt has no such step.
-        ValueError: if the tokens do not decode to the steps.
-    """
-    if not 0 <= step < len(steps):
-        raise IndexError(f"step {step} of an attempt with {len(steps)} steps")
-    return cuts(steps, token_ids, tokenizer)[step]
 
 
 def decode(tokenizer: Decoder, token_ids: Sequence[int]) -> str:

@@ -19,27 +19,18 @@ from hypothesis import strategies as st
 
 from commands import ENGINE, MINI, SMALL_COLLECT, collect
 from int_lightning.__main__ import main
-from int_lightning.collect.config import waves
 from int_lightning.collect.oracles import WAITING, Attempt, PolicyOracle
+from int_lightning.collect.pipeline import TABLES
+from int_lightning.collect.problem import waves
 from int_lightning.collect.store import OUTCOMES, Store
 from int_lightning.rollouts import RolloutSampler
-from int_lightning.types import Intervention, Outcome, Problem, Proposal, Rollout, Sampling
-
-TABLES = {
-    "problems": Problem,
-    "attempts": Rollout,
-    "proposals": Proposal,
-    "interventions": Intervention,
-    "guided": Rollout,
-    "from_prefix": Rollout,
-    "naive": Rollout,
-}
+from int_lightning.types import Outcome, Problem, Proposal, Sampling
 
 
 def records(out: Path) -> dict[str, dict[str, object]]:
     """Every record by table and id; ids that occur twice are a failure."""
     found: dict[str, dict[str, object]] = {}
-    for table, record in TABLES.items():
+    for table, record in {**TABLES, "problems": Problem}.items():
         rows = list(Store(out / "dataset").read(table, record))
         found[table] = {row.id: row for row in rows}
         assert len(found[table]) == len(rows), f"{table} holds records twice"

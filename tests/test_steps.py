@@ -17,7 +17,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 
 from int_lightning.mini.tokenizer import build_tokenizer
 from int_lightning.mini.world import attempt, draw_chain, solution_text
-from int_lightning.steps import KEYWORDS, Cut, Segmentation, cut_before, cuts, decode, number_steps, split_steps
+from int_lightning.steps import KEYWORDS, Cut, Segmentation, cuts, decode, number_steps, split_steps
 
 SHARED = Path(os.environ.get("INT_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 SMOLLM2 = Path.home() / ".cache" / "int-lightning" / "smollm2-135m-instruct"
@@ -228,7 +228,6 @@ def test_cuts_of_the_mini_world_are_exact(seed: int, hard: bool, ended: bool) ->
     for i, cut in enumerate(cuts(steps, ids, MINI)):
         assert cut.exact
         assert MINI.decode(ids[: cut.tokens]) == "".join(steps[:i])
-        assert cut_before(i, steps, ids, MINI) == cut
 
 
 def test_a_boundary_at_the_end_of_a_merged_token_is_exact() -> None:
@@ -315,15 +314,6 @@ def test_tokens_of_another_text_are_refused() -> None:
         with pytest.raises(ValueError, match="do not decode"):
             cuts(steps, ids, MINI)
     assert cuts([], [], MINI) == []
-
-
-@pytest.mark.parametrize("step", [-1, 2, 7])
-def test_there_is_no_cut_before_a_step_that_is_not_there(step: int) -> None:
-    steps = ["1+1=2\n\n", "\\boxed{2}"]
-    ids = MINI.encode("".join(steps), add_special_tokens=False)
-    assert cut_before(0, steps, ids, MINI) == Cut(0, True)
-    with pytest.raises(IndexError, match="2 steps"):
-        cut_before(step, steps, ids, MINI)
 
 
 @cache

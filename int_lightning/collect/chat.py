@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 import openai
 
-from int_lightning.collect.answers import Answer, KeptAnswers
+from int_lightning.collect.kept_answers import Answer, KeptAnswers
 from int_lightning.types import Sampling, UserError
 
 log = logging.getLogger(__name__)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from int_lightning.collect.leakage import LeakagePolicy
@@ -45,12 +44,3 @@ class CollectConfig:
         for name in ("attempts", "first_wave", "attempts_per_problem", "guided", "batch_problems"):
             if getattr(self, name) < 1:
                 raise UserError(f"collection.{name} is {getattr(self, name)}: give at least 1")
-
-
-def waves(first: int, total: int) -> Iterator[range]:
-    """Sample numbers wave by wave: ``first`` of them, then each time as many as before, up to ``total``."""
-    start = 0
-    while start < total:
-        stop = min(total, 2 * start or first)
-        yield range(start, stop)
-        start = stop

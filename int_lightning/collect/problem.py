@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from int_lightning.collect.categories import TEMPLATE, ErrorCategory, error_categories
-from int_lightning.collect.config import CollectConfig, waves
+from int_lightning.collect.config import CollectConfig
 from int_lightning.collect.leakage import find_leaks
 from int_lightning.collect.oracles import Attempt, Oracle, is_waiting
 from int_lightning.rollouts import Continuation, RolloutSampler
@@ -222,3 +222,12 @@ def attempt_defect(attempt: Attempt) -> str:
     if attempt.rollout.text.strip() == attempt.problem.solution.strip():
         return "the attempt equals the reference solution but was graded wrong: check the problem's answer"
     return ""
+
+
+def waves(first: int, total: int) -> Iterator[range]:
+    """Sample numbers wave by wave: ``first`` of them, then each time as many as before, up to ``total``."""
+    start = 0
+    while start < total:
+        stop = min(total, 2 * start or first)
+        yield range(start, stop)
+        start = stop

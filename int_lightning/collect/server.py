@@ -11,8 +11,8 @@ from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from int_lightning.collect.answers import Answer
 from int_lightning.collect.chat import Budget, ChatServer
+from int_lightning.collect.kept_answers import Answer
 from int_lightning.collect.oracles import WAITING, Attempt, Oracle
 from int_lightning.collect.structure import intervention_tag
 from int_lightning.rollouts import RolloutSampler

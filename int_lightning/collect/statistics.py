@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow.compute as pc
 
-from int_lightning.collect.store import OUTCOMES, Store
+from int_lightning.collect.store import Store
 from int_lightning.results import written
 
 if TYPE_CHECKING:
@@ -91,20 +91,9 @@ def describe(values: Sequence[float], edges: Sequence[float]) -> Stats:
 
 
 def _problem_stages(store: Store) -> Stats:
-    problems = hard = 0
-    for status, _, _ in _outcomes(store):
-        problems, hard = problems + 1, hard + (status != "solved")
-    return {"problems": problems, "hard": _share(hard, problems)}
-
-
-def _outcomes(store: Store) -> Iterator[tuple[str, int, int]]:
-    """Status, right and drawn attempts of each problem, from its last outcome."""
-    seen: set[int] = set()
-    names = ("problem_id", "status", "correct", "attempts")
-    for problem_id, status, correct, attempts in store.columns(OUTCOMES, *names, newest_first=True):
-        if hash(problem_id) not in seen:
-            seen.add(hash(problem_id))
-            yield status, correct, attempts
+    statuses = Counter(status for _, status in store.last_outcomes("status"))
+    problems = statuses.total()
+    return {"problems": problems, "hard": _share(problems - statuses["solved"], problems)}
 
 
 def _proposal_stages(store: Store, categories: Mapping[str, str], located: list[_Located]) -> Stats:
@@ -135,7 +124,8 @@ def _share(count: int, total: int) -> Stats:
 
 
 def _pass_rates(store: Store) -> Stats:
-    attempts = array("d", (correct / drawn for _, correct, drawn in _outcomes(store) if drawn))
+    drawn = store.last_outcomes("correct", "attempts")
+    attempts = array("d", (correct / total for _, correct, total in drawn if total))
     from_prefix, with_intervention = array("d"), array("d")
     names = ("prefix_correct", "prefix_total", "guided_correct", "guided_total")
     for prefix_correct, prefix_total, guided_correct, guided_total in store.columns("interventions", *names):

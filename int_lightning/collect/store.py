@@ -85,6 +85,14 @@ class Store:
             rows = zip(*(data[name].to_pylist() for name in names), strict=True)
             yield from reversed(list(rows)) if newest_first else rows
 
+    def last_outcomes(self, *names: str) -> Iterator[tuple[Any, ...]]:
+        """Some columns of each problem's last outcome, newest first."""
+        seen: set[int] = set()
+        for problem_id, *values in self.columns(OUTCOMES, "problem_id", *names, newest_first=True):
+            if hash(problem_id) not in seen:
+                seen.add(hash(problem_id))
+                yield problem_id, *values
+
     def arrow(self, table: str, *names: str) -> Iterator[pa.Table]:
         """Some columns of a table, shard by shard, as Arrow has them: for token lists, of which Python objects would be many."""
         for shard in self._shards(table):

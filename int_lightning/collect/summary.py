@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from int_lightning.collect.store import OUTCOMES, Store
+from int_lightning.collect.store import Store
 from int_lightning.console import show_table
 from int_lightning.evaluation.metrics import bootstrap
 from int_lightning.types import Intervention, UserError
@@ -27,18 +27,17 @@ def summarise(store: Store) -> dict[str, Any]:
     status: Counter[str] = Counter()
     attempts = 0
     naive: dict[str, tuple[int, int]] = {}
-    seen: set[int] = set()
-    names = ("problem_id", "status", "attempts", "naive_correct", "naive_total")
-    for problem_id, state, drawn, right, total in store.columns(OUTCOMES, *names, newest_first=True):
-        if hash(problem_id) not in seen:
-            seen.add(hash(problem_id))
-            status[state] += 1
-            attempts += drawn
-            if total:
-                naive[problem_id] = (right, total)
-    if seen and status["solved"] == len(seen):
+    for problem_id, state, drawn, right, total in store.last_outcomes(
+        "status", "attempts", "naive_correct", "naive_total"
+    ):
+        status[state] += 1
+        attempts += drawn
+        if total:
+            naive[problem_id] = (right, total)
+    problems = status.total()
+    if problems and status["solved"] == problems:
         raise UserError(
-            f"none of the {len(seen)} problems is hard: every one was solved in its attempts. Give harder problems or fewer "
+            f"none of the {problems} problems is hard: every one was solved in its attempts. Give harder problems or fewer "
             "attempts"
         )
     rejected: Counter[str] = Counter()
@@ -55,7 +54,7 @@ def summarise(store: Store) -> dict[str, Any]:
             accepted, inexact = accepted + 1, inexact + (not i.exact)
             with_accepted.add(i.problem_id)
     return {
-        "problems": len(seen),
+        "problems": problems,
         "solved": status["solved"],
         "hard": status["hard"] + status["waiting"],
         "waiting": status["waiting"],

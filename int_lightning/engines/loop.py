@@ -22,7 +22,8 @@ class _Asked:
 
 
 class EngineLoop:
-    """Steps an engine for as long as some coroutine of the running event loop waits for it.
+    """Steps an engine for as long as some coroutine of the running event loop waits for it. Completions that an earlier loop was
+    asked for, and ended before they came, are dropped.
 
     Args:
         engine: Nobody else may use it meanwhile.
@@ -57,6 +58,8 @@ class EngineLoop:
         try:
             while self._waiting:
                 for number, completion in self.engine.step():
+                    if number not in self._waiting:
+                        continue
                     asked, i = self._waiting.pop(number)
                     asked.completions[i] = completion
                     asked.missing -= 1

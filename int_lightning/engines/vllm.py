@@ -72,7 +72,7 @@ class VLLMEngine:
         numbers = [self.submit(prompt, sampling, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
         found: dict[int, Completion] = {}
         while len(found) < len(numbers):
-            found.update(self.step())
+            found.update((number, completion) for number, completion in self.step() if number >= numbers[0])
         return [found[number] for number in numbers]
 
     def submit(self, prompt: Sequence[int], sampling: Sampling, seed: int, structure: str | None = None) -> int:

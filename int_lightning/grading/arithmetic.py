@@ -40,7 +40,7 @@ def digits(number: int) -> Iterator[None]:
         exactly.dps = DIGITS
 
 
-class Unreadable(Exception):  # noqa: N818
+class UnreadableError(Exception):
     """An answer, or a comparison, that this reading of answers cannot decide."""
 
 
@@ -184,11 +184,11 @@ def near(a: Number, b: Number) -> bool:
     """Whether two numbers are the same: exactly where both are exact, else up to rounding.
 
     Raises:
-        Unreadable: where both are huge.
+        UnreadableError: where both are huge.
     """
     if a is HUGE or b is HUGE:
         if a is b or not abs(b if a is HUGE else a) < 2**_BITS:
-            raise Unreadable("huge")
+            raise UnreadableError("huge")
         return False
     if is_exact(a) and is_exact(b):
         return bool(a == b)

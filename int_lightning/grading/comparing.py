@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from int_lightning.grading.amounts import rounds_to, same_amount
-from int_lightning.grading.arithmetic import Unreadable, digits, divide, exactly, subtract
+from int_lightning.grading.arithmetic import UnreadableError, digits, divide, exactly, subtract
 from int_lightning.grading.equations import difference, share_solutions
 from int_lightning.grading.quantities import Quantity, apply, equal, ratio_sign
 from int_lightning.grading.reading import read
@@ -46,7 +46,7 @@ def compare(pred: str, gold: str) -> bool | None:
         with digits(_DIGITS_AT_POINTS if symbols_of(ours) or symbols_of(theirs) else _DIGITS):
             ours, theirs = read(pred), read(gold)
             return ours is not None and theirs is not None and _same_meaning(ours, theirs)
-    except Unreadable:
+    except UnreadableError:
         return None
 
 
@@ -59,10 +59,10 @@ def _same_answer(ours: Answer, theirs: Answer) -> bool:
     names = [[item.name for item in answer.items] for answer in (ours, theirs)]
     if any(isinstance(item.value, Relations) for item in (*ours.items, *theirs.items)):
         if len(ours.items) > 1 or len(theirs.items) > 1:
-            raise Unreadable("several relations")
+            raise UnreadableError("several relations")
         return _same_relation(ours, theirs)
     if any(any(given) and not all(given) for given in names):
-        raise Unreadable("some parts have names")
+        raise UnreadableError("some parts have names")
     several = [set(given) for given in names if len(set(given)) > 1]
     if names[0][0] and names[1][0]:
         if several:
@@ -190,7 +190,7 @@ def _same_equation(ours: Answer, theirs: Answer) -> bool:
         return True
     if not a.symbols or not share_solutions(ours.latex, theirs.latex, min(a.symbols)):
         return False
-    raise Unreadable("equations that may have the same solutions")
+    raise UnreadableError("equations that may have the same solutions")
 
 
 def _same_relation(ours: Answer, theirs: Answer) -> bool:
@@ -205,7 +205,7 @@ def _same_relation(ours: Answer, theirs: Answer) -> bool:
             if equal(first, last):
                 return same_amount(value, last)
             if len(first.symbols | last.symbols) == 1:
-                raise Unreadable("an equation to be solved")
+                raise UnreadableError("an equation to be solved")
             return False
     return _same_equation(ours, theirs)
 

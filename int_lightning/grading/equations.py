@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from int_lightning.grading.arithmetic import Number, Unreadable, subtract
+from int_lightning.grading.arithmetic import Number, UnreadableError, subtract
 from int_lightning.grading.notation import tokenise
 from int_lightning.grading.quantities import POINTS, Quantity, apply, symbol
 from int_lightning.grading.reading import AnswerParser
@@ -33,7 +33,7 @@ def share_solutions(a: str, b: str, unknown: str) -> bool:
     The unknown is solved for by the secant method in complex numbers, with all other symbols at their points.
 
     Raises:
-        Unreadable: where that finds no solution of either.
+        UnreadableError: where that finds no solution of either.
     """
     found = False
     for equation, other in ((a, b), (b, a)):
@@ -46,7 +46,7 @@ def share_solutions(a: str, b: str, unknown: str) -> bool:
                 if abs(other_end) > _UNSOLVED * abs(other_start):
                     return False
     if not found:
-        raise Unreadable("no solution found")
+        raise UnreadableError("no solution found")
     return True
 
 
@@ -74,5 +74,5 @@ def _values(latex: str, unknown: str, at: Values) -> Values:
     answer = AnswerParser(tokenise(latex), lambda name: here if name == unknown else symbol(name)).answer(latex)
     found = difference(answer.items[0])
     if found is None:
-        raise Unreadable("no equation")
+        raise UnreadableError("no equation")
     return found.values

@@ -10,7 +10,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from int_lightning.grading import arithmetic as ar
-from int_lightning.grading.arithmetic import Function, Unreadable, exactly
+from int_lightning.grading.arithmetic import Function, UnreadableError, exactly
 from int_lightning.grading.functions import APPLIED, EXTREMES, value_of
 from int_lightning.grading.notation import END, SYMBOLS, Token
 from int_lightning.grading.quantities import Quantity, apply, constant, negative
@@ -67,7 +67,7 @@ class ExpressionParser(Scanner):
             elif sign := self.accept("/", r"\div", ":"):
                 right = self.power()
                 if self._starts(self.token):
-                    raise Unreadable("a/bc")
+                    raise UnreadableError("a/bc")
                 if sign == ":":
                     ratio.append(right)
                 left = apply(ar.divide, as_quantity(left), as_quantity(right))
@@ -79,7 +79,7 @@ class ExpressionParser(Scanner):
     def _starts(self, token: Token) -> bool:
         if token.kind == "number":
             if self.tokens[self.at - 1].kind == "number":
-                raise Unreadable("a number after a number")
+                raise UnreadableError("a number after a number")
             return True
         return token.kind == "letter" or (token.text in _STARTS and not (token.text == "|" and self.bars))
 
@@ -93,7 +93,7 @@ class ExpressionParser(Scanner):
                 base = replace(apply(ar.divide, number, constant(100)), unit="%", decimals=number.decimals)
             elif mark == r"\degree" or (mark == "^" and self.accept_command(r"\circ")):
                 if self.token.text == "'":
-                    raise Unreadable("minutes")
+                    raise UnreadableError("minutes")
                 base = replace(number, unit="°", name="")
             elif mark == "!" and self.token.text != "!":
                 base = apply(ar.factorial, number)
@@ -105,13 +105,13 @@ class ExpressionParser(Scanner):
             elif exponent is not None and mark == "_" and name:
                 base = apply(ar.power, self.symbol(f"{name}_{self.raw()}"), exponent)
             else:
-                raise Unreadable("two exponents")
+                raise UnreadableError("two exponents")
         return base
 
     def _exponent(self) -> Quantity:
         sign = self.signs()
         if self.token.text in APPLIED:
-            raise Unreadable("a function as exponent without braces")
+            raise UnreadableError("a function as exponent without braces")
         exponent = as_quantity(self.atom())
         return negative(exponent) if sign == "-" else exponent
 
@@ -119,7 +119,7 @@ class ExpressionParser(Scanner):
         """What has no operator outside brackets."""
         self.depth += 1
         if self.depth > _DEPTH:
-            raise Unreadable("too deep")
+            raise UnreadableError("too deep")
         token = self.token
         self.at += 1
         reading = self._atom(token)
@@ -132,7 +132,7 @@ class ExpressionParser(Scanner):
         if token.kind == "letter" or token.text in _SYMBOLS:
             return self._symbol(token.text)
         if token.kind == "text" or token is END:
-            raise Unreadable("words")
+            raise UnreadableError("words")
         if token.text in _CLOSING:
             return self._bracket(token.text)
         if token.text == "{":
@@ -165,7 +165,7 @@ class ExpressionParser(Scanner):
             return apply(ar.root, self._argument(), degree)
         if command == r"\begin":
             return self._matrix()
-        raise Unreadable(command)
+        raise UnreadableError(command)
 
     def _number(self, text: str) -> Quantity:
         return replace(constant(Fraction(text)), decimals=len(text.partition(".")[2]))
@@ -178,14 +178,14 @@ class ExpressionParser(Scanner):
         if any(token.kind != "number" for token in self.tokens[start + 1 : self.at] if token.text not in ("{", "}")):
             return apply(ar.multiply, whole, fraction)
         if whole.decimals or not 0 < fraction.values[0] < 1:
-            raise Unreadable("a number before an improper fraction")
+            raise UnreadableError("a number before an improper fraction")
         return apply(ar.add, whole, fraction)
 
     def _symbol(self, name: str) -> Quantity:
         while mark := self.accept("_", "'"):
             name += mark if mark == "'" else "_" + self.raw()
         if name[0] in _MAPS and self.token.text == "(":
-            raise Unreadable("a function of unknown kind")
+            raise UnreadableError("a function of unknown kind")
         if name in _CONSTANTS:
             return constant(+_CONSTANTS[name])
         return self.symbol(name)
@@ -196,13 +196,13 @@ class ExpressionParser(Scanner):
         while not (right := self.accept(*_CLOSING.values())):
             items += self.either_sign(self.sum) if left == r"\{" else [self.sum()]
             if self.token.text not in _CLOSING.values() and not self.accept(",", ";"):
-                raise Unreadable("brackets")
+                raise UnreadableError("brackets")
         self.bars = bars
         if (left == r"\{") != (right == r"\}") or (not items and left != r"\{"):
-            raise Unreadable("brackets")
+            raise UnreadableError("brackets")
         if len(items) == 1 and left != r"\{":
             if right != _CLOSING[left]:
-                raise Unreadable("brackets")
+                raise UnreadableError("brackets")
             return replace(items[0], name="", decimals=0) if isinstance(items[0], Quantity) else items[0]
         return Group(tuple(items), left, right)
 
@@ -225,10 +225,10 @@ class ExpressionParser(Scanner):
     def _argument(self) -> Quantity:
         token = self.token
         if token.kind == "number" and len(token.text) > 1 and self.tokens[self.at - 1].text == r"\sqrt":
-            raise Unreadable("a root of some of the digits")
+            raise UnreadableError("a root of some of the digits")
         if token.text == "{" or token.kind in ("number", "letter") or token.text in (r"\pi", *_SYMBOLS, *_FRACTIONS):
             return as_quantity(self.atom())
-        raise Unreadable("argument")
+        raise UnreadableError("argument")
 
     def _function(self, command: str) -> Quantity:
         exponent = base = None
@@ -240,7 +240,7 @@ class ExpressionParser(Scanner):
         if command in EXTREMES:
             several = self.power()
             if exponent or base or not isinstance(several, Group):
-                raise Unreadable("an extreme of one value")
+                raise UnreadableError("an extreme of one value")
             return apply(EXTREMES[command], *map(as_quantity, several.items))
         return value_of(command, self._function_argument(), base, exponent)
 
@@ -248,13 +248,13 @@ class ExpressionParser(Scanner):
         if self.token.text in ("(", "[", "{", *_ENCLOSED):
             argument = as_quantity(self.atom())
             if self.token.text == "^":
-                raise Unreadable("an exponent of a function or of its argument")
+                raise UnreadableError("an exponent of a function or of its argument")
             return argument
         argument = as_quantity(self.power())
         while self._starts(self.token) and self.token.text not in (*APPLIED, "(", "["):
             argument = apply(ar.multiply, argument, as_quantity(self.power()))
         if self.token.text == "/" and self.following.text not in APPLIED:
-            raise Unreadable("a quotient of or in a function")
+            raise UnreadableError("a quotient of or in a function")
         return argument
 
     def _matrix(self) -> Matrix:
@@ -269,7 +269,7 @@ class ExpressionParser(Scanner):
                 self.expect("&")
         self.expect("{")
         if self.raw_word() != name or len({len(row) for row in rows}) != 1:
-            raise Unreadable("matrix")
+            raise UnreadableError("matrix")
         return Matrix(tuple(map(tuple, rows)))
 
     def raw_word(self) -> str:
@@ -278,5 +278,5 @@ class ExpressionParser(Scanner):
         self.at += 1
         self.expect("}")
         if name not in ("matrix", "pmatrix", "bmatrix"):
-            raise Unreadable(name)
+            raise UnreadableError(name)
         return name

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from int_lightning.grading.arithmetic import Unreadable, exactly, largest, logarithm, named, natural, power, smallest
+from int_lightning.grading.arithmetic import (
+    UnreadableError,
+    exactly,
+    largest,
+    logarithm,
+    named,
+    natural,
+    power,
+    smallest,
+)
 from int_lightning.grading.quantities import Quantity, apply, constant, scaled
 
 _ANGLES = ("sin", "cos", "tan", "cot", "sec", "csc")
@@ -29,12 +38,12 @@ def value_of(command: str, argument: Quantity, base: Quantity | None, exponent: 
     r"""The value of a function of one argument, as in ``\sin^2 x`` or ``\log_2 8``.
 
     Raises:
-        Unreadable: for a base of anything but a logarithm, and for inverse functions that have no common definition.
+        UnreadableError: for a base of anything but a logarithm, and for inverse functions that have no common definition.
     """
     name = command[1:]
     inverse = exponent is not None and exponent.values == (-1,)
     if (base and name != "log") or (inverse and name not in _INVERSE):
-        raise Unreadable(command)
+        raise UnreadableError(command)
     if inverse:
         return apply(named(_INVERSE[name]), argument)
     if name == "ln":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from int_lightning.grading.arithmetic import Unreadable
+from int_lightning.grading.arithmetic import UnreadableError
 
 _SYMBOLS = str.maketrans(
     {
@@ -163,14 +163,14 @@ def tokenise(latex: str) -> list[Token]:
     """The tokens of a rewritten answer.
 
     Raises:
-        Unreadable: at a character that starts none.
+        UnreadableError: at a character that starts none.
     """
     tokens: list[Token] = []
     at = 0
     while at < len(latex):
         match = _TOKEN.match(latex, at)
         if match is None:
-            raise Unreadable(latex[at])
+            raise UnreadableError(latex[at])
         at = match.end()
         kind, text = match.lastgroup or "", match[match.lastgroup or 0]
         before = tokens[-1] if tokens else END

@@ -121,13 +121,17 @@ class Pool:
                 worker.kill()
 
     def _hand_out(self) -> None:
-        """Send pairs to every idle worker, with fresh workers for those that died idle."""
+        """Send pairs to every idle worker, with fresh workers for those that died idle.
+
+        Batches are small while few pairs wait, so that none of these is behind a slow one.
+        """
         self.workers = [w for w in self.workers if w.pending or not w.ready or w.process.is_alive()]
         while self._todo and len(self.workers) < min(self._wanted, 1 + len(self._todo) // _BATCH):
             self.workers.append(_Worker(self._timeout))
         for worker in self.workers:
             if self._todo and worker.ready and not worker.pending:
-                worker.send([self._todo.popleft() for _ in range(min(_BATCH, len(self._todo)))])
+                batch = min(_BATCH, 1 + len(self._todo) // (2 * _BATCH * self._wanted))
+                worker.send([self._todo.popleft() for _ in range(batch)])
 
     def _wait(self) -> None:
         """Wait for the next message, the next deadline or a ring of the bell, and deal with it."""

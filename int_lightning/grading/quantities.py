@@ -20,7 +20,7 @@ from int_lightning.grading.arithmetic import (
     HUGE,
     Function,
     Number,
-    Unreadable,
+    UnreadableError,
     divide,
     exactly,
     is_exact,
@@ -75,14 +75,14 @@ def apply(function: Function, *arguments: Quantity) -> Quantity:
     """A function of quantities, by point. Degrees stay degrees.
 
     Raises:
-        Unreadable: where it is defined at no point, or too large.
+        UnreadableError: where it is defined at no point, or too large.
     """
     symbols = frozenset().union(*(a.symbols for a in arguments))
     context = fp if symbols and exactly.dps == DIGITS else exactly
     points = range(POINTS) if symbols else range(1)
     values = tuple(_value(function, context, [a.at(point) for a in arguments]) for point in points)
     if all(value is None for value in values):
-        raise Unreadable("undefined")
+        raise UnreadableError("undefined")
     return Quantity(values, symbols, unit="°" if any(a.unit == "°" for a in arguments) else "")
 
 
@@ -117,13 +117,13 @@ def equal(a: Quantity, b: Quantity) -> bool:
     """Whether two expressions are the same function, where both are real if they are anywhere.
 
     Raises:
-        Unreadable: where they are defined at no common point.
+        UnreadableError: where they are defined at no common point.
     """
     points = range(POINTS if a.symbols or b.symbols else 1)
     pairs = [(x, y) for x, y in ((a.at(p), b.at(p)) for p in points) if x is not None and y is not None]
     found = [pair for pair in pairs if all(map(is_real, pair))] or pairs
     if not found:
-        raise Unreadable("no common point")
+        raise UnreadableError("no common point")
     return all(near(x, y) for x, y in found)
 
 
@@ -131,7 +131,7 @@ def ratio_sign(a: Quantity, b: Quantity) -> int:
     """The sign of a / b where that is a real constant other than 0, else 0.
 
     Raises:
-        Unreadable: where it is defined at no point.
+        UnreadableError: where it is defined at no point.
     """
     first, *others = [value for value in apply(divide, a, b).values if value is not None]
     if near(first, 0) or not is_real(first) or not all(near(first, value) for value in others):

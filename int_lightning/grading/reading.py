@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from int_lightning.grading.arithmetic import Unreadable, exactly
+from int_lightning.grading.arithmetic import UnreadableError, exactly
 from int_lightning.grading.expressions import ExpressionParser
 from int_lightning.grading.functions import APPLIED
 from int_lightning.grading.notation import END, UNITS, Token, tokenise
@@ -53,7 +53,7 @@ def _read(latex: str, renamed: tuple[str, str], digits: int) -> Answer | None:
         return AnswerParser(tokenise(latex), lambda name: symbol(renamed[1] if name == renamed[0] else name)).answer(
             latex
         )
-    except Unreadable:
+    except UnreadableError:
         return None
 
 
@@ -72,7 +72,7 @@ class AnswerParser(ExpressionParser):
                 here.add("," if self.token.text == ";" else self.token.text)
                 self.at += 1
             if not here:
-                raise Unreadable(self.token.text)
+                raise UnreadableError(self.token.text)
             links |= here
             if self.token is not END:
                 items += self.either_sign(self.item)
@@ -93,7 +93,7 @@ class AnswerParser(ExpressionParser):
         if not signs or (name and set(signs) == {"="}):
             return Item(self._with_unit(sides[-1]), name, left)
         if name:
-            raise Unreadable("a named relation")
+            raise UnreadableError("a named relation")
         return _relation([as_quantity(side) for side in sides], signs)
 
     def _combination(self) -> Reading:
@@ -118,7 +118,7 @@ class AnswerParser(ExpressionParser):
         if not words:
             return value
         if not isinstance(value, Quantity) or value.symbols or value.unit:
-            raise Unreadable("words")
+            raise UnreadableError("words")
         return Quantity(value.values, unit=UNITS.get(words.lower(), ""), decimals=value.decimals)
 
     def _name(self) -> tuple[str, Quantity | None]:
@@ -150,7 +150,7 @@ class AnswerParser(ExpressionParser):
         parser = ExpressionParser(named, self.symbol)
         try:
             left = parser.sum()
-        except Unreadable:
+        except UnreadableError:
             return None
         return left if isinstance(left, Quantity) and parser.token is END else None
 

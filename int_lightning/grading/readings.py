@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from int_lightning.grading.arithmetic import Unreadable
+from int_lightning.grading.arithmetic import UnreadableError
 from int_lightning.grading.quantities import Quantity
 from int_lightning.grading.sets import Combination, Interval, Points, RealSet
 
@@ -63,10 +63,10 @@ def as_quantity(reading: Reading) -> Quantity:
     """The number or expression that a reading is.
 
     Raises:
-        Unreadable: where it is none.
+        UnreadableError: where it is none.
     """
     if not isinstance(reading, Quantity):
-        raise Unreadable("not a number")
+        raise UnreadableError("not a number")
     return reading
 
 
@@ -74,7 +74,7 @@ def as_set(reading: Reading) -> RealSet:
     """The set of real numbers that a reading is.
 
     Raises:
-        Unreadable: where it is none.
+        UnreadableError: where it is none.
     """
     match reading:
         case Interval() | Points() | Combination():
@@ -85,7 +85,7 @@ def as_set(reading: Reading) -> RealSet:
             return Points(tuple(map(as_quantity, items)))
         case Group((low, high), "(" | "[" as left, right):
             return Interval(as_quantity(low), as_quantity(high), left == "[", right == "]")
-    raise Unreadable("not a set")
+    raise UnreadableError("not a set")
 
 
 def symbols_of(answer: Answer) -> frozenset[str]:

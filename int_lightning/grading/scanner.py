@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from int_lightning.grading.arithmetic import Unreadable
+from int_lightning.grading.arithmetic import UnreadableError
 from int_lightning.grading.notation import END, Token
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ class Scanner:
     def expect(self, text: str) -> None:
         """Pass over a token."""
         if not self.accept(text):
-            raise Unreadable(f"{text} expected")
+            raise UnreadableError(f"{text} expected")
 
     def either_sign(self, phrase: Callable[[], T]) -> list[T]:
         """A phrase, or its two readings where it has a plus-minus."""
@@ -52,7 +52,7 @@ class Scanner:
             if self.plus_minus == 0:
                 break
         if self.plus_minus > 1:
-            raise Unreadable("several plus-minus signs")
+            raise UnreadableError("several plus-minus signs")
         self.sign, self.plus_minus = outer
         return found
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 
-from int_lightning.grading.arithmetic import Number, Unreadable, exactly, is_real
+from int_lightning.grading.arithmetic import Number, UnreadableError, exactly, is_real
 from int_lightning.grading.quantities import POINTS, Quantity
 
 INFINITY = Quantity((exactly.inf,))
@@ -47,7 +47,7 @@ def same_set(a: RealSet, b: RealSet) -> bool:
     """Whether two sets have the same elements; where ends have symbols, at every sample point.
 
     Raises:
-        Unreadable: where an end is undefined or the ends of an interval are not in order at each of the points.
+        UnreadableError: where an end is undefined or the ends of an interval are not in order at each of the points.
     """
     decided = False
     ends = (*_ends(a), *_ends(b))
@@ -61,7 +61,7 @@ def same_set(a: RealSet, b: RealSet) -> bool:
                 return False
             decided = True
     if not decided:
-        raise Unreadable("ends of intervals")
+        raise UnreadableError("ends of intervals")
     return True
 
 
