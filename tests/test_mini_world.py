@@ -168,7 +168,7 @@ def test_pretraining_rows(step: int) -> None:
     assert rows == MiniPretrainData(batch_size=60, solving=0.6).rows(step)
     assert rows != data.rows(step + 1)
     assert rows != MiniPretrainData(batch_size=60, solving=0.6, seed=1).rows(step)
-    comparisons = 0
+    comparisons = rewritings = 0
     for row in rows:
         prompt, answer = parts(row)
         assert prompt.startswith("<|user|>")
@@ -178,8 +178,14 @@ def test_pretraining_rows(step: int) -> None:
         response = TOKENIZER.decode(answer[:-1])
         asked = prompt.removeprefix("<|user|>").removesuffix("<|assistant|>")
         verify = re.fullmatch(r"Verify: (.*)\nReference: (.*)\n(Step 0.*)", asked, re.DOTALL)
-        chain = parse(verify[1] if verify else asked)
+        refine = re.fullmatch(r"Reference: ([^\n]*)\n(.*)\n([^\n]*)", asked, re.DOTALL)
+        chain = parse(verify[1] if verify else refine[3] if refine else asked)
         assert not chain.held_out
+        if refine:
+            rewritings += 1
+            assert refine[1] == reference(chain)
+            assert response == solution_text(attempt(chain, random.Random(0), flaw=0.0))
+            continue
         if verify:
             comparisons += 1
             steps = re.split(r"\n\nStep \d: ", verify[3].removeprefix("Step 0: "))
@@ -187,7 +193,7 @@ def test_pretraining_rows(step: int) -> None:
             assert response == intervention_text(first_error(chain, steps))
         else:
             assert re.fullmatch(r"(\d[-+*@]\d=\d\n\n){3,6}\\boxed\{\d\}", response)
-    assert comparisons == 24
+    assert (comparisons, rewritings) == (15, 9)
 
 
 @pytest.mark.parametrize(("flaw", "low", "high"), [(FLAW, 0.99, 1.0), (0.5, 0.42, 0.58), (0.0, 0.0, 0.0)])
