@@ -1,0 +1,93 @@
+"""The paper's ablations and baselines of the SFT stage on one collection: every target trained and evaluated the same way.
+
+    python benchmarks/ablations.py --out runs/ablations
+
+The collection is that of ``configs/mini/collect.yaml`` with one rewriting of each attempt; every arm is
+``configs/mini/sft.yaml`` with its own ``data.target`` and as many optimiser steps as the first, and every model is evaluated by
+``configs/mini/evaluate.yaml``, all through the command line. What is done already is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from int_lightning.collect.store import Store
+from int_lightning.console import show_table
+from int_lightning.data.targets import TargetConfig, examples
+from int_lightning.mini.tokenizer import build_tokenizer
+
+CONFIGS = Path(__file__).parents[1] / "configs" / "mini"
+ARMS = {
+    "prefix, filter": TargetConfig("prefix_intervention"),
+    "prefix, no filter": TargetConfig("prefix_intervention", correctness_filter=False),
+    "no prefix": TargetConfig("intervention_only"),
+    "with suffix": TargetConfig("prefix_intervention_suffix"),
+    "reference": TargetConfig("reference"),
+    "self-refined": TargetConfig("self_refined"),
+    "right rollouts": TargetConfig("rollout"),
+}
+COLUMNS = ("arm", "rows", "trained tokens", "hard pass@1", "low", "high", "hard pass@8", "easy pass@1")
+
+
+def main() -> None:
+    """Runs what is missing, prints the table and writes it as ``ablations.csv``."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
+    parser.add_argument("--steps", type=int, default=32, help="optimiser steps of every arm (default: %(default)s)")
+    given = parser.parse_args()
+    collection = given.out / "collect"
+    run("collect", "collect", collection, "--collection.refined=1")
+    rows = [["base", 0, 0, *scores(evaluated(given.out / "base", "mini"))]]
+    for arm, target in ARMS.items():
+        found = list(examples(Store(collection / "dataset"), target, build_tokenizer()))
+        folder = given.out / arm.replace(", ", "-").replace(" ", "-")
+        options = [
+            f"--data.init_args.folder={collection}",
+            f"--data.init_args.target={target.target}",
+            f"--data.init_args.correctness_filter={str(target.correctness_filter).lower()}",
+            f"--data.init_args.epochs={given.steps}",
+            f"--trainer.max_steps={given.steps}",
+        ]
+        run("fit", "sft", folder / "sft", *options)
+        trained = sum(weight > 0 for example in found for weight in example.loss_weights)
+        rows.append([arm, len(found), trained, *scores(evaluated(folder, str(folder / "sft" / "model")))])
+    show_table("SFT on one collection of the mini world", list(COLUMNS), [[shown(v) for v in row] for row in rows])
+    with (given.out / "ablations.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([COLUMNS, *rows])
+
+
+def run(command: str, config: str, out: Path, *options: str) -> None:
+    """A command of the product, unless its folder shows that it came to its end."""
+    if (out / "results.json").exists() or (out / "model").exists():
+        return
+    program = [sys.executable, "-m", "int_lightning", command, "-c", str(CONFIGS / f"{config}.yaml"), f"--out={out}"]
+    subprocess.run([*program, *options], check=True)  # noqa: S603
+
+
+def evaluated(folder: Path, model: str) -> dict[str, Any]:
+    """The scores of a model on the held-out problem sets."""
+    run("evaluate", "evaluate", folder / "evaluate", f"--model={model}")
+    sets: dict[str, Any] = json.loads((folder / "evaluate" / "results.json").read_text(encoding="utf-8"))["sets"]
+    return sets
+
+
+def scores(sets: dict[str, Any]) -> list[float]:
+    """What the table shows of them."""
+    hard, easy = sets["hard_test"], sets["easy"]
+    estimate = hard["pass@1"]
+    return [estimate["mean"], estimate["low"], estimate["high"], hard["pass@8"]["mean"], easy["pass@1"]["mean"]]
+
+
+def shown(value: object) -> str:
+    """A cell."""
+    return f"{value:.3f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+if __name__ == "__main__":
+    main()
