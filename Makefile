@@ -1,5 +1,6 @@
 # make demo   install into .venv, then the method end to end on the mini world (runs/demo)
 # make test   install into .venv, then the tests
+# make coverage  the tests again, one after another, and which lines they reach
 # make bench  the kernels beside other ways, timed on the device at hand (benchmarks/results)
 # make check  what must pass before a commit: ruff, mypy, tests
 
@@ -7,13 +8,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test bench check lint install
+.PHONY: demo test coverage bench check lint install
 
 demo: $(VENV)/installed
 	@if [ -e runs/demo ]; then mv runs/demo "runs/demo-$$(date +%Y%m%d-%H%M%S)"; fi
 	$(BIN)/int-lightning run -c configs/mini/run.yaml --out runs/demo
 
 test: $(VENV)/installed
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
+
+coverage: $(VENV)/installed
 	rm -f .coverage .coverage.*
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine -q

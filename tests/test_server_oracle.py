@@ -508,6 +508,15 @@ def test_answers_that_cannot_be_written_are_the_users_mistake(tmp_path: Path) ->
         oracle_at("http://localhost/v1", answers=str(tmp_path / "file" / "answers.jsonl"))
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt, whatever the process that runs the tests does with it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_loses_no_kept_answer(serve, tmp_path: Path) -> None:
     def script(number: int, body: dict[str, Any]) -> Reply:
         if number == 3:
