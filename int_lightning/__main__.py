@@ -1,4 +1,4 @@
-"""Entry point. ``--help``, ``--version`` and ``grade`` need no torch; everything else imports the command line proper."""
+"""Entry point. ``--help``, ``--version``, ``grade`` and ``inspect`` need no torch; the rest imports the command line proper."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ commands:
   evaluate   pass@k of a model, or how well an oracle finds first wrong steps, with intervals
   run        the paper's Algorithm 1 end to end: base, GRPO, InT, InT then GRPO
   grade      compare the answers of a JSONL file, and count agreement with their labels: int-lightning grade FILE
+  inspect    look at a collection's training rows token by token: int-lightning inspect RUN [--html FILE]
 
   -c, --config FILE   a YAML file; any key of it can be given on the command line as --key value
   --out FOLDER        the run's folder: config, metrics, checkpoints, datasets, results
@@ -44,6 +45,11 @@ def main(args: list[str] | None = None) -> int:
 
         gc.enable()
         return grade(arguments[1:])
+    if arguments[0] == "inspect":
+        from int_lightning.inspection.command import main as inspect
+
+        gc.enable()
+        return inspect(arguments[1:])
     from int_lightning.cli import run_command
 
     gc.enable()

@@ -19,7 +19,7 @@ from int_lightning.collect.summary import show_conditioning
 from int_lightning.console import say
 from int_lightning.engines import EngineConfig, tokens_generated
 from int_lightning.evaluation.evaluate import show_arms
-from int_lightning.results import write_json
+from int_lightning.results import RESULTS, write_json
 
 ARMS = {"base": None, "grpo": "grpo", "int": "sft", "int_grpo": "int_grpo"}
 
@@ -57,7 +57,7 @@ class Algorithm1:
             "seconds": self.seconds,
             "tokens_generated": self.tokens,
         }
-        path = self.out / "results.json"
+        path = self.out / RESULTS
         write_json(path, results)
         show_conditioning(results["conditioning"])
         show_arms(results["arms"], "Held-out problems: pass@k [95% bootstrap interval over problems]")
@@ -85,5 +85,5 @@ class Algorithm1:
         self.tokens += record["tokens_generated"]
 
     def _result(self, stage: str) -> dict[str, Any]:
-        result: dict[str, Any] = json.loads((self.out / stage / "results.json").read_text(encoding="utf-8"))
+        result: dict[str, Any] = json.loads((self.out / stage / RESULTS).read_text(encoding="utf-8"))
         return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,7 +24,7 @@ from int_lightning.data.interventions import InterventionData
 from int_lightning.engines.base import EngineConfig
 from int_lightning.learn.callbacks import ContinuedCSVLogger, ExportModel, FitProgress, RunCheckpoint
 from int_lightning.learn.module import PolicyModule
-from int_lightning.results import write_json
+from int_lightning.results import RESULTS, write_json
 from int_lightning.trainer import IntTrainer
 from int_lightning.types import UserError
 
@@ -154,7 +155,8 @@ class IntCLI(LightningCLI):
             given = self._get(self.config_init, "trainer")
             if given.get("logger") in (None, True):
                 kwargs["logger"] = run_loggers(out)
-            callbacks = [*(given.get("callbacks") or []), FitProgress(type(self.model).__name__)]
+            own = given.get("callbacks") or []
+            callbacks = [*(own if isinstance(own, list) else [own]), FitProgress(type(self.model).__name__)]
             callbacks += [LearningRateMonitor("step"), ExportModel(f"{out}/model")]
             if self.subcommand == "fit" and not any(isinstance(c, ModelCheckpoint) for c in callbacks):
                 callbacks.append(run_checkpoints(out, self._get(self.config, "checkpoint_every")))
@@ -169,17 +171,23 @@ class IntCLI(LightningCLI):
         return trainer
 
     def before_fit(self) -> None:
-        """Collects the interventions first, where the data says how and no finished collection is there."""
+        """Collects the interventions first, where the data says how and no finished collection is there; in a process of its
+        own, for an engine leaves a process group behind in which a fit on several devices could not start.
+
+        Raises:
+            UserError: if that collection does not come to its end.
+        """
         data = self.datamodule
         if isinstance(data, InterventionData) and data.collection_missing and not _get_rank():
             say(f"{escape(data.folder)} has no finished collection: collecting with {data.collect_config} first")
-            with ExitStack() as resources:
-                IntCLI(["collect", f"--config={data.collect_config}", f"--out={data.folder}"], resources)
+            command = [sys.executable, "-m", "int_lightning", "collect", f"--config={data.collect_config}"]
+            if subprocess.run([*command, f"--out={data.folder}"], check=False).returncode:  # noqa: S603
+                raise UserError(f"{data.folder}: the collection did not come to its end, for the reason given above")
 
     def after_validate(self) -> None:
         """Shows the scores and keeps them as ``results.json``."""
         scores = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
-        write_json(Path(self._get(self.config, "out")) / "results.json", scores)
+        write_json(Path(self._get(self.config, "out")) / RESULTS, scores)
         show_table("Validation", ["metric", "value"], [[k, f"{v:.6g}"] for k, v in scores.items()])
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:

@@ -10,6 +10,9 @@ from typing import Any
 
 from int_lightning.types import UserError
 
+RESULTS = "results.json"
+"""Of a command that came to its end, in its run's folder."""
+
 
 def write_json(path: Path, value: Any) -> None:
     """Writes a JSON file aside and renames it: it is there whole or not at all.

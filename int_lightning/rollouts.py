@@ -24,11 +24,20 @@ from int_lightning.types import Completion, Problem, Provenance, Rollout, Sampli
 
 @dataclass(frozen=True, slots=True)
 class Continuation:
-    """Where a guided rollout starts: tokens after the solve prompt (a prefix, or prefix + intervention), and their owner."""
+    """Where a rollout starts: tokens after the prompt (a prefix, or prefix + intervention), and their owner.
+
+    ``attempt`` is one to be rewritten as a whole, with the reference in view; without one a solution is asked for.
+    """
 
     problem: Problem
     token_ids: list[int]
     parent: str
+    attempt: str = ""
+
+    @property
+    def template(self) -> str:
+        """The template of its prompt."""
+        return "refine" if self.attempt else "solve"
 
 
 class Draw(NamedTuple):
@@ -89,11 +98,14 @@ class RolloutSampler:
         return EngineLoop(self.engine)
 
     def _requests(self, draws: Sequence[Draw], stage: str) -> tuple[list[list[int]], list[int]]:
-        problems = {d.start.problem.id: d.start.problem for d in draws}
-        solve = {id: encode_chat(self.tokenizer, self.prompts.solve(problem)) for id, problem in problems.items()}
-        prompts = [solve[d.start.problem.id] + d.start.token_ids for d in draws]
+        starts = {(d.start.problem.id, d.start.attempt): d.start for d in draws}
+        asked = {key: encode_chat(self.tokenizer, self._conversation(start)) for key, start in starts.items()}
+        prompts = [asked[d.start.problem.id, d.start.attempt] + d.start.token_ids for d in draws]
         seeds = [derive_seed(self.seed, stage, d.start.problem.id, d.start.parent, d.sample) for d in draws]
         return prompts, seeds
+
+    def _conversation(self, start: Continuation) -> list[dict[str, str]]:
+        return self.prompts.refine(start.problem, start.attempt) if start.attempt else self.prompts.solve(start.problem)
 
     def _texts(self, draws: Sequence[Draw], completions: Sequence[Completion]) -> list[str]:
         return [
@@ -123,7 +135,7 @@ class RolloutSampler:
                 finish=completion.finish,
                 answer=extract_answer(text),
                 correct=correct,
-                provenance=self.provenance("solve", sampling, seed),
+                provenance=self.provenance(d.start.template, sampling, seed),
                 parent=d.start.parent,
             )
             for d, prompt, seed, completion, text, correct in zip(

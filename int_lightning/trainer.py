@@ -20,8 +20,13 @@ from int_lightning.engines import Engine, EngineConfig, open_engine
 from int_lightning.evaluation.evaluate import EvaluationConfig, evaluate
 from int_lightning.evaluation.first_error import first_error_scores, show_first_error_scores
 from int_lightning.evaluation.labelled_attempts import load_labelled_attempts
+from int_lightning.evaluation.onpolicy_report import onpolicy_report, show_onpolicy
+from int_lightning.evaluation.onpolicy_sets import OnPolicySet
 from int_lightning.grading import Grader
-from int_lightning.results import write_json
+from int_lightning.learn.module import DTYPES, PolicyModule
+from int_lightning.learn.sync import sync
+from int_lightning.prompts import PromptSet
+from int_lightning.results import RESULTS, write_json
 from int_lightning.rollouts import RolloutSampler
 from int_lightning.sources import SourceConfig, load_problems, open_pool
 from int_lightning.types import UserError
@@ -32,10 +37,27 @@ class IntTrainer(L.Trainer):
 
     engine_config: EngineConfig = EngineConfig()
     seed: int = 0
+    _engine: Engine | None = None
 
     def open_engine(self, folder: str) -> Engine:
-        """The engine, serving the weights of a model folder."""
-        return open_engine(folder, self.engine_config)
+        """The engine for a model folder, started when it is first asked for and then the same for all who sample. It serves the
+        folder's weights until others are loaded into it."""
+        if self._engine is None or self._engine.folder != folder:
+            self._engine = open_engine(folder, self.engine_config)
+        return self._engine
+
+    def synced_sampler(self, prompts: PromptSet, grader: Grader) -> RolloutSampler:
+        """A sampler of the newest weights of the policy in training. Every rank calls it.
+
+        Raises:
+            SyncError: if the engine does not come to serve those weights.
+        """
+        module = self.lightning_module
+        assert isinstance(module, PolicyModule)
+        engine = self.open_engine(module.folder)
+        sync(module.scorer, engine)
+        version = f"step {self.global_step}"
+        return RolloutSampler(engine, module.tokenizer, prompts, grader, module.folder, version, self.seed)
 
     def collect(
         self,
@@ -84,7 +106,7 @@ class IntTrainer(L.Trainer):
             self._write_results(show_plan(pool, build))
             return
         out = Path(self.default_root_dir)
-        self._write_results(collect_interventions(out, pool, build, executor, actors, limit))
+        collect_interventions(out, pool, build, executor, actors, limit)
 
     def evaluate(
         self,
@@ -96,27 +118,36 @@ class IntTrainer(L.Trainer):
         first_errors: dict[str, str] | None = None,
         references: str | None = None,
         oracle: Oracle | None = None,
+        onpolicy: dict[str, OnPolicySet] | None = None,
+        models: dict[str, str] | None = None,
     ) -> None:
-        """Evaluate a model: pass@k on problem sets, or how well an oracle finds first wrong steps, with bootstrap intervals.
+        """Evaluate a model: pass@k on problem sets, how well an oracle finds first wrong steps, or how on-policy datasets are.
 
         Args:
             problems: Problem sets: a name and a source for each.
             model: The policy: ``mini``, ``smollm2-135m-instruct``, a model folder or a hub name.
             prompts: Prompt set: ``math``, ``gradeschool``, ``mini`` or a folder.
             evaluation: Rollouts, k and sampling.
-            limit: Use only the first problems of each source, the first erroneous and right attempts of each benchmark.
+            limit: Use only the first problems of each source, the first erroneous and right attempts of each benchmark, the first
+                rows of each dataset.
             first_errors: Benchmarks of attempts with labelled first wrong steps (ProcessBench's format): a name and a file.
             references: File of reference solutions for them, where they have none themselves.
             oracle: Names the first wrong steps; the policy itself if not given.
+            onpolicy: Datasets whose NLL and next-token entropy are reported: a name for each, and its folder or file.
+            models: Models to report them under, a name for each (before and after SFT, say); ``model`` alone if not given.
         """
-        if not problems and not first_errors:
-            raise UserError("there is nothing to evaluate on: give problems or first_errors")
+        if not problems and not first_errors and not onpolicy:
+            raise UserError("there is nothing to evaluate on: give problems, first_errors or onpolicy")
         results: dict[str, Any] = {"model": model}
+        plot = Path(self.default_root_dir) / "onpolicy.png"
+        if onpolicy:
+            dtype = DTYPES[self.engine_config.dtype]
+            results["onpolicy"] = onpolicy_report(onpolicy, models or {model: model}, prompts, dtype, limit, plot)
         sets = {n: load_problems(source, limit, require_solution=False) for n, source in (problems or {}).items()}
         items = load_labelled_attempts(first_errors, references, limit) if first_errors else []
         with ExitStack() as resources:
             sampler = None
-            if sets or not isinstance(oracle, ProgramOracle):
+            if sets or (items and not isinstance(oracle, ProgramOracle)):
                 sampler = self._sampler(model, prompts, resources.enter_context(Grader()))
             if sets and sampler is not None:
                 results["sets"] = evaluate(sampler, sets, evaluation)
@@ -128,6 +159,8 @@ class IntTrainer(L.Trainer):
             say(f"  {escape(name)}: {escape(estimates)}, {score['problems']} problems x {score['rollouts']} rollouts")
         if items:
             show_first_error_scores(results["first_errors"])
+        if onpolicy:
+            show_onpolicy(results["onpolicy"], plot)
 
     def run(self, collect: str, sft: str, grpo: str, evaluate: str) -> None:
         """Run the paper's Algorithm 1 end to end: base, GRPO from base, InT, InT then GRPO, evaluated on the same problems.
@@ -145,6 +178,6 @@ class IntTrainer(L.Trainer):
         return open_sampler(model, prompts, grader, self.engine_config, self.seed)
 
     def _write_results(self, results: dict[str, Any]) -> None:
-        path = Path(self.default_root_dir) / "results.json"
+        path = Path(self.default_root_dir) / RESULTS
         write_json(path, results)
         say(f"results: {path}")

@@ -7,6 +7,7 @@ Every record names what it came from, so that a trained token can be traced to t
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, field
 
 
@@ -180,21 +181,51 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class SFTExample:
-    """A training row: token ids and, for each, its loss weight (0 = not trained on).
+class Span:
+    """Tokens of a training row that are alike: what they are (``prompt``, ``prefix``, ``intervention``, ``suffix``, ``solution``
+    or ``end``), how many, and the weight of each in the loss (0: not trained on)."""
 
-    The weight of token i applies to predicting token i from those before it; the first token's weight is always 0.
+    name: str
+    tokens: int
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class SFTExample:
+    """A training row: token ids, and the spans they fall into, in order.
+
+    The weight of token i applies to predicting token i from those before it.
+
+    Raises:
+        UserError: naming the row, if the spans are not those of its tokens, if a prompt carries loss or follows anything, if a
+            weight is no finite number from 0, or if nothing is trained on.
     """
 
     id: str
+    problem_id: str
     token_ids: list[int]
-    loss_weights: list[float]
+    spans: list[Span]
 
     def __post_init__(self) -> None:
-        if len(self.token_ids) != len(self.loss_weights):
-            raise UserError(f"row {self.id!r}: {len(self.token_ids)} tokens but {len(self.loss_weights)} loss weights")
+        if (covered := sum(span.tokens for span in self.spans)) != len(self.token_ids):
+            raise UserError(f"row {self.id!r}: {len(self.token_ids)} tokens, but its spans have {covered}")
+        if any(span.tokens < 0 for span in self.spans):
+            raise UserError(f"row {self.id!r} has a span of fewer than 0 tokens: {self.spans}")
+        if any(span.name == "prompt" for span in self.spans[1:]):
+            raise UserError(f"row {self.id!r} has a prompt after its first span, which begins the row: put it first")
+        if any(span.name == "prompt" and span.weight for span in self.spans):
+            raise UserError(f"row {self.id!r} would train on its prompt: give loss weight 0 to prompts")
+        if any(span.weight < 0 for span in self.spans):
+            raise UserError(f"row {self.id!r} has a loss weight below 0: give 0 or more")
+        if not all(math.isfinite(span.weight) for span in self.spans):
+            raise UserError(f"row {self.id!r} has a loss weight that is no finite number: give 0 or more")
         if not any(self.loss_weights[1:]):
             raise UserError(f"row {self.id!r} would train on no token: remove it or check its spans")
+
+    @property
+    def loss_weights(self) -> list[float]:
+        """The weight of each token."""
+        return [span.weight for span in self.spans for _ in range(span.tokens)]
 
 
 @dataclass(frozen=True, slots=True)

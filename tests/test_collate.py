@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import combinations
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from int_lightning.data.collate import MicroBatch, Row, Step, collate, micro_batches
+from int_lightning.data.collate import MicroBatch, Row, Step, micro_batches, pack, pad
 from int_lightning.data.stream import Layout, StepStream, balanced_part
 
 PAD = 0
@@ -40,30 +41,32 @@ def test_every_row_once_and_within_the_budget(lengths: list[int], budget: int) -
         assert batch.input_ids.numel() <= budget or len(batch.input_ids) == 1
         assert batch.row_index == numbers_of([batch])
         assert batch.input_ids.shape[1] == max(lengths[i] for i in batch.row_index)
-        for i, ids, mask, weights, advantage in zip(
+        assert batch.attention_mask is not None
+        for i, ids, mask, weights, advantages in zip(
             batch.row_index, batch.input_ids, batch.attention_mask, batch.weights, batch.advantages, strict=True
         ):
             padding = len(ids) - lengths[i]
             assert ids.tolist() == rows[i].token_ids + [PAD] * padding
             assert mask.tolist() == [1] * lengths[i] + [0] * padding
             assert weights.tolist() == rows[i].weights + [0.0] * padding
-            assert advantage == rows[i].advantage
+            assert advantages.tolist() == [rows[i].advantage] * lengths[i] + [0.0] * padding
 
 
 def test_no_rows_give_no_micro_batches() -> None:
     assert micro_batches([], PAD, 8) == []
 
 
-def test_collate_written_out() -> None:
+def test_padding_written_out() -> None:
     short = Row([5, 6], [0.0, 1.0], 0.5, [0.0, -1.0], [0.0, -2.0], [0.0, -3.0])
     long = Row([7, 8, 9], [0.0, 0.0, 0.25], -0.5, [0.0, 0.0, -4.0], [0.0, 0.0, -5.0])
-    batch = collate([short, long], 99, [1, 0])
+    batch = pad([short, long], 99, [1, 0])
     assert batch.input_ids.tolist() == [[5, 6, 99], [7, 8, 9]]
     assert batch.attention_mask.tolist() == [[1, 1, 0], [1, 1, 1]]
     assert batch.weights.tolist() == [[0.0, 1.0, 0.0], [0.0, 0.0, 0.25]]
     assert batch.trained.tolist() == [[True, False], [False, True]]
-    assert batch.advantages.tolist() == [0.5, -0.5]
-    assert batch.row_index == [1, 0]
+    assert batch.advantages.tolist() == [[0.5, 0.5, 0.0], [-0.5, -0.5, -0.5]]
+    assert (batch.row_index, batch.lengths) == ([1, 0], [2, 3])
+    assert batch.rows_of(torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])) == [[1.0, 2.0], [4.0, 5.0, 6.0]]
     assert batch.engine_logprobs is not None
     assert batch.engine_logprobs.tolist() == [[0.0, -1.0, 0.0], [0.0, 0.0, -4.0]]
     assert batch.old_logprobs is not None
@@ -71,6 +74,36 @@ def test_collate_written_out() -> None:
     assert batch.reference_logprobs is None
     assert (batch.input_ids.dtype, batch.attention_mask.dtype) == (torch.int64, torch.int64)
     assert {batch.weights.dtype, batch.advantages.dtype, batch.old_logprobs.dtype} == {torch.float32}
+
+
+def test_packing_written_out() -> None:
+    one = Row([5, 6], [1.0, 1.0], 0.5, [0.0, -1.0], None, [0.0, -3.0])
+    two = Row([7, 8, 9], [1.0, 0.0, 0.25], -0.5, [0.0, 0.0, -4.0], None, [0.0, 0.0, -5.0])
+    batch = pack([one, two], 99, [1, 0])
+    assert batch.input_ids.tolist() == [[5, 6, 7, 8, 9]]
+    assert batch.attention_mask is None
+    assert batch.weights.tolist() == [[0.0, 1.0, 0.0, 0.0, 0.25]]  # no row's first token: it would follow another row
+    assert batch.advantages.tolist() == [[0.5, 0.5, -0.5, -0.5, -0.5]]
+    assert (batch.row_index, batch.lengths) == ([1, 0], [2, 3])
+    assert batch.engine_logprobs is not None
+    assert batch.engine_logprobs.tolist() == [[0.0, -1.0, 0.0, 0.0, -4.0]]
+    assert batch.old_logprobs is None
+    assert batch.rows_of(torch.tensor([[1.0, 2.0, 3.0, 4.0, 5.0]])) == [[1.0, 2.0], [3.0, 4.0, 5.0]]
+
+
+@settings(deadline=None)
+@given(LENGTHS, st.integers(1, 60))
+def test_packs_hold_every_row_once_within_the_budget_and_nothing_else(lengths: list[int], budget: int) -> None:
+    rows = numbered(lengths)
+    batches = micro_batches(rows, PAD, budget, packed=True)
+    assert sorted(i for batch in batches for i in batch.row_index) == list(range(len(rows)))
+    for batch in batches:
+        assert batch.input_ids.shape == (1, sum(batch.lengths))
+        assert sum(batch.lengths) <= budget or len(batch.lengths) == 1
+        assert batch.input_ids[0].tolist() == [t for i in batch.row_index for t in rows[i].token_ids]
+    assert len(batches) <= len(micro_batches(rows, PAD, budget))
+    for one, other in combinations(batches, 2):
+        assert sum(one.lengths) + min(other.lengths) > budget or sum(other.lengths) + min(one.lengths) > budget
 
 
 def test_a_step_moves_whole() -> None:
@@ -104,7 +137,7 @@ def test_parts_are_a_balanced_partition(lengths: list[int], world_size: int) -> 
 def test_ranks_share_the_rows_of_a_step(lengths: list[int], budget: int, world_size: int) -> None:
     rows = numbered(lengths)
     alone = Layout(PAD, budget).step(rows)
-    steps = [Layout(PAD, budget, rank, world_size).step(rows) for rank in range(world_size)]
+    steps = [Layout(PAD, budget, rank=rank, world_size=world_size).step(rows) for rank in range(world_size)]
     assert len({len(step.batches) for step in steps}) == 1
     assert {(s.count, s.trained) for s in steps} == {(alone.count, alone.trained)}
     assert alone.trained == sum(sum(r.weights[1:]) for r in rows)
@@ -112,12 +145,13 @@ def test_ranks_share_the_rows_of_a_step(lengths: list[int], budget: int, world_s
     assert Counter(numbers_of(together, trained_only=True)) == Counter(range(len(rows)))
     assert sum(float(b.weights[:, 1:].sum()) for b in together) == alone.trained
     for batch in together:
+        assert batch.attention_mask is not None
         assert batch.attention_mask[:, 0].all()
 
 
 def test_fillers_carry_no_loss() -> None:
     rows = numbered([9, 4])
-    first, second, third = (Layout(PAD, 9, rank, 3).step(rows) for rank in range(3))
+    first, second, third = (Layout(PAD, 9, rank=rank, world_size=3).step(rows) for rank in range(3))
     assert numbers_of(first.batches, trained_only=True) == [0]
     assert numbers_of(second.batches, trained_only=True) == [1]
     (filler,) = third.batches
@@ -131,7 +165,7 @@ def test_a_given_count_divides_the_loss_and_the_rows_own_the_metrics() -> None:
     rows = numbered([4, 6])
     step = Layout(PAD, 100).step(rows, count=40.0, metrics={"reward": 0.25})
     assert (step.count, step.trained, step.metrics) == (40.0, 2.0 + 3.0, {"reward": 0.25})
-    empty = Layout(PAD, 100, 1, 2).step([], count=40.0)
+    empty = Layout(PAD, 100, rank=1, world_size=2).step([], count=40.0)
     assert (empty.batches, empty.count, empty.trained) == ([], 40.0, 0)
 
 

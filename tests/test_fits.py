@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -30,21 +29,6 @@ def same_weights(a: Path, b: Path) -> bool:
 
 def close(a: list[list[float]], b: list[list[float]], tolerance: float) -> bool:
     return len(a) == len(b) and torch.allclose(torch.tensor(a), torch.tensor(b), atol=tolerance, rtol=tolerance)
-
-
-def test_many_micro_batches_are_one_batch(dataset: Path, tmp_path: Path) -> None:
-    assert fit_sft(tmp_path / "one", dataset) == 0
-    assert fit_sft(tmp_path / "many", dataset, "--data.init_args.max_tokens=40") == 0
-    watched = ("train/loss", "train/grad_norm")
-    assert metrics(tmp_path / "one", *watched)
-    assert close(metrics(tmp_path / "one", *watched), metrics(tmp_path / "many", *watched), 1e-5)
-
-
-def test_a_resumed_sft_is_the_uninterrupted_one(dataset: Path, tmp_path: Path) -> None:
-    assert fit_sft(tmp_path / "whole", dataset) == 0
-    assert fit_sft(tmp_path / "parts", dataset, "--trainer.max_steps=3") == 0
-    assert fit_sft(tmp_path / "parts", dataset, "--ckpt_path=last") == 0
-    assert same_weights(tmp_path / "whole", tmp_path / "parts")
 
 
 @pytest.mark.parametrize("updates", [1, 2])
@@ -97,23 +81,6 @@ def test_validate_scores_held_out_rows(dataset: Path, tmp_path: Path, capfd: pyt
     command = ["validate", "-c", str(MINI / "sft.yaml"), f"--out={tmp_path}", f"--data.init_args.folder={dataset}"]
     assert main([*command, "--data.init_args.validation=0.5"]) == 0
     assert "val/nll" in capfd.readouterr().out
-
-
-def test_two_processes_are_one(dataset: Path, tmp_path: Path) -> None:
-    assert fit_sft(tmp_path / "one", dataset) == 0
-    strategy = "--trainer.strategy={class_path: lightning.pytorch.strategies.ModelParallelStrategy, init_args: "
-    strategy += "{data_parallel_size: 2, tensor_parallel_size: 1}}"
-    command = [sys.executable, "-m", "int_lightning", "fit", "-c", str(MINI / "sft.yaml"), f"--out={tmp_path / 'two'}"]
-    command += [f"--data.init_args.folder={dataset}", "--data.init_args.batch_size=4"]
-    command += ["--model.init_args.scheduler=null", "--trainer.accelerator=cpu", "--trainer.devices=2", strategy]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-    assert done.returncode == 0, done.stderr
-    watched = ("train/loss", "train/grad_norm")
-    assert close(metrics(tmp_path / "one", *watched), metrics(tmp_path / "two", *watched), 1e-5)
-    one, two = (load_file(tmp_path / out / "model" / "model.safetensors") for out in ("one", "two"))
-    assert all(torch.allclose(one[k], two[k], atol=1e-5) for k in one)
 
 
 def test_validate_scores_held_out_problems(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

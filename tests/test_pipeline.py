@@ -13,7 +13,7 @@ from int_lightning.__main__ import main
 from int_lightning.collect.oracles import Attempt
 from int_lightning.collect.problem import attempt_defect
 from int_lightning.collect.store import Store
-from int_lightning.data.interventions import intervention_example
+from int_lightning.data.targets import TargetConfig, examples
 from int_lightning.mini.tokenizer import build_tokenizer
 from int_lightning.steps import decode, split_steps
 from int_lightning.types import Intervention, Problem, Proposal, Provenance, Rollout, Sampling
@@ -47,10 +47,10 @@ def test_the_prefix_is_a_slice_of_the_sampled_tokens(collected: Path) -> None:
 
 def test_the_rows_train_on_prefix_and_intervention_and_on_no_end_of_sequence(collected: Path) -> None:
     tokenizer = build_tokenizer()
-    for item in interventions(collected):
-        if item.rejected:
-            continue
-        example = intervention_example(item)
+    records = {i.id: i for i in interventions(collected)}
+    for example in examples(Store(collected / "dataset"), TargetConfig(), tokenizer):
+        item = records[example.id]
+        assert not item.rejected
         trained = [t for t, w in zip(example.token_ids, example.loss_weights, strict=True) if w]
         text = tokenizer.decode(trained)
         assert text == decode(tokenizer, item.prefix_ids) + item.content + "\n\n"

@@ -19,6 +19,7 @@ from transformers import (
 )
 
 from commands import collect, fit_grpo, fit_sft, metrics
+from int_lightning.data.collate import MicroBatch, Row, pad
 from int_lightning.learn.model import Policy
 from int_lightning_kernels import Implementation, Metrics, Rows
 
@@ -47,8 +48,9 @@ ARCHITECTURES = {
 @pytest.mark.parametrize("head", ["auto", "reference"])
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_log_probs_are_those_of_the_models_own_logits(name: str, head: Implementation) -> None:
-    policy, ids, scored = small_policy(ARCHITECTURES[name], head)
-    found = policy.log_probs(ids, torch.ones_like(ids), scored, entropy=True)
+    policy, batch = small_policy(ARCHITECTURES[name], head)
+    ids, scored = batch.input_ids, batch.trained
+    found = policy.log_probs(batch, scored, entropy=True)
     with torch.no_grad():
         logp = (policy.causal_lm(input_ids=ids).logits.double() / 0.7).log_softmax(-1)[:, :-1]
     expected = logp.gather(-1, ids[:, 1:, None]).squeeze(-1)
@@ -59,15 +61,15 @@ def test_log_probs_are_those_of_the_models_own_logits(name: str, head: Implement
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_a_fused_loss_has_the_gradients_of_one_made_of_log_probs(name: str) -> None:
-    policy, ids, scored = small_policy(ARCHITECTURES[name], "auto")
-    upstream = torch.randn(2, int(scored.sum()), generator=torch.Generator().manual_seed(3))
+    policy, batch = small_policy(ARCHITECTURES[name], "auto")
+    upstream = torch.randn(2, int(batch.trained.sum()), generator=torch.Generator().manual_seed(3))
 
     def token_loss(logprob: Tensor, entropy: Tensor, rows: Rows) -> tuple[Tensor, Metrics]:
         return (upstream[0, rows] * logprob + upstream[1, rows] * entropy).sum(), {"entropy": entropy.sum()}
 
-    loss, found = policy.loss(ids, torch.ones_like(ids), scored, token_loss, entropy=True)
+    loss, found = policy.loss(batch, token_loss, entropy=True)
     fused = torch.autograd.grad(loss, list(policy.parameters()))
-    scores = policy.log_probs(ids, torch.ones_like(ids), scored, entropy=True)
+    scores = policy.log_probs(batch, batch.trained, entropy=True)
     assert scores.entropy is not None
     plain, _ = token_loss(scores.logprob, scores.entropy, slice(None))
     torch.testing.assert_close(loss, plain)
@@ -98,12 +100,12 @@ def test_grpo_takes_the_reference_head_too(tmp_path: Path) -> None:
     torch.testing.assert_close(torch.tensor(runs["auto"]), torch.tensor(runs["reference"]), atol=1e-5, rtol=1e-3)
 
 
-def small_policy(config: PreTrainedConfig, head: Implementation) -> tuple[Policy, Tensor, Tensor]:
+def small_policy(config: PreTrainedConfig, head: Implementation) -> tuple[Policy, MicroBatch]:
     torch.manual_seed(0)
     causal_lm = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="eager").eval()
     with torch.no_grad():
         for parameter in causal_lm.parameters():
             parameter.mul_(2)
-    ids = torch.randint(3, 67, (2, 9))
-    scored = torch.rand(2, 8) < 0.7
-    return Policy(causal_lm, temperature=0.7, head=head), ids, scored
+    ids, scored = torch.randint(3, 67, (2, 9)).tolist(), (torch.rand(2, 9) < 0.7).float().tolist()
+    rows = [Row(*row) for row in zip(ids, scored, strict=True)]
+    return Policy(causal_lm, temperature=0.7, head=head), pad(rows, 0, [0, 1])

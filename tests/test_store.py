@@ -23,7 +23,6 @@ from int_lightning.types import (
     Provenance,
     Rollout,
     Sampling,
-    SFTExample,
     UserError,
 )
 
@@ -60,7 +59,7 @@ def column(store: Store, table: str, name: str) -> list[Any]:
         [REJECTED],
         [PROBLEM],
         [Completion([1, 2], LOGPROBS[:2], "stop"), Completion([], [], "length")],
-        [SFTExample("p", [1, 2], [0.0, 0.25])],
+        [OUTCOME],
         [PROVENANCE],
     ],
     ids=lambda records: type(records[0]).__name__,

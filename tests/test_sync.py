@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import int_lightning.mini
@@ -66,7 +67,7 @@ def train_one_step(policy: Policy, lr: float = 1e-3) -> None:
     optimizer = torch.optim.AdamW(policy.parameters(), lr=lr)
     ids = torch.randint(5, 36, (4, 24), generator=torch.Generator().manual_seed(0))
     scored = torch.ones(4, 23, dtype=torch.bool)
-    policy(ids, torch.ones_like(ids), scored).logprob.mean().neg().backward()
+    policy(ids, torch.ones_like(ids), [24] * 4, scored).logprob.mean().neg().backward()
     optimizer.step()
     optimizer.zero_grad()
 
@@ -100,6 +101,14 @@ def test_the_scoring_temperature_plays_no_part_and_is_kept(policy: Policy, engin
     policy.temperature = 0.3
     assert sync(policy, engine) < 1e-5
     assert policy.temperature == 0.3
+
+
+def test_dropout_plays_no_part_and_training_goes_on(policy: Policy, engine: TransformersEngine) -> None:
+    layer = policy.causal_lm.get_decoder().layers[0]
+    layer.register_forward_hook(lambda module, _, output: functional.dropout(output, 0.5, module.training))
+    assert sync(policy, engine) < 1e-5
+    assert policy.training
+    assert layer.training
 
 
 def test_weights_one_step_old(policy: Policy, engine: TransformersEngine) -> None:

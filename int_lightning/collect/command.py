@@ -21,7 +21,8 @@ from int_lightning.collect.summary import show_conditioning, summarise
 from int_lightning.console import progress, say, show_table
 from int_lightning.learn.pretrained import resolve_model
 from int_lightning.prompts import PromptSet
-from int_lightning.results import write_json
+from int_lightning.prompts.tokenizers import record_tokenizer
+from int_lightning.results import RESULTS, write_json
 from int_lightning.sources import Pool
 
 _ROWS_NAMED = 10
@@ -30,7 +31,7 @@ _ROWS_NAMED = 10
 def collect_interventions(
     out: Path, pool: Pool, build: StagesBuilder, executor: Literal["local", "ray"], actors: int, total: int | None
 ) -> dict[str, Any]:
-    """Collects into ``out/dataset``, writes ``out/collection.json`` and ``out/plots``, shows the summary and returns it.
+    """Collects into ``out/dataset``; see ``finish_collection`` for what it writes besides and returns.
 
     Args:
         out: The run's folder.
@@ -41,6 +42,8 @@ def collect_interventions(
         total: Problems at most, for the display.
     """
     store = Store(out / "dataset")
+    (out / RESULTS).unlink(missing_ok=True)
+    record_tokenizer(store.folder, AutoTokenizer.from_pretrained(resolve_model(build.model)), build.model)
     collector = Collector(store, build.config.batch_problems)
     with progress("collect", total, "problems") as advance:
         began, tokens = time.perf_counter(), 0
@@ -56,12 +59,19 @@ def collect_interventions(
             stages = build()
             with stages.sampler.grader:
                 collector.run(stages, pool, ended)
+    return finish_collection(out, store, pool)
+
+
+def finish_collection(out: Path, store: Store, pool: Pool) -> dict[str, Any]:
+    """Writes ``out/collection.json``, ``out/plots`` and ``out/results.json``, whose presence says that the collection came to
+    its end, shows the summary and returns it."""
     _show_left_out(pool)
     summary = summarise(store)
     categories = {c.proposal_id: c.category for c in store.read("categories", ErrorCategory)}
     statistics = collection_statistics(store, categories)
     write_json(out / "collection.json", {**summary, "statistics": statistics, "pool": pool.summary.as_dict()})
     plots = plot_statistics(statistics, out / "plots")
+    write_json(out / RESULTS, summary)
     counts = [[k, str(v)] for k, v in summary.items() if isinstance(v, int)]
     counts += [[f"rejected: {reason}", str(n)] for reason, n in summary["rejected"].items()]
     show_table(f"Interventions in {out}", ["", "count"], counts)

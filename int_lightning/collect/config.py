@@ -18,6 +18,9 @@ class CollectConfig:
         first_wave: They are drawn in waves, this many first and each wave as many as all before it; the first wave with a
             right rollout is the last, so that easy problems cost little.
         attempts_per_problem: Wrong attempts of each hard problem that are taken to the oracle.
+        kept_per_attempt: Interventions of each attempt that are checked, of those that do not leak.
+        refined: Rewritings of each of these attempts as a whole by the policy, the reference in view: what SFT on self-refined
+            solutions trains on. They take ``refine.txt`` in the prompt set.
         guided: Guided rollouts per intervention, and rollouts per problem of each row of the conditioning table.
         guided_until_success: Draw guided rollouts in waves too, until one is right; counts are then of those drawn.
         leakage: What counts as giving the final answer away.
@@ -31,6 +34,8 @@ class CollectConfig:
     attempts: int = 64
     first_wave: int = 8
     attempts_per_problem: int = 1
+    kept_per_attempt: int = 1
+    refined: int = 0
     guided: int = 32
     guided_until_success: bool = False
     leakage: LeakagePolicy = "stated"
@@ -41,6 +46,8 @@ class CollectConfig:
     sampling: Sampling = Sampling(max_tokens=16384, temperature=1.0)
 
     def __post_init__(self) -> None:
-        for name in ("attempts", "first_wave", "attempts_per_problem", "guided", "batch_problems"):
+        for name in ("attempts", "first_wave", "attempts_per_problem", "kept_per_attempt", "guided", "batch_problems"):
             if getattr(self, name) < 1:
                 raise UserError(f"collection.{name} is {getattr(self, name)}: give at least 1")
+        if self.refined < 0:
+            raise UserError(f"collection.refined is {self.refined}: give 0 or more")

@@ -25,6 +25,7 @@ TABLES: dict[str, type[Any]] = {
     "from_prefix": Rollout,
     "naive": Rollout,
     "categories": ErrorCategory,
+    "refined": Rollout,
 }
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@
 4. An intervention that gives the answer away is dropped; one is kept for each (problem, attempt).
 5. Guided rollouts from prefix + intervention; it is accepted if at least one is right. Rollouts from the prefix alone and from
    the bare problem are drawn beside them, so that the conditioning table comes out of the same run.
-6. Where asked for, the policy says what kind of error each checked intervention replaces.
+6. Where asked for, the policy says what kind of error each checked intervention replaces, and rewrites the attempts as a whole.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from int_lightning.collect.categories import TEMPLATE, ErrorCategory, error_cate
 from int_lightning.collect.config import CollectConfig
 from int_lightning.collect.leakage import find_leaks
 from int_lightning.collect.oracles import Attempt, Oracle, is_waiting
+from int_lightning.prompts import encode_text
 from int_lightning.rollouts import Continuation, RolloutSampler
-from int_lightning.steps import SEPARATORS, Cut, cuts, split_steps
+from int_lightning.steps import SEPARATORS, Cut, cuts, decode, split_steps
 from int_lightning.types import Intervention, Outcome, Problem, Proposal, Rollout, UserError
 
 
@@ -38,13 +39,14 @@ class Work:
     from_prefix: list[Rollout] = field(default_factory=list)
     naive: list[Rollout] = field(default_factory=list)
     categories: list[ErrorCategory] = field(default_factory=list)
+    refined: list[Rollout] = field(default_factory=list)
     waiting: bool = False
     stored: Counter[str] = field(default_factory=Counter)
 
     @property
     def outcome(self) -> Outcome:
         """The problem's counts."""
-        rollouts = [*self.attempts, *self.guided, *self.from_prefix, *self.naive]
+        rollouts = [*self.attempts, *self.guided, *self.from_prefix, *self.naive, *self.refined]
         hard = not any(a.correct for a in self.attempts)
         return Outcome(
             problem_id=self.problem.id,
@@ -80,11 +82,13 @@ class ProblemStages:
         self.oracle = oracle
         self.config = config
         self.attempts = attempts or {}
-        if config.categories and TEMPLATE not in sampler.prompts.templates:
-            raise UserError(
-                f"collection.categories: {sampler.prompts.folder} has no {TEMPLATE}.txt, with which the policy is asked: add it, "
-                "or leave the categories out"
-            )
+        asked_for = {"categories": (config.categories, TEMPLATE), "refined": (config.refined, "refine")}
+        for name, (wanted, template) in asked_for.items():
+            if wanted and template not in sampler.prompts.templates:
+                raise UserError(
+                    f"collection.{name}: {sampler.prompts.folder} has no {template}.txt, with which the policy is asked: add it, "
+                    "or leave this out"
+                )
 
     async def run(self, problem: Problem, earlier: Work | None = None) -> Work:
         """Everything that is still to be done for a problem. ``earlier`` is what was done when its oracle had no answer yet;
@@ -104,6 +108,7 @@ class ProblemStages:
             asked_about = {a.rollout.id: a for a, _ in answered}
             checked = [(asked_about[i.rollout_id], i) for i in interventions if i.guided_total]
             work.categories += await error_categories(checked, self.sampler)
+        work.refined += await self._refined([a for a, _ in answered])
         if not work.naive and any(i.guided_total for i in work.interventions):
             start = Continuation(problem, [], "")
             work.naive = await self.sampler.draw(start, range(self.config.guided), self.config.sampling, "naive")
@@ -117,6 +122,12 @@ class ProblemStages:
             if any(a.correct for a in attempts):
                 break
         return attempts
+
+    async def _refined(self, attempts: Sequence[Attempt]) -> list[Rollout]:
+        """The policy's rewritings of attempts."""
+        starts = [Continuation(a.problem, [], a.rollout.id, a.rollout.text) for a in attempts]
+        drawn = (self.sampler.draw(s, range(self.config.refined), self.config.sampling, "refined") for s in starts)
+        return [rollout for rollouts in await asyncio.gather(*drawn) for rollout in rollouts]
 
     def _attempt(self, problem: Problem, rollout: Rollout) -> Attempt:
         return Attempt(problem, rollout, split_steps(rollout.text, self.config.segmentation))
@@ -140,14 +151,14 @@ class ProblemStages:
         leaks = iter(await asyncio.to_thread(find_leaks, usable, self.config.leakage, self.sampler.grader))
         found: list[Intervention] = []
         for attempt, proposals in answered:
-            kept, positions = False, cuts(attempt.steps, attempt.rollout.token_ids, self.sampler.tokenizer)
+            kept, positions = 0, cuts(attempt.steps, attempt.rollout.token_ids, self.sampler.tokenizer)
             for proposal in proposals:
                 rejected = proposal.defect
                 if not rejected and (leak := next(leaks)).leaked:
                     rejected = f"it gives the final answer away: {leak.matched!r} ({leak.policy})"
-                if not rejected and kept:
+                if not rejected and kept == self.config.kept_per_attempt:
                     rejected = "another intervention of this attempt was kept"
-                kept = kept or not rejected
+                kept += not rejected
                 cut = positions[proposal.location] if proposal.location >= 0 else None
                 found.append(self._intervention(attempt, proposal, cut, rejected))
         checked = await asyncio.gather(*(self._guided(problem, i) for i in found if not i.rejected))
@@ -164,7 +175,9 @@ class ProblemStages:
         if cut is not None:
             prefix_ids, exact = attempt.rollout.token_ids[: cut.tokens], cut.exact
             step = proposal.content + SEPARATORS[self.config.segmentation]
-            intervention_ids = self.sampler.tokenizer.encode(step, add_special_tokens=False)
+            intervention_ids = encode_text(self.sampler.tokenizer, step)
+            if not rejected and decode(self.sampler.tokenizer, intervention_ids).strip() != step.strip():
+                rejected = "the tokenizer cannot say it: it holds special tokens or unknown characters"
         length = len(attempt.rollout.prompt_ids) + len(prefix_ids) + len(intervention_ids)
         if not rejected and length >= self.sampler.engine.max_model_len:
             rejected = f"no room is left to go on: {length} tokens with prefix and intervention"

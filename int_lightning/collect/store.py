@@ -30,11 +30,21 @@ class Store:
 
     Args:
         folder: Where the tables are.
+        only: Read this batch alone; all of them if not given.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, only: int | None = None) -> None:
         self.folder = folder
+        self.only = only
         self._next: int | None = None
+
+    def batches(self) -> list[int]:
+        """The numbers of the batches that are there as a whole, in the order they were written."""
+        return sorted(self._numbers(OUTCOMES))
+
+    def batch(self, number: int) -> Store:
+        """The store as if it held one batch only, for reading."""
+        return Store(self.folder, number)
 
     def commit(self, batch: Mapping[str, Sequence[Any]]) -> None:
         """Adds records to several tables at once: all of them, or, if it is killed meanwhile, none.
@@ -99,7 +109,8 @@ class Store:
             yield pq.read_table(shard, columns=list(names))
 
     def _shards(self, table: str) -> list[Path]:
-        return [self._shard(table, n) for n in sorted(self._numbers(table) & self._numbers(OUTCOMES))]
+        there = sorted(self._numbers(table) & self._numbers(OUTCOMES))
+        return [self._shard(table, n) for n in there if self.only in (None, n)]
 
     def _numbers(self, table: str) -> set[int]:
         return {int(shard.stem.removeprefix("part-")) for shard in (self.folder / table).glob("part-*.parquet")}

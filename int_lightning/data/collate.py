@@ -1,4 +1,4 @@
-"""Rows to padded micro-batches under a token budget.
+"""Rows to micro-batches, padded or packed, under a token budget.
 
 An optimiser step is a list of micro-batches. Losses are sums over the step's tokens divided by the step's count, so that
 how the rows are cut into micro-batches does not change the gradient.
@@ -36,25 +36,33 @@ class Row:
 
 @dataclass(slots=True)
 class MicroBatch:
-    """Rows padded on the right to one length.
+    """Rows side by side, padded on the right to one length, or end to end in one sequence (packed, B = 1).
 
-    Shapes [B, T]: ``input_ids`` (int64), ``attention_mask`` (int64), ``weights`` (float32) and the three log-prob tensors
-    (float32, or None); ``advantages`` is [B] float32. ``row_index`` says which row of the step each one is.
+    Shapes [B, T]: ``input_ids`` (int64), ``attention_mask`` (int64; None if packed), ``weights``, ``advantages`` and the three
+    log-prob tensors (float32; the latter may be None). ``row_index`` says which row of the step each one is, ``lengths`` how many
+    tokens it has.
     """
 
     input_ids: Tensor
-    attention_mask: Tensor
+    attention_mask: Tensor | None
     weights: Tensor
     advantages: Tensor
     row_index: list[int]
+    lengths: list[int]
     engine_logprobs: Tensor | None = None
     old_logprobs: Tensor | None = None
     reference_logprobs: Tensor | None = None
 
     @property
     def trained(self) -> Tensor:
-        """[B, T-1] bool: which predictions (of tokens 1..T-1) carry loss."""
+        """[B, T-1] bool: which predictions (of tokens 1..T-1) carry loss. The first token of a row never does."""
         return self.weights[:, 1:] != 0
+
+    def rows_of(self, values: Tensor) -> list[list[float]]:
+        """What [B, T] values hold of each row, in the order of ``row_index``."""
+        if self.attention_mask is not None:
+            return [line[:n] for line, n in zip(values.tolist(), self.lengths, strict=True)]
+        return [part.tolist() for part in values[0].split(self.lengths)]
 
     def to(self, device: torch.device) -> MicroBatch:
         """The same micro-batch on a device."""
@@ -83,41 +91,81 @@ class Step:
         return Step([b.to(device) for b in self.batches], self.count, self.trained, self.metrics)
 
 
-def micro_batches(rows: Sequence[Row], pad_id: int, max_tokens: int) -> list[MicroBatch]:
-    """Cuts the rows of one optimiser step into padded micro-batches of at most ``max_tokens`` tokens, padding included.
+def micro_batches(rows: Sequence[Row], pad_id: int, max_tokens: int, packed: bool = False) -> list[MicroBatch]:
+    """Cuts the rows of one optimiser step into micro-batches of at most ``max_tokens`` tokens, padding included.
 
-    Rows of like length share a micro-batch. A single row longer than the budget gets one of its own.
+    A single row longer than the budget gets a micro-batch of its own. Padded: rows of like length share one. Packed: longest
+    first, each row goes into the first micro-batch that has room for it.
     """
     order = sorted(range(len(rows)), key=lambda i: -len(rows[i].token_ids))
     batches: list[list[int]] = []
+    room: list[int] = []
     for i in order:
-        if batches and (len(batches[-1]) + 1) * len(rows[batches[-1][0]].token_ids) <= max_tokens:
-            batches[-1].append(i)
+        size = len(rows[i].token_ids)
+        if packed:
+            at = next((k for k, left in enumerate(room) if left >= size), len(batches))
         else:
-            batches.append([i])
-    return [collate([rows[i] for i in batch], pad_id, batch) for batch in batches]
+            fits = batches and (len(batches[-1]) + 1) * len(rows[batches[-1][0]].token_ids) <= max_tokens
+            at = len(batches) - 1 if fits else len(batches)
+        if at == len(batches):
+            batches.append([])
+            room.append(max_tokens)
+        batches[at].append(i)
+        room[at] -= size
+    put = pack if packed else pad
+    return [put([rows[i] for i in batch], pad_id, batch) for batch in batches]
 
 
-def collate(rows: Sequence[Row], pad_id: int, row_index: list[int]) -> MicroBatch:
-    """Pads rows on the right to the longest of them."""
+def pad(rows: Sequence[Row], pad_id: int, row_index: list[int]) -> MicroBatch:
+    """Rows side by side, filled on the right to the length of the longest."""
+    lengths = [len(r.token_ids) for r in rows]
+    width = max(lengths)
+    filled = [_filled(row, width, pad_id) for row in rows]
+    mask = torch.tensor([[1] * n + [0] * (width - n) for n in lengths])
+    return _micro_batch(filled, mask, row_index, lengths)
 
-    def padded(values: Sequence[Sequence[float] | None], fill: float, dtype: torch.dtype) -> Tensor | None:
-        if any(v is None for v in values):
-            return None
-        return torch.tensor([[*v, *[fill] * (width - len(v))] for v in values if v is not None], dtype=dtype)
 
-    width = max(len(r.token_ids) for r in rows)
-    ids = padded([r.token_ids for r in rows], pad_id, torch.int64)
-    mask = padded([[1] * len(r.token_ids) for r in rows], 0, torch.int64)
-    weights = padded([r.weights for r in rows], 0.0, torch.float32)
-    assert ids is not None and mask is not None and weights is not None
-    return MicroBatch(
-        input_ids=ids,
-        attention_mask=mask,
-        weights=weights,
-        advantages=torch.tensor([r.advantage for r in rows], dtype=torch.float32),
-        row_index=row_index,
-        engine_logprobs=padded([r.engine_logprobs for r in rows], 0.0, torch.float32),
-        old_logprobs=padded([r.old_logprobs for r in rows], 0.0, torch.float32),
-        reference_logprobs=padded([r.reference_logprobs for r in rows], 0.0, torch.float32),
-    )
+def pack(rows: Sequence[Row], pad_id: int, row_index: list[int]) -> MicroBatch:
+    """Rows end to end; nothing is filled."""
+    lengths = [len(r.token_ids) for r in rows]
+    values = [_filled(row, n, pad_id) for row, n in zip(rows, lengths, strict=True)]
+    joined = {k: None if any(v[k] is None for v in values) else [x for v in values for x in v[k] or ()] for k in _FILL}
+    return _micro_batch([joined], None, row_index, lengths)
+
+
+_FILL = {
+    "input_ids": 0,
+    "weights": 0.0,
+    "advantages": 0.0,
+    "engine_logprobs": 0.0,
+    "old_logprobs": 0.0,
+    "reference_logprobs": 0.0,
+}
+_Values = dict[str, list[float] | None]
+
+
+def _filled(row: Row, width: int, pad_id: int) -> _Values:
+    """The row's values by the names that tensors of a micro-batch have, each of one length."""
+    values: dict[str, Sequence[float] | None] = {
+        "input_ids": row.token_ids,
+        "weights": [0.0, *row.weights[1:]],
+        "advantages": [row.advantage] * len(row.token_ids),
+        "engine_logprobs": row.engine_logprobs,
+        "old_logprobs": row.old_logprobs,
+        "reference_logprobs": row.reference_logprobs,
+    }
+    fill = _FILL | {"input_ids": pad_id}
+    return {k: None if v is None else [*v, *[fill[k]] * (width - len(v))] for k, v in values.items()}
+
+
+def _micro_batch(
+    values: Sequence[_Values], mask: Tensor | None, row_index: list[int], lengths: list[int]
+) -> MicroBatch:
+    def tensor(name: str, dtype: torch.dtype = torch.float32) -> Tensor | None:
+        lines = [v[name] for v in values]
+        return None if any(line is None for line in lines) else torch.tensor(lines, dtype=dtype)
+
+    ids, weights, advantages = tensor("input_ids", torch.int64), tensor("weights"), tensor("advantages")
+    assert ids is not None and weights is not None and advantages is not None
+    logprobs = [tensor(name) for name in ("engine_logprobs", "old_logprobs", "reference_logprobs")]
+    return MicroBatch(ids, mask, weights, advantages, row_index, lengths, *logprobs)

@@ -1,112 +1,239 @@
-"""D_InT as SFT rows, and the DataModule that feeds them."""
+"""The DataModule of SFT: rows of a collection, in an order of their own in every epoch, or as they are collected."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import lightning as L
+from rich.markup import escape
+from torch.utils.data import Dataset
 from torchdata.stateful_dataloader import StatefulDataLoader
-from transformers import PreTrainedTokenizerBase
+from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from int_lightning.collect.store import Store
+from int_lightning.console import say
 from int_lightning.data.collate import Row, Step
+from int_lightning.data.live import LiveRows
 from int_lightning.data.stream import Layout, StepStream
+from int_lightning.data.targets import ExampleReader, Target, TargetConfig
 from int_lightning.learn.module import PolicyModule
-from int_lightning.types import Intervention, SFTExample, UserError
+from int_lightning.prompts.tokenizers import check_tokenizer
+from int_lightning.results import RESULTS
+from int_lightning.types import SFTExample, UserError
+
+_CONTEXT = ("prompt", "prefix")
 
 
-def intervention_example(intervention: Intervention) -> SFTExample:
-    """(x, y_<t*, intervention): loss on prefix and intervention, none on the prompt, no end-of-sequence token."""
-    trained = [*intervention.prefix_ids, *intervention.intervention_ids]
-    return SFTExample(
-        id=intervention.id,
-        token_ids=[*intervention.prompt_ids, *trained],
-        loss_weights=[0.0] * len(intervention.prompt_ids) + [1.0] * len(trained),
-    )
+@runtime_checkable
+class Collecting(Protocol):
+    """A callback of the fit that collects interventions itself."""
+
+    def collect_batch(self) -> bool:
+        """Collects another batch; False if there is nothing left to collect. Every rank calls it."""
 
 
 class InterventionData(L.LightningDataModule):
-    """Accepted interventions of a collection.
+    """Rows of a collection.
 
     Args:
         folder: Run folder of ``int-lightning collect``.
         collect_config: Config of a collection that ``fit`` runs into ``folder`` first, where it has not been run to its end.
+        target: What is trained on; see ``targets``.
+        correctness_filter: Leave out interventions none of whose guided rollouts was right.
+        interventions_per_attempt: At most so many of each attempt.
+        rows_per_problem: At most so many rows of each problem, for ``self_refined`` and ``rollout``.
+        weights: Loss weights of ``prefix``, ``intervention``, ``suffix``, ``solution`` and ``end``, 1 where not given.
         epochs: Passes over the rows.
+        streaming: Train on rows as they come, in the order they are collected, while ``int-lightning collect`` goes on
+            elsewhere or a ``CollectInterventions`` callback collects in this fit; then pass after pass over all of them.
+        steps: Optimiser steps of a streaming fit.
+        patience: Seconds that a streaming fit waits for another process to collect the next batch.
         batch_size: Rows in an optimiser step, over all processes.
-        validation: Share of the problems held out for ``val/nll``.
+        validation: Share of the problems held out for ``val/nll``: that of intervention or solution, prefixes not counted.
         max_tokens: Budget of a micro-batch.
+        packing: Rows end to end in one sequence without padding; attention stays within each.
+        longest: Tokens of the longest row; longer ones are left out, counted and named.
         seed: Of the order and the held-out share.
+
+    Raises:
+        UserError: if the arguments do not go together.
     """
 
     def __init__(
         self,
         folder: str,
         collect_config: str | None = None,
+        target: Target = "prefix_intervention",
+        correctness_filter: bool = True,
+        interventions_per_attempt: int = 1,
+        rows_per_problem: int = 1,
+        weights: dict[str, float] | None = None,
         epochs: int = 4,
+        streaming: bool = False,
+        steps: int | None = None,
+        patience: float = 3600.0,
         batch_size: int = 32,
         validation: float = 0.0,
         max_tokens: int = 16384,
+        packing: bool = True,
+        longest: int = 16384,
         seed: int = 0,
     ) -> None:
         super().__init__()
+        for name, value in (("epochs", epochs), ("batch_size", batch_size), ("max_tokens", max_tokens)):
+            if value < 1:
+                raise UserError(f"data.{name} is {value}: give at least 1")
+        if streaming != (steps is not None):
+            raise UserError("data.steps goes with data.streaming: give both, or neither and data.epochs")
+        if streaming and validation:
+            raise UserError("data.validation holds out rows of a finished collection: leave it out with data.streaming")
         self.folder = folder
         self.collect_config = collect_config
+        self.target = TargetConfig(
+            target, correctness_filter, interventions_per_attempt, rows_per_problem, weights or {}
+        )
         self.epochs = epochs
+        self.steps = steps
+        self.patience = patience
         self.batch_size = batch_size
         self.validation = validation
         self.max_tokens = max_tokens
+        self.packing = packing
+        self.longest = longest
         self.seed = seed
+        self.rows: list[Row] = []
+        self.validation_rows: list[Row] = []
+        self._live: LiveRows[Row] | None = None
+
+    @property
+    def streaming(self) -> bool:
+        """Whether rows are trained on as they come."""
+        return self.steps is not None
 
     @property
     def collection_missing(self) -> bool:
         """Whether a collection is to be run before the fit."""
-        return self.collect_config is not None and not (Path(self.folder) / "results.json").exists()
+        return self.collect_config is not None and not self.streaming and not self.collection_finished
+
+    @property
+    def collection_finished(self) -> bool:
+        """Whether the collection in ``folder`` came to its end."""
+        return (Path(self.folder) / RESULTS).exists()
 
     def setup(self, stage: str) -> None:
-        """Reads the accepted interventions.
+        """Reads the rows of a finished collection.
 
         Raises:
-            UserError: if the folder holds none, or a token id is beyond the model's vocabulary.
+            UserError: if the folder holds none, if it was made with another tokenizer, or if a token id is beyond the model's
+                vocabulary.
         """
-        store = Store(Path(self.folder) / "dataset")
-        accepted = sorted((i for i in store.read("interventions", Intervention) if not i.rejected), key=lambda i: i.id)
-        if not accepted:
-            raise UserError(
-                f"{self.folder} holds no accepted intervention: run `int-lightning collect --out {self.folder}` first, and see "
-                "its results.json for what was rejected and why"
-            )
-        vocabulary = len(self._tokenizer())
-        rows: dict[bool, list[Row]] = {True: [], False: []}
-        for intervention in accepted:
-            example = intervention_example(intervention)
-            if max(example.token_ids) >= vocabulary:
-                raise UserError(
-                    f"row {example.id!r} has token ids beyond the model's vocabulary: collect with this model"
-                )
-            held_out = random.Random(f"{self.seed}/{intervention.problem_id}").random() < self.validation
-            rows[held_out].append(Row(example.token_ids, example.loss_weights))
-        self.rows, self.validation_rows = rows[False], rows[True]
+        self.store = Store(Path(self.folder) / "dataset")
+        self.reader = ExampleReader(self.store, self.target, self._tokenizer())
+        if self.streaming:
+            self._live = LiveRows(self._rows_of_batch, self.store.batches, self._more, self.batch_size)
+        else:
+            self._read_all()
 
     def train_dataloader(self) -> StatefulDataLoader[Step]:
         """The run's optimiser steps."""
-        steps = self.epochs * -(-len(self.rows) // self.batch_size)
+        steps = self.steps or self.epochs * -(-len(self.rows) // self.batch_size)
         return StatefulDataLoader(StepStream(self.rows_of, steps, self._layout()), batch_size=None)
 
     def val_dataloader(self) -> StatefulDataLoader[Step] | list[Step]:
         """The held-out rows, as one step."""
         if not self.validation_rows:
             return []
-        return StatefulDataLoader(StepStream(lambda _: self.validation_rows, 1, self._layout()), batch_size=None)
+        return StatefulDataLoader(HeldOut(self._layout().step(self.validation_rows)), batch_size=None)
 
-    def rows_of(self, step: int) -> Sequence[Row]:
+    def rows_of(self, step: int) -> list[Row]:
         """The rows of a step; every epoch has its own order."""
+        if self._live is not None:
+            if rows := self._live.rows_of(step):
+                return rows
+            if not self.rows:
+                self._read_all()
+            step -= self._live.steps_taken
         per_epoch = -(-len(self.rows) // self.batch_size)
         epoch, index = divmod(step, per_epoch)
         order = list(range(len(self.rows)))
         random.Random(f"{self.seed}/{epoch}").shuffle(order)
         return [self.rows[i] for i in order[index * self.batch_size : (index + 1) * self.batch_size]]
+
+    def _read_all(self) -> None:
+        """Reads the rows of all batches, ordered by id, so that their order is that of no particular collection."""
+        self.reader = ExampleReader(self.store, self.target, self._tokenizer())
+        batches = self.store.batches()
+        for example in sorted(self._checked(e for n in batches for e in self.reader.read(n)), key=lambda e: e.id):
+            if random.Random(f"{self.seed}/{example.problem_id}").random() < self.validation:
+                self.validation_rows.append(validation_row(example))
+            else:
+                self.rows.append(Row(example.token_ids, example.loss_weights))
+        if not self.rows:
+            raise UserError(
+                f"{self.folder} holds no row for the target {self.target.target}: run `int-lightning collect --out "
+                f"{self.folder}` first, and see its collection.json for what was rejected and why"
+            )
+
+    def _rows_of_batch(self, number: int) -> Iterator[Row]:
+        for example in self._checked(self.reader.read(number)):
+            yield Row(example.token_ids, example.loss_weights)
+
+    def _more(self) -> bool:
+        """Has the callback collect another batch, or waits until another process has; False if there will be none.
+
+        Raises:
+            UserError: if none comes in time.
+        """
+        assert self.trainer is not None
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, Collecting):
+                return callback.collect_batch()
+        seen, deadline = len(self.store.batches()), time.monotonic() + self.patience
+        say(f"waiting for interventions in {escape(self.folder)}")
+        while True:
+            finished = self.collection_finished
+            if len(self.store.batches()) > seen:
+                return True
+            if finished:
+                return False
+            if time.monotonic() > deadline:
+                raise UserError(
+                    f"{self.folder}: no new batch for {self.patience:g} s, and its collection has not ended: start "
+                    "`int-lightning collect` again, then resume this fit with --ckpt_path last; or raise data.patience"
+                )
+            time.sleep(0.5)
+
+    def _checked(self, found: Iterable[SFTExample]) -> Iterator[SFTExample]:
+        """The rows that fit."""
+        tokenizer, too_long = self._tokenizer(), list[str]()
+        check_tokenizer(self.store.folder, tokenizer)
+        vocabulary = self._embeddings()
+        for example in found:
+            if beyond := [token_id for token_id in example.token_ids if not 0 <= token_id < vocabulary]:
+                raise UserError(
+                    f"row {example.id!r} has token {beyond[0]}, and the model knows those from 0 to {vocabulary - 1}: train the "
+                    "model it was collected with, or collect with this one"
+                )
+            if len(example.token_ids) > self.longest:
+                too_long.append(f"{example.id} ({len(example.token_ids)})")
+            else:
+                yield example
+        if too_long:
+            named = escape(", ".join(too_long[:3]))
+            say(
+                f"[yellow]{len(too_long)} rows have more than data.longest = {self.longest} tokens and are left out[/]: {named}"
+            )
+
+    def _embeddings(self) -> int:
+        """How many tokens the model has an embedding of."""
+        assert self.trainer is not None
+        module = self.trainer.lightning_module
+        assert isinstance(module, PolicyModule)
+        return int(AutoConfig.from_pretrained(module.folder).get_text_config().vocab_size)
 
     def _tokenizer(self) -> PreTrainedTokenizerBase:
         assert self.trainer is not None
@@ -116,5 +243,28 @@ class InterventionData(L.LightningDataModule):
 
     def _layout(self) -> Layout:
         assert self.trainer is not None
-        pad_id = self._tokenizer().pad_token_id
-        return Layout(pad_id, self.max_tokens, self.trainer.global_rank, self.trainer.world_size)
+        pad_id, trainer = self._tokenizer().pad_token_id, self.trainer
+        return Layout(pad_id, self.max_tokens, self.packing, trainer.global_rank, trainer.world_size)
+
+
+class HeldOut(Dataset[Step]):
+    """All held-out rows as one item.
+
+    Args:
+        step: The item.
+    """
+
+    def __init__(self, step: Step) -> None:
+        self.step = step
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, _: int) -> Step:
+        return self.step
+
+
+def validation_row(example: SFTExample) -> Row:
+    """A row of which intervention or solution are scored, and prompt and prefix are not."""
+    scored = [float(span.name not in _CONTEXT) for span in example.spans for _ in range(span.tokens)]
+    return Row(example.token_ids, scored)

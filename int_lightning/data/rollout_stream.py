@@ -19,7 +19,7 @@ from torch.utils.data import IterableDataset
 
 from int_lightning.data.collate import Row, Step
 from int_lightning.data.stream import Layout, balanced_part
-from int_lightning.evaluation.metrics import PassAtK, ZeroAdvantageRatio
+from int_lightning.evaluation.metrics import ZeroAdvantageRatio, pass_at_k
 from int_lightning.learn.advantages import group_advantages
 from int_lightning.types import Group, Problem, Rollout
 
@@ -57,14 +57,7 @@ class ValidationStream(IterableDataset[Step]):
         data, layout = self.data, self.layout
         own = data.validation_problems[layout.rank :: layout.world_size]
         sampled = data.synced_sampler().sample(own, range(data.rollouts_per_prompt), data.sampling, "validation")
-        groups = gather(graded_groups(sampled))
-        grades = torch.tensor([g.rewards for g in groups]) > 0
-        metrics = group_metrics(groups)
-        for k in (1, data.rollouts_per_prompt):
-            pass_at_k = PassAtK(k)
-            pass_at_k.update(grades)
-            metrics[f"pass@{k}"] = float(pass_at_k.per_problem().mean())
-        yield Step([], 0.0, 0.0, metrics)
+        yield Step([], 0.0, 0.0, held_out_metrics(sampled))
 
 
 class RolloutStream(IterableDataset[Step]):
@@ -141,7 +134,7 @@ class RolloutStream(IterableDataset[Step]):
         most = max((len(balanced_part(rows, r, layout.world_size)) for r in range(layout.world_size)), default=0)
         padded = own + [numbered[0]] * (most - len(own))
         budget = layout.max_tokens if layout.world_size == 1 else 1
-        scores = self.data.module.score_rows(policy, padded, layout.pad_id, budget)
+        scores = self.data.module.score_rows(policy, padded, layout.pad_id, budget, layout.packed)
         by_row = {int(row.advantage): s for row, s in gather(list(zip(padded, scores, strict=True)))}
         return [by_row[i] for i in range(len(rows))]
 
@@ -187,6 +180,14 @@ def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
         "length": sum(len(r.token_ids) for r in rollouts) / len(rollouts),
         "truncated": sum(r.finish == "length" for r in rollouts) / len(rollouts),
     }
+
+
+def held_out_metrics(sampled: Sequence[list[Rollout]]) -> dict[str, float]:
+    """``group_metrics``, pass@1 and pass@n over all ranks' held-out problems, given this rank's n rollouts of each of its own."""
+    groups = gather(graded_groups(sampled))
+    rewards = torch.tensor([g.rewards for g in groups])
+    right, n = (rewards > 0).sum(1), rewards.shape[1]
+    return group_metrics(groups) | {f"pass@{k}": float(pass_at_k(right, n, k).mean()) for k in (1, n)}
 
 
 def shuffled(problems: Sequence[Problem], epoch_seed: int) -> list[Problem]:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import lightning as L
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from int_lightning.data.collate import Step
 from int_lightning.data.rollout_stream import RolloutStream, ValidationStream, shuffled
 from int_lightning.data.stream import Layout
-from int_lightning.engines.base import Engine
 from int_lightning.grading import Grader
 from int_lightning.learn.grpo import GRPOModule
-from int_lightning.learn.sync import sync
 from int_lightning.prompts import PromptSet
 from int_lightning.rollouts import RolloutSampler
 from int_lightning.sources import load_problems
@@ -33,6 +29,7 @@ class RolloutData(L.LightningDataModule):
         updates_per_batch: Optimiser steps on each batch.
         sampling: How rollouts are drawn.
         max_tokens: Budget of a micro-batch.
+        packing: Rows end to end in one sequence without padding; attention stays within each.
         limit: Use only the first problems of the source.
         validation: Source of held-out problems for ``val/pass@k``, at the end and every ``trainer.val_check_interval`` steps.
     """
@@ -47,6 +44,7 @@ class RolloutData(L.LightningDataModule):
         updates_per_batch: int = 1,
         sampling: Sampling = Sampling(),
         max_tokens: int = 16384,
+        packing: bool = True,
         limit: int | None = None,
         validation: str | None = None,
     ) -> None:
@@ -63,6 +61,7 @@ class RolloutData(L.LightningDataModule):
         self.updates_per_batch = updates_per_batch
         self.sampling = sampling
         self.max_tokens = max_tokens
+        self.packing = packing
         self.limit = limit
         self.validation = validation
 
@@ -94,6 +93,7 @@ class RolloutData(L.LightningDataModule):
         return Layout(
             self.module.tokenizer.pad_token_id,
             self.max_tokens,
+            self.packing,
             self.int_trainer.global_rank,
             self.int_trainer.world_size,
         )
@@ -117,11 +117,6 @@ class RolloutData(L.LightningDataModule):
             raise UserError(f"RolloutData feeds a GRPOModule, not a {type(module).__name__}: change model.class_path")
         return module
 
-    @cached_property
-    def engine(self) -> Engine:
-        """The engine, started when it is first needed."""
-        return self.int_trainer.open_engine(self.module.folder)
-
     @property
     def engine_logprobs_comparable(self) -> bool:
         """Whether the engine's log-probs are those of the distribution that the trainer scores."""
@@ -129,17 +124,7 @@ class RolloutData(L.LightningDataModule):
 
     def synced_sampler(self) -> RolloutSampler:
         """A sampler of the newest weights, verified."""
-        sync(self.module.scorer, self.engine)
-        step = f"step {self.module.global_step}"
-        return RolloutSampler(
-            self.engine,
-            self.module.tokenizer,
-            self.prompts,
-            self.grader,
-            self.module.folder,
-            step,
-            self.int_trainer.seed,
-        )
+        return self.int_trainer.synced_sampler(self.prompts, self.grader)
 
     def problems_of(self, batch: int) -> list[Problem]:
         """The problems of a batch; each pass over all problems has its own order."""

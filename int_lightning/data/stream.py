@@ -22,12 +22,14 @@ class Layout:
     Args:
         pad_id: Token to pad with.
         max_tokens: Budget of a micro-batch, padding included.
+        packed: Rows end to end in one sequence, without padding.
         rank: This process.
         world_size: Number of processes; each trains on a token-balanced part of the rows.
     """
 
     pad_id: int
     max_tokens: int
+    packed: bool = False
     rank: int = 0
     world_size: int = 1
 
@@ -42,11 +44,11 @@ class Layout:
         """
         trained = sum(sum(row.weights[1:]) for row in rows)
         parts = [balanced_part(rows, rank, self.world_size) for rank in range(self.world_size)]
-        cut = [micro_batches(part, self.pad_id, self.max_tokens) for part in parts]
+        cut = [micro_batches(part, self.pad_id, self.max_tokens, self.packed) for part in parts]
         own = cut[self.rank]
         filler = [replace(row, weights=[0.0] * len(row.weights)) for row in rows[:1]]
         while len(own) < max(map(len, cut)):
-            own += micro_batches(filler, self.pad_id, self.max_tokens)
+            own += micro_batches(filler, self.pad_id, self.max_tokens, self.packed)
         return Step(own, trained if count is None else count, trained, metrics or {})
 
 

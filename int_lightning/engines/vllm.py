@@ -52,6 +52,9 @@ class VLLMEngine:
         self._numbers = count()
         self._sleeps = on_gpu
         self._owns_process_group = not torch.distributed.is_initialized()
+        if not self._owns_process_group:  # an engine for each process, found by torchrun's names
+            os.environ.setdefault("RANK", str(torch.distributed.get_rank()))
+            os.environ.setdefault("LOCAL_RANK", str(torch.cuda.current_device() if on_gpu else 0))
         self._llm = LLM(
             folder,
             dtype=config.dtype,

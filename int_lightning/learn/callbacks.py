@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.fabric.loggers.csv_logs import _ExperimentWriter
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
@@ -27,7 +29,7 @@ class FitProgress(Callback):
         what: What is being fitted.
     """
 
-    WATCHED = ("loss", "reward", "zero_advantage_ratio")
+    WATCHED = ("train/loss", "train/reward", "train/zero_advantage_ratio", "val/nll", "val/pass@1")
 
     def __init__(self, what: str) -> None:
         self.what = what
@@ -41,14 +43,18 @@ class FitProgress(Callback):
         self._advance(trainer.global_step, "")
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
-        watched = {k: trainer.callback_metrics.get(f"train/{k}") for k in self.WATCHED}
-        self._advance(1, " ".join(f"{k} {float(v):.4g}" for k, v in watched.items() if v is not None))
+        self._advance(1, self._watched(trainer))
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._advance(0, self._watched(trainer))
         self._stack.close()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         self._stack.close()
+
+    def _watched(self, trainer: L.Trainer) -> str:
+        watched = {k.removeprefix("train/"): trainer.callback_metrics.get(k) for k in self.WATCHED}
+        return " ".join(f"{k} {float(v):.4g}" for k, v in watched.items() if v is not None)
 
 
 class ExportModel(Callback):
@@ -124,3 +130,12 @@ class ContinuedCSVLogger(CSVLogger):
                     self._experiment.metrics_keys = file.readline().strip().split(",")
                 aside.rename(path)
         return self._experiment
+
+
+def log_held_out(trainer: L.Trainer, metrics: Mapping[str, float]) -> None:
+    """Logs metrics of the newest weights as ``val/...``, at the number of optimiser steps taken: 0 for the weights that the run
+    starts from. Callbacks find them in ``trainer.callback_metrics``."""
+    named = {f"val/{name}": value for name, value in metrics.items()}
+    trainer.callback_metrics.update({name: torch.tensor(value) for name, value in named.items()})
+    for logger in trainer.loggers:
+        logger.log_metrics(named, trainer.global_step)

@@ -17,8 +17,11 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 
 from int_lightning.data.collate import MicroBatch, Row, Step, micro_batches
+from int_lightning.learn.liger_layers import Layers
+from int_lightning.learn.lora import LoRAConfig, Unadapted
 from int_lightning.learn.model import Policy
 from int_lightning.learn.module import PolicyModule
+from int_lightning.types import UserError
 from int_lightning_kernels import (
     Implementation,
     Loss,
@@ -46,6 +49,13 @@ class GRPOModule(PolicyModule):
         gradient_checkpointing: Recompute activations in the backward pass.
         head: How the head's log-probs are computed: auto (fused, for the device), triton, chunked, or reference (plain
             PyTorch on all logits).
+        lora: Train low-rank adapters, and leave the model's own weights, which are then held in ``dtype``, as they are.
+            Checkpoints hold the adapters alone: a run goes on from the same ``model``.
+        layers: Whose RMSNorm, RoPE and SwiGLU the model has: auto (Liger's on a GPU where it knows the architecture), liger, or
+            transformers.
+
+    Raises:
+        UserError: for adapters with dropout.
     """
 
     def __init__(
@@ -61,7 +71,13 @@ class GRPOModule(PolicyModule):
         max_grad_norm: float = 1.0,
         gradient_checkpointing: bool = False,
         head: Implementation = "auto",
+        lora: LoRAConfig | None = None,
+        layers: Layers = "auto",
     ) -> None:
+        if lora is not None and lora.dropout:
+            raise UserError(
+                "lora.dropout: GRPO samples from the policy that it trains, which dropout would change: set it to 0"
+            )
         super().__init__(
             model=model,
             optimizer=optimizer,
@@ -70,6 +86,8 @@ class GRPOModule(PolicyModule):
             max_grad_norm=max_grad_norm,
             gradient_checkpointing=gradient_checkpointing,
             head=head,
+            lora=lora,
+            layers=layers,
         )
         self.objective = PolicyObjective(
             clip_low=clip_low,
@@ -77,17 +95,20 @@ class GRPOModule(PolicyModule):
             kl_coefficient=kl_coefficient,
             entropy_coefficient=entropy_coefficient,
         )
-        self._reference: list[Policy] = []
+        self._reference: list[Policy | Unadapted] = []
 
     def configure_model(self) -> None:
         """Loads the policy and, where the KL term needs it, the frozen reference."""
         super().configure_model()
         if self.objective.kl_coefficient and not self._reference:
-            reference = self._load(random_init=False).requires_grad_(False)
-            self._reference = [reference.to(self.device)]
+            if self.lora is not None:
+                self._reference = [Unadapted(self.scorer)]
+            else:
+                reference = self._load(random_init=False).requires_grad_(False).eval()
+                self._reference = [reference.to(self.device)]
 
     @property
-    def reference(self) -> Policy | None:
+    def reference(self) -> Policy | Unadapted | None:
         """The policy the run started from; kept out of the module's parameters and checkpoints."""
         return self._reference[0] if self._reference else None
 
@@ -102,16 +123,17 @@ class GRPOModule(PolicyModule):
         self.log_dict({f"val/{k}": v for k, v in step.metrics.items()}, batch_size=1)
 
     @torch.no_grad()
-    def score_rows(self, policy: Policy, rows: Sequence[Row], pad_id: int, max_tokens: int) -> list[list[float]]:
+    def score_rows(
+        self, policy: Policy | Unadapted, rows: Sequence[Row], pad_id: int, max_tokens: int, packed: bool
+    ) -> list[list[float]]:
         """For each row the log-probs of its tokens, 0 where they carry no loss. Collective under FSDP2."""
         scores: list[list[float]] = [[] for _ in rows]
-        for batch in micro_batches(rows, pad_id, max_tokens):
+        for batch in micro_batches(rows, pad_id, max_tokens, packed):
             on_device = batch.to(self.device)
             grid = torch.zeros(on_device.weights.shape, device=self.device)
-            values = policy.log_probs(on_device.input_ids, on_device.attention_mask, on_device.trained).logprob
-            grid[:, 1:][on_device.trained] = values
-            for i, line in zip(batch.row_index, grid.tolist(), strict=True):
-                scores[i] = line[: len(rows[i].token_ids)]
+            grid[:, 1:][on_device.trained] = policy.log_probs(on_device, on_device.trained).logprob
+            for i, line in zip(batch.row_index, batch.rows_of(grid), strict=True):
+                scores[i] = line
         return scores
 
     def _loss(self, batch: MicroBatch, step: Step) -> Loss:
@@ -120,7 +142,7 @@ class GRPOModule(PolicyModule):
         def of_tokens(values: Tensor | None) -> Tensor | None:
             return None if values is None else values[:, 1:][trained]
 
-        advantage = batch.advantages[:, None].expand(trained.shape)[trained]
+        advantage = batch.advantages[:, 1:][trained]
         tokens = PolicyTokens(
             advantage=advantage,
             weight=torch.full_like(advantage, 1 / step.count),
@@ -132,5 +154,5 @@ class GRPOModule(PolicyModule):
         def token_loss(logprob: Tensor, entropy: Tensor, rows: Rows) -> tuple[Tensor, Metrics]:
             return token_policy_loss(logprob, entropy, tokens.rows(rows), self.objective)
 
-        loss, sums = self.scorer.loss(batch.input_ids, batch.attention_mask, trained, token_loss, entropy=True)
+        loss, sums = self.scorer.loss(batch, token_loss, entropy=True)
         return Loss(loss, {name: value / step.trained for name, value in sums.items()})

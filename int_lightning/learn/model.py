@@ -6,20 +6,52 @@ positions go straight to log-probs and entropies, and under FSDP2 the root gathe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.tensor import DTensor
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
-from int_lightning_kernels import Implementation, LogProbs, Loss, TokenLoss, linear_logprob, linear_token_loss
+from int_lightning.data.collate import MicroBatch
+from int_lightning.learn.liger_layers import Layers, liger_negative_log_likelihood, obstacle, use_layers
+from int_lightning.learn.lora import LoRAConfig, adapt, full, is_adapted, merged, save_adapter
+from int_lightning.learn.packed_attention import PACKED, can_pack, positions
+from int_lightning.types import UserError
+from int_lightning_kernels import (
+    Implementation,
+    LogProbs,
+    Loss,
+    Metrics,
+    Rows,
+    TokenLoss,
+    linear_logprob,
+    linear_token_loss,
+)
 
 PREFIX = "causal_lm."
+CPU = torch.device("cpu")
+
+Head = Literal[Implementation, "liger"]
+
+
+@dataclass(frozen=True)
+class NegativeLogLikelihood:
+    """The token loss -sum_n w_n log p_n.
+
+    Args:
+        weights: [N] float32.
+    """
+
+    weights: Tensor
+
+    def __call__(self, logprob: Tensor, _: Tensor, rows: Rows) -> tuple[Tensor, Metrics]:
+        """The loss of some of the tokens."""
+        return -(self.weights[rows] * logprob).sum(), {}
 
 
 class Policy(nn.Module):
@@ -28,8 +60,9 @@ class Policy(nn.Module):
     Args:
         causal_lm: The transformers model.
         temperature: Log-probs are those of logits / temperature.
-        dtype: Of the arithmetic; the weights themselves stay float32, for small updates vanish in bfloat16 weights.
-        head: Implementation of the head's log-probs; ``auto`` fits the device, ``reference`` writes all logits out.
+        dtype: Of the arithmetic; trained weights themselves stay float32, for small updates vanish in bfloat16 weights.
+        head: Implementation of the head's log-probs; ``auto`` fits the device, ``reference`` writes all logits out, ``liger``
+            is Liger's cross-entropy where the loss is a ``NegativeLogLikelihood``, and ``auto`` elsewhere.
     """
 
     def __init__(
@@ -37,18 +70,22 @@ class Policy(nn.Module):
         causal_lm: PreTrainedModel,
         temperature: float = 1.0,
         dtype: torch.dtype = torch.float32,
-        head: Implementation = "auto",
+        head: Head = "auto",
     ) -> None:
         super().__init__()
         self.causal_lm = causal_lm
         self.temperature = temperature * logit_divisor(causal_lm.config)
         self.dtype = dtype
         self.head = head
+        self.packs = can_pack(causal_lm)
+        if self.packs:
+            causal_lm.set_attn_implementation(PACKED)
 
     def forward(
         self,
         input_ids: Tensor,
-        attention_mask: Tensor,
+        attention_mask: Tensor | None,
+        lengths: Sequence[int],
         scored: Tensor,
         entropy: bool = False,
         token_loss: TokenLoss | None = None,
@@ -57,7 +94,8 @@ class Policy(nn.Module):
 
         Args:
             input_ids: [B, T] int64.
-            attention_mask: [B, T] int64, 1 for real tokens; padding is on the right.
+            attention_mask: [B, T] int64, 1 for real tokens; padding is on the right. None for a packed batch, B = 1.
+            lengths: Tokens of each row.
             scored: [B, T-1] bool; entry (b, t) asks for the log-prob of token t+1 given the tokens up to t.
             entropy: Whether to return entropies too, or to give them to ``token_loss``.
             token_loss: A loss of the scored tokens' log-probs and entropies: the policy then returns it, a quarter cheaper
@@ -65,13 +103,39 @@ class Policy(nn.Module):
 
         Returns:
             Float32 tensors [N], N = scored.sum(), in row-major order; or the loss and its metrics.
+
+        Raises:
+            UserError: for a packed batch where the architecture takes none.
         """
         body = self.causal_lm.get_decoder()
         with torch.autocast(input_ids.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            hidden = body(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
+            if attention_mask is None:
+                if not self.packs:
+                    raise UserError(
+                        f"{type(self.causal_lm).__name__} cannot take several rows in one sequence: set data.packing to false"
+                    )
+                where = {"position_ids": positions(lengths, input_ids.device), "lengths": lengths}
+            else:
+                where = {"attention_mask": attention_mask}
+            hidden = body(input_ids=input_ids, use_cache=False, **where).last_hidden_state
             layer = self.causal_lm.get_output_embeddings()
             tokens = hidden[:, :-1][scored], layer.weight, input_ids[:, 1:][scored]
             softcap = getattr(self.causal_lm.config, "final_logit_softcapping", None)
+            if self.head == "liger" and isinstance(token_loss, NegativeLogLikelihood) and len(token_loss.weights):
+                rows, weight, targets = tokens
+                return Loss(
+                    liger_negative_log_likelihood(
+                        rows.to(self.dtype),
+                        weight.to(self.dtype),
+                        targets,
+                        token_loss.weights,
+                        bias=layer.bias,
+                        softcap=softcap,
+                        temperature=self.temperature,
+                    ),
+                    {},
+                )
+            implementation: Implementation = "auto" if self.head == "liger" else self.head
             if token_loss is not None:
                 return linear_token_loss(
                     *tokens,
@@ -79,7 +143,7 @@ class Policy(nn.Module):
                     temperature=self.temperature,
                     bias=layer.bias,
                     softcap=softcap,
-                    implementation=self.head,
+                    implementation=implementation,
                     entropy=entropy,
                 )
             return linear_logprob(
@@ -88,25 +152,19 @@ class Policy(nn.Module):
                 bias=layer.bias,
                 softcap=softcap,
                 entropy=entropy,
-                implementation=self.head,
+                implementation=implementation,
             )
 
-    def log_probs(self, input_ids: Tensor, attention_mask: Tensor, scored: Tensor, entropy: bool = False) -> LogProbs:
+    def log_probs(self, batch: MicroBatch, scored: Tensor, entropy: bool = False) -> LogProbs:
         """Log-probs of the tokens that ``scored`` marks; see ``forward``."""
-        scores = self(input_ids, attention_mask, scored, entropy=entropy)
+        scores = self(batch.input_ids, batch.attention_mask, batch.lengths, scored, entropy=entropy)
         assert isinstance(scores, LogProbs)
         return scores
 
-    def loss(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor,
-        scored: Tensor,
-        token_loss: TokenLoss,
-        entropy: bool = False,
-    ) -> Loss:
-        """A loss on the tokens that ``scored`` marks; see ``forward``."""
-        loss = self(input_ids, attention_mask, scored, entropy=entropy, token_loss=token_loss)
+    def loss(self, batch: MicroBatch, token_loss: TokenLoss, entropy: bool = False) -> Loss:
+        """A loss on the tokens that carry weight; see ``forward``."""
+        place = batch.input_ids, batch.attention_mask, batch.lengths
+        loss = self(*place, batch.trained, entropy=entropy, token_loss=token_loss)
         assert isinstance(loss, Loss)
         return loss
 
@@ -123,17 +181,39 @@ def load_policy(
     random_init: bool = False,
     temperature: float = 1.0,
     checkpointing: bool = False,
-    head: Implementation = "auto",
+    head: Head = "auto",
+    lora: LoRAConfig | None = None,
+    layers: Layers = "transformers",
+    device: torch.device = CPU,
 ) -> Policy:
-    """Loads a policy from a model folder, or with random weights of that folder's architecture; float32 weights."""
+    """Loads a policy from a model folder, or with random weights of that folder's architecture.
+
+    Args:
+        folder: The model folder.
+        dtype: Of the arithmetic. Weights are float32; those that adapters freeze have this dtype.
+        random_init: Whether to start from random weights.
+        temperature: See ``Policy``.
+        checkpointing: Whether to recompute activations in the backward pass.
+        head: See ``Policy``.
+        lora: Adapters to train in place of the weights.
+        layers: See ``use_layers``.
+        device: Where the policy will be moved.
+    """
+    weights = torch.float32 if lora is None else dtype
     if random_init:
-        causal_lm = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), dtype=torch.float32)
+        causal_lm = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), dtype=weights)
     else:
-        causal_lm = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        causal_lm = AutoModelForCausalLM.from_pretrained(folder, dtype=weights)
     if checkpointing:
         causal_lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    causal_lm.train()
-    return Policy(causal_lm, temperature, dtype, head)
+    use_layers(causal_lm, layers, device)
+    missing = obstacle(device) if head == "liger" else None
+    if missing:
+        raise UserError(f"head: liger: {missing}: set head to auto")
+    policy = Policy(causal_lm, temperature, dtype, head)
+    if lora is not None:
+        adapt(causal_lm, lora)
+    return policy.train()
 
 
 def shard(policy: Policy, mesh: DeviceMesh) -> None:
@@ -150,31 +230,30 @@ def shard(policy: Policy, mesh: DeviceMesh) -> None:
 
 
 def named_weights(policy: Policy) -> Iterator[tuple[str, Tensor]]:
-    """Full weights one by one under their transformers names, for an engine.
+    """Full weights one by one under their transformers names, adapters merged, for an engine.
 
     A tied head is yielded too: engines that pack the head keep a stale copy of it otherwise. Under FSDP2 every rank must
     iterate in lockstep, for each parameter is gathered when it is reached.
     """
     causal_lm = policy.causal_lm
-    head = causal_lm.get_output_embeddings().weight
     head_seen = False
-    for name, parameter in causal_lm.named_parameters():
+    for name, weight in merged(causal_lm, dict(causal_lm.named_parameters())):
         head_seen = head_seen or name == "lm_head.weight"
-        yield name, _full(parameter)
+        yield name, weight
     if not head_seen:
-        yield "lm_head.weight", _full(head)
+        yield "lm_head.weight", full(causal_lm.get_output_embeddings().weight)
 
 
 def export(policy: Policy, folder: Path, tokenizer: Any, is_writer: bool) -> None:
-    """Writes a Hugging Face folder (safetensors of the policy's dtype, tokenizer). Every rank calls it, the writer writes."""
+    """Writes a Hugging Face folder (safetensors of the policy's dtype, tokenizer), adapters merged, and besides by themselves in
+    ``adapter/``. Every rank calls it, the writer writes."""
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     state = get_model_state_dict(policy, options=options)
+    tied = {n for n, _ in policy.named_parameters(remove_duplicate=False)} - {n for n, _ in policy.named_parameters()}
     if is_writer:
-        tensors = {k.removeprefix(PREFIX): v.to(policy.dtype) for k, v in state.items() if isinstance(v, Tensor)}
+        plain = {k.removeprefix(PREFIX): v for k, v in state.items() if isinstance(v, Tensor) and k not in tied}
+        tensors = {k: v.to(policy.dtype) for k, v in merged(policy.causal_lm, plain)}
         policy.causal_lm.save_pretrained(folder, state_dict=tensors)
         tokenizer.save_pretrained(folder)
-
-
-def _full(parameter: Tensor) -> Tensor:
-    value = parameter.detach()
-    return value.full_tensor() if isinstance(value, DTensor) else value
+        if is_adapted(policy.causal_lm):
+            save_adapter(policy.causal_lm, plain, folder / "adapter")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import lightning as L
 import torch
@@ -16,11 +17,13 @@ from torch.distributed.fsdp import FSDPModule
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from int_lightning.data.collate import MicroBatch
-from int_lightning.learn.model import Policy, export, load_policy, shard
+from int_lightning.learn.liger_layers import Layers
+from int_lightning.learn.lora import LoRAConfig, keep_state_of_adapters_only
+from int_lightning.learn.model import Head, Policy, export, load_policy, shard
 from int_lightning.learn.pretrained import resolve_model
 from int_lightning.learn.schedule import WarmupCosine
 from int_lightning.types import UserError
-from int_lightning_kernels import Implementation, Loss
+from int_lightning_kernels import Loss
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -35,9 +38,16 @@ class PolicyModule(L.LightningModule):
         dtype: Of the arithmetic; weights and optimiser state are float32.
         max_grad_norm: Gradients are clipped to this norm; 0 leaves them.
         gradient_checkpointing: Recompute activations in the backward pass.
-        head: How the head's log-probs are computed: auto (fused, for the device), triton, chunked, or reference (plain
-            PyTorch on all logits).
+        head: How the head's log-probs are computed: auto (fused, for the device), triton, chunked, reference (plain PyTorch on
+            all logits), or liger (Liger's fused linear cross-entropy, for the loss of SFT).
         random_init: Start from random weights of the model's architecture.
+        lora: Train low-rank adapters, and leave the model's own weights, which are then held in ``dtype``, as they are.
+            Checkpoints hold the adapters alone: a run goes on from the same ``model``.
+        layers: Whose RMSNorm, RoPE and SwiGLU the model has: auto (Liger's on a GPU where it knows the architecture), liger, or
+            transformers.
+
+    Raises:
+        UserError: for adapters of random weights.
     """
 
     def __init__(
@@ -48,10 +58,14 @@ class PolicyModule(L.LightningModule):
         dtype: Literal["float32", "bfloat16"] = "float32",
         max_grad_norm: float = 1.0,
         gradient_checkpointing: bool = False,
-        head: Implementation = "auto",
+        head: Head = "auto",
         random_init: bool = False,
+        lora: LoRAConfig | None = None,
+        layers: Layers = "auto",
     ) -> None:
         super().__init__()
+        if random_init and lora is not None:
+            raise UserError("random_init leaves nothing for adapters to adapt: drop it, or lora")
         self.automatic_optimization = False
         self.folder = resolve_model(model)
         self.optimizer_factory = optimizer
@@ -61,6 +75,8 @@ class PolicyModule(L.LightningModule):
         self.gradient_checkpointing = gradient_checkpointing
         self.head = head
         self.random_init = random_init
+        self.lora = lora
+        self.layers = layers
         self.temperature = 1.0
         self.policy: Policy | None = None
 
@@ -73,10 +89,13 @@ class PolicyModule(L.LightningModule):
         """Loads the policy once, and shards it under a model-parallel strategy."""
         if self.policy is None:
             self.policy = self._load(self.random_init)
+            if self.lora is not None:
+                keep_state_of_adapters_only(self)
+                self.strict_loading = False
 
     def configure_optimizers(self):  # type: ignore[no-untyped-def]
         """The optimiser and, where one is configured, its schedule."""
-        optimizer = self.optimizer_factory(self.scorer.parameters())
+        optimizer = self.optimizer_factory([p for p in self.scorer.parameters() if p.requires_grad])
         if self.scheduler_factory is None:
             return optimizer
         scheduler = self.scheduler_factory(optimizer)
@@ -90,6 +109,23 @@ class PolicyModule(L.LightningModule):
         if self.policy is None:
             raise RuntimeError("the policy is not loaded yet: configure_model has not run")
         return self.policy
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Says which adapters the checkpoint is of."""
+        checkpoint["lora"] = self._adapters
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses a checkpoint of other adapters.
+
+        Raises:
+            UserError: naming both.
+        """
+        saved = checkpoint.get("lora")
+        if saved != self._adapters:
+            raise UserError(
+                f"--ckpt_path: the checkpoint is of a run with lora {saved or 'null'}, and this one has "
+                f"{self._adapters or 'null'}: go on with its settings, or start afresh in another folder"
+            )
 
     def optimise(self, batches: Sequence[MicroBatch], loss_of: Callable[[MicroBatch], Loss]) -> dict[str, Tensor]:
         """One optimiser step. ``loss_of`` returns a micro-batch's share of the step's loss and of its metrics, both
@@ -116,13 +152,21 @@ class PolicyModule(L.LightningModule):
         totals["grad_norm"] = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
         if not torch.isfinite(totals["grad_norm"]):
             raise UserError(
-                f"step {self.global_step}: the gradient is not finite (loss {float(totals['loss'])}). The last checkpoint "
-                "holds good weights; lower the learning rate or use dtype float32"
+                f"step {self.global_step}: the gradient is not finite (loss {float(totals['loss'])}), so the step was not "
+                f"taken. {self._remedy()}"
             )
         optimizer.step()
         if schedule is not None:
             schedule.step()
         return totals
+
+    def _remedy(self) -> str:
+        """What to do about a gradient that is not finite."""
+        if not self.global_step:
+            return f"It is the first: check the weights of {self.folder}, or use dtype float32"
+        saved = getattr(self.trainer.checkpoint_callback, "last_model_path", "")
+        kept = f"{saved} is the newest checkpoint" if saved else "there is no checkpoint yet"
+        return f"Lower the learning rate or use dtype float32; {kept}, whose weights may have grown too large already"
 
     def log_totals(self, totals: dict[str, Tensor], prefix: str) -> None:
         """Logs metrics that add up over ranks, once per optimiser step."""
@@ -134,6 +178,10 @@ class PolicyModule(L.LightningModule):
         """Writes the policy as a Hugging Face folder. Collective over ranks."""
         export(self.scorer, folder, self.tokenizer, self.trainer.is_global_zero)
 
+    @property
+    def _adapters(self) -> dict[str, Any] | None:
+        return None if self.lora is None else asdict(self.lora)
+
     def _load(self, random_init: bool) -> Policy:
         policy = load_policy(
             self.folder,
@@ -142,6 +190,9 @@ class PolicyModule(L.LightningModule):
             temperature=self.temperature,
             checkpointing=self.gradient_checkpointing,
             head=self.head,
+            lora=self.lora,
+            layers=self.layers,
+            device=self.trainer.strategy.root_device,
         )
         if isinstance(self.trainer.strategy, ModelParallelStrategy):
             assert self.device_mesh is not None

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from int_lightning.engines.base import Engine
-from int_lightning.learn.model import Policy, named_weights
+from int_lightning.learn.model import Policy, logit_divisor, named_weights
 from int_lightning.types import UserError
 
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.15}
@@ -45,8 +45,11 @@ def verify(policy: Policy, engine: Engine) -> float:
     ids = torch.tensor(probes, device=weight.device)
     with torch.no_grad():
         scored = torch.ones(PROBES, PROBE_TOKENS - 1, dtype=torch.bool, device=weight.device)
-        temperature, policy.temperature = policy.temperature, 1.0
-        ours = policy(ids, torch.ones_like(ids), scored).logprob
+        temperature, policy.temperature = policy.temperature, logit_divisor(policy.causal_lm.config)
+        training = policy.training
+        policy.eval()
+        ours = policy(ids, torch.ones_like(ids), [PROBE_TOKENS] * PROBES, scored).logprob
+        policy.train(training)
         policy.temperature = temperature
     theirs = torch.tensor(engine.score(probes), device=weight.device).flatten()
     difference = float((ours - theirs).abs().mean())

@@ -1,7 +1,8 @@
 """Prompt templates as text files, and how they become token ids through a model's chat template.
 
 A set is a folder with ``solve.txt``, ``verify.txt`` where the policy proposes, and ``guide.txt`` where it does so in two turns:
-turn 1 works the problem through with the reference in view, turn 2 shows the numbered attempt. ``{problem}``,
+turn 1 works the problem through with the reference in view, turn 2 shows the numbered attempt. ``refine.txt`` asks it to rewrite
+an attempt as a whole, ``categorise.txt`` for the kind of an error. ``{problem}``,
 ``{reference}`` and ``{attempt}`` are replaced; every other brace is left alone.
 """
 
@@ -12,7 +13,10 @@ import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING
+
+from jinja2 import TemplateError
 
 from int_lightning.steps import number_steps
 from int_lightning.types import Problem, UserError
@@ -22,6 +26,10 @@ if TYPE_CHECKING:
 
 _HERE = Path(__file__).parent
 _SHIPPED = {"math": _HERE / "math", "gradeschool": _HERE / "gradeschool", "mini": _HERE.parent / "mini" / "prompts"}
+_QUESTION = {"role": "user", "content": "1+1?"}
+_PRIVATE_USE = range(
+    0xF0000, 0xFFFFE
+)  # characters that mean nothing: they stand for special tokens that a message spells out
 
 
 class PromptSet:
@@ -74,19 +82,106 @@ class PromptSet:
             return [question]
         return [*turn_one, {"role": "assistant", "content": worked or ""}, question]
 
+    def refine(self, problem: Problem, attempt: str) -> list[dict[str, str]]:
+        """The conversation that asks for a whole attempt rewritten, with the reference in view."""
+        return [_user(self.templates["refine"], problem, attempt)]
 
-def encode_chat(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]]) -> list[int]:
+
+def encode_chat(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, str]]) -> list[int]:
     """Token ids of a conversation up to where the assistant's turn begins.
 
+    Special tokens are the template's alone: where a message spells one out (``<|im_end|>``), it is text like any other.
+
     Raises:
-        UserError: if the tokenizer has no chat template.
+        UserError: if the tokenizer has no chat template, or if the template refuses the conversation.
     """
+    said = "".join(m["content"] for m in messages)
+    spelt = sorted((name for name in _special_tokens(tokenizer).values() if name in said), key=len, reverse=True)
+    unused = (sign for sign in map(chr, _PRIVATE_USE) if sign not in said)
+    names = dict(zip(unused, spelt, strict=False))
+    for sign, name in names.items():
+        messages = [m | {"content": m["content"].replace(name, sign)} for m in messages]
+    shown = _shown(tokenizer, messages, add_generation_prompt=True)
+    ids: list[int] = []
+    for part in re.split(f"([{''.join(names)}])", shown) if names else [shown]:
+        ids += (
+            encode_text(tokenizer, names[part]) if part in names else tokenizer.encode(part, add_special_tokens=False)
+        )
+    return ids
+
+
+def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Token ids of a text in which names of special tokens are text like any other."""
+    return list(tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
+
+
+def encode_solution(tokenizer: PreTrainedTokenizerBase, solution: str, where: str) -> list[int]:
+    """Token ids of a whole solution as the assistant's turn: those of its text, and the one that ends the turn.
+
+    Args:
+        solution: Without space around it, which some templates strip.
+        where: The row or file, for the message.
+
+    Raises:
+        UserError: if the chat template shows the solution otherwise than it is (it strips thoughts, or adds some), or ends it
+            with no special token.
+    """
+    end = end_of_turn(tokenizer)
+    start = _shown(tokenizer, [_QUESTION], add_generation_prompt=True)
+    whole = _shown(tokenizer, [_QUESTION, {"role": "assistant", "content": solution}])
+    after = whole.removeprefix(f"{start}{solution}")
+    if after == whole or not after.startswith(_special_tokens(tokenizer)[end] if after else ""):
+        raise UserError(
+            f"{where}: the chat template of {tokenizer.name_or_path} shows the solution {shorten(solution, 60)!r} as "
+            f"{shorten(whole.removeprefix(start), 80)!r}, which is not what the model would write: take thoughts out of the "
+            "solution, give the model folder a chat_template.jinja that leaves what the assistant says as it is, or train on "
+            "what the model sampled itself"
+        )
+    return [*encode_text(tokenizer, solution), end]
+
+
+def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The token with which the chat template ends what an assistant says.
+
+    Raises:
+        UserError: if the tokenizer has no chat template, or if the template shows no such turn or ends it with no special token.
+    """
+    said = "It is 2."
+    whole = _shown(tokenizer, [_QUESTION, {"role": "assistant", "content": said}])
+    _, shown, after = whole.rpartition(said)
+    rest = tokenizer.encode(after, add_special_tokens=False)
+    end = rest[0] if rest else tokenizer.eos_token_id
+    if not shown or end not in _special_tokens(tokenizer):
+        raise UserError(
+            f"the chat template of {tokenizer.name_or_path} ends the assistant's turn with no special token, so a model trained "
+            "on it would not know where to stop: give the model folder a chat_template.jinja that ends it with one"
+        )
+    return int(end)
+
+
+def _shown(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, str]], add_generation_prompt: bool = False
+) -> str:
+    """A conversation as the chat template writes it."""
     if not tokenizer.chat_template:
         raise UserError(
-            f"the tokenizer of {tokenizer.name_or_path} has no chat template: add chat_template.jinja to it"
+            f"the tokenizer of {tokenizer.name_or_path} has no chat template: add chat_template.jinja to its folder"
         )
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    return list(tokenizer.encode(text, add_special_tokens=False))
+    try:
+        return str(
+            tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=add_generation_prompt)
+        )
+    except TemplateError as error:
+        roles = ", ".join(m["role"] for m in messages)
+        raise UserError(
+            f"the chat template of {tokenizer.name_or_path} refuses a conversation of {roles}: {error}: correct its "
+            "chat_template.jinja"
+        ) from error
+
+
+def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
+    """Names of the special tokens by id: also of those that have no role such as BOS."""
+    return {i: token.content for i, token in tokenizer.added_tokens_decoder.items() if token.special}
 
 
 def _user(template: str, problem: Problem, attempt: str = "") -> dict[str, str]:

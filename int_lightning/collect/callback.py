@@ -1,0 +1,111 @@
+"""Collection within a fit: the callback owns the engine, and collects a batch of problems whenever the rows have run out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lightning as L
+import torch.distributed as dist
+from lightning.pytorch.callbacks import Callback
+
+from int_lightning.collect.command import finish_collection
+from int_lightning.collect.config import CollectConfig
+from int_lightning.collect.oracles import Oracle, PolicyOracle
+from int_lightning.collect.pipeline import Collector, Todo, commit
+from int_lightning.collect.problem import ProblemStages, Work
+from int_lightning.collect.store import Store
+from int_lightning.data.interventions import InterventionData
+from int_lightning.data.rollout_stream import gather
+from int_lightning.grading import Grader
+from int_lightning.learn.module import PolicyModule
+from int_lightning.prompts import PromptSet
+from int_lightning.prompts.tokenizers import record_tokenizer
+from int_lightning.sources import SourceConfig, open_pool
+from int_lightning.types import UserError
+
+if TYPE_CHECKING:
+    from int_lightning.trainer import IntTrainer
+
+
+class CollectInterventions(Callback):
+    """Collects into the folder of a streaming ``InterventionData``, from the newest weights of the policy that is being trained.
+
+    Every rank has an engine and works on its share of a batch's problems.
+
+    Args:
+        problems: A source of problems, or a list of sources with columns, weights and attempts.
+        prompts: Prompt set: ``math``, ``gradeschool``, ``mini`` or a folder.
+        oracle: Proposes the interventions; the policy itself if not given.
+        collection: Sizes of the collection; ``batch_problems`` are collected at a time.
+        limit: Use only the first problems of the pool.
+    """
+
+    def __init__(
+        self,
+        problems: str | list[SourceConfig],
+        prompts: str = "math",
+        oracle: Oracle | None = None,
+        collection: CollectConfig = CollectConfig(),
+        limit: int | None = None,
+    ) -> None:
+        self.sources = [SourceConfig(problems)] if isinstance(problems, str) else problems
+        self.prompts = prompts
+        self.oracle = oracle or PolicyOracle()
+        self.collection = collection
+        self.limit = limit
+        self._todo: Iterator[Todo] | None = None
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Finds the data it collects for.
+
+        Raises:
+            UserError: if the data does not stream.
+        """
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if not isinstance(data, InterventionData) or not data.streaming:
+            raise UserError("CollectInterventions needs an InterventionData with data.streaming true: change the data")
+        assert isinstance(pl_module, PolicyModule)
+        self.out = Path(data.folder)
+        self.trainer: IntTrainer = trainer  # type: ignore[assignment]
+        self.module = pl_module
+        self.store = Store(self.out / "dataset")
+        self.grader = Grader()
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Ends the grader's workers."""
+        self.grader.close()
+
+    def collect_batch(self) -> bool:
+        """Collects the next batch of problems, all of it or nothing; False if there are none left. Every rank calls it."""
+        if self._todo is None:
+            self._begin()
+        assert self._todo is not None
+        batch = list(islice(self._todo, self.collection.batch_problems))
+        rank, world = self.trainer.global_rank, self.trainer.world_size
+        if not batch:
+            if rank == 0:
+                finish_collection(self.out, self.store, self.pool)
+            return False
+        order = {problem.id: i for i, (problem, _) in enumerate(batch)}
+        works = sorted(gather(asyncio.run(self._work(batch[rank::world]))), key=lambda work: order[work.problem.id])
+        if rank == 0:
+            commit(self.store, works)
+        if world > 1:
+            dist.barrier()
+        return True
+
+    def _begin(self) -> None:
+        self.pool = open_pool(self.sources, self.limit, self.trainer.seed)
+        if self.trainer.global_rank == 0:
+            record_tokenizer(self.store.folder, self.module.tokenizer, self.module.folder)
+        self._todo = Collector(self.store, self.collection.batch_problems).todo(self.pool)
+
+    async def _work(self, batch: list[Todo]) -> list[Work]:
+        sampler = self.trainer.synced_sampler(PromptSet(self.prompts), self.grader)
+        own: dict[str, Any] = {s.path: s.attempts for s in self.sources if s.attempts is not None}
+        stages = ProblemStages(sampler, self.oracle, self.collection, own)
+        return list(await asyncio.gather(*(stages.run(problem, earlier) for problem, earlier in batch)))

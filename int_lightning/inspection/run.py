@@ -1,0 +1,93 @@
+"""The folder of a collection: its settings, records and tokenizer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import yaml
+
+from int_lightning.collect.store import OUTCOMES, Store
+from int_lightning.prompts.tokenizers import check_tokenizer
+from int_lightning.steps import Segmentation
+from int_lightning.types import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_GENERIC = "TokenizersBackend"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What ``int-lightning collect`` left in a folder."""
+
+    folder: Path
+    store: Store
+    config: Mapping[str, Any]
+
+    @property
+    def segmentation(self) -> Segmentation:
+        """How its attempts are cut into steps."""
+        return cast(Segmentation, self.config["collection"].get("segmentation", "blank_lines"))
+
+    def tokenizer(self, model: str | None = None) -> PreTrainedTokenizerBase:
+        """The tokenizer that made its token ids.
+
+        Args:
+            model: Take it from this model; otherwise it is that of the model that was sampled.
+
+        Raises:
+            UserError: if the model is not to be found, or another tokenizer made the token ids.
+        """
+        tokenizer = _load_tokenizer(model_folder(model) if model else self._model_folder())
+        check_tokenizer(self.store.folder, tokenizer)
+        return tokenizer
+
+    def _model_folder(self) -> str:
+        """Where the tokenizer was when it made the token ids, if it is still there, else where the config's model is now."""
+        record = self.store.folder / "tokenizer.json"
+        recorded = json.loads(record.read_text(encoding="utf-8"))["folder"] if record.exists() else ""
+        return recorded if recorded and Path(recorded).is_dir() else model_folder(self.config["model"])
+
+
+def _load_tokenizer(folder: str) -> PreTrainedTokenizerBase:
+    """A model's tokenizer. One of transformers' generic class, as the project saves them, takes no torch, which AutoTokenizer
+    imports."""
+    try:
+        settings = Path(folder) / "tokenizer_config.json"
+        if settings.is_file() and json.loads(settings.read_text(encoding="utf-8"))["tokenizer_class"] == _GENERIC:
+            from transformers import PreTrainedTokenizerFast
+
+            return PreTrainedTokenizerFast.from_pretrained(folder)
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(folder)
+    except OSError as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"the tokenizer of {folder} cannot be loaded ({reason}): name a model with --model") from error
+
+
+def model_folder(model: str) -> str:
+    """The folder of a model, or its hub id. Imports torch."""
+    from int_lightning.learn.pretrained import resolve_model
+
+    return resolve_model(model)
+
+
+def open_run(folder: Path) -> Run:
+    """Opens the folder of a collection.
+
+    Raises:
+        UserError: if it holds none.
+    """
+    store, saved = Store(folder / "dataset"), folder / "config.yaml"
+    if next(store.columns(OUTCOMES, "problem_id"), None) is None or not saved.is_file():
+        raise UserError(
+            f"{folder} holds no collection: give the folder of an `int-lightning collect` (its --out; within the folder of an "
+            "`int-lightning run` that is `collect`)"
+        )
+    return Run(folder, store, yaml.safe_load(saved.read_text(encoding="utf-8")))

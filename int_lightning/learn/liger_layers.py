@@ -1,0 +1,124 @@
+"""Liger's Triton kernels in a policy: RMSNorm, RoPE and SwiGLU of its layers, and the fused linear cross-entropy of SFT.
+
+Liger puts its layers into a model, but also into the transformers module that the model's class comes from, where every model
+made later would find them. Here that module is put back as it was, and the model's own attention gets Liger's RoPE directly.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from inspect import isfunction
+from types import FunctionType, MethodType
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from int_lightning.types import UserError
+
+Layers = Literal["auto", "liger", "transformers"]
+
+
+def use_layers(causal_lm: PreTrainedModel, layers: Layers, device: torch.device) -> None:
+    """Gives a model Liger's layers if they are asked for, or if they run on the device and Liger knows the architecture.
+
+    Args:
+        causal_lm: The model, not yet sharded or adapted.
+        layers: Whose layers; ``auto`` takes Liger's on CUDA.
+        device: Where the model will run.
+
+    Raises:
+        UserError: if they are asked for and cannot be had.
+    """
+    if layers == "transformers" or (layers == "auto" and device.type != "cuda"):
+        return
+    missing = obstacle(device) or _unknown_architecture(causal_lm)
+    if not missing:
+        _apply(causal_lm)
+    elif layers == "liger":
+        raise UserError(f"layers: liger: {missing}: set layers to auto or transformers")
+
+
+def obstacle(device: torch.device) -> str | None:
+    """Why Liger's kernels cannot run on a device, or None if they can."""
+    if importlib.util.find_spec("liger_kernel") is None:
+        return "the package liger-kernel is not installed"
+    if device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
+        return f"its kernels need a CUDA device, and this is {device.type}"
+    return None
+
+
+def liger_negative_log_likelihood(
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    token_weights: Tensor,
+    bias: Tensor | None,
+    softcap: float | None,
+    temperature: float,
+) -> Tensor:
+    """-sum_n w_n log p(target_n), by Liger's fused linear cross-entropy.
+
+    Where the weights are all alike its gradient is formed with the loss; else the logits are formed a second time for it.
+
+    Args:
+        hidden: [N, H], N > 0.
+        weight: [V, H], of hidden's dtype.
+        targets: [N] int64.
+        token_weights: [N] float32.
+        bias: [V], or None.
+        softcap: Of the logits, or None.
+        temperature: Which logits are divided by.
+
+    Raises:
+        UserError: for a softcap and a temperature together.
+    """
+    from liger_kernel.transformers import LigerFusedLinearCrossEntropyLoss
+
+    if temperature != 1:
+        if softcap is not None:
+            raise UserError("head: liger knows no softcapped logits with a temperature: set head to auto")
+        hidden, bias = hidden / temperature, None if bias is None else bias / temperature
+    alike = bool((token_weights == token_weights[0]).all())
+    loss = LigerFusedLinearCrossEntropyLoss(
+        reduction="sum" if alike else "none", softcap=softcap, accum_dtype=torch.float32
+    )(weight, hidden, targets, bias)
+    return token_weights[0] * loss if alike else (token_weights * loss).sum()
+
+
+def _unknown_architecture(causal_lm: PreTrainedModel) -> str | None:
+    from liger_kernel.transformers.monkey_patch import MODEL_TYPE_TO_APPLY_LIGER_FN
+
+    kind = causal_lm.config.model_type
+    return None if kind in MODEL_TYPE_TO_APPLY_LIGER_FN else f"it knows no architecture {kind}"
+
+
+def _apply(causal_lm: PreTrainedModel) -> None:
+    from liger_kernel.transformers import _apply_liger_kernel_to_instance
+
+    shared = vars(sys.modules[type(causal_lm).__module__])
+    before = dict(shared)
+    wanted = {"rope": True, "rms_norm": True, "swiglu": True}
+    _apply_liger_kernel_to_instance(causal_lm, **wanted, cross_entropy=False, fused_linear_cross_entropy=False)
+    replaced = {name: value for name, value in shared.items() if before.get(name) is not value}
+    shared.update(before)
+    for module in causal_lm.modules():
+        forward: Any = type(module).forward
+        if isfunction(forward) and forward.__globals__ is shared and replaced.keys() & set(forward.__code__.co_names):
+            module.__dict__.setdefault("forward", MethodType(_with_globals(forward, replaced), module))
+
+
+def _with_globals(function: FunctionType, replaced: dict[str, Any]) -> FunctionType:
+    """The function with other values for some of the names it looks up in its module."""
+    other = FunctionType(
+        function.__code__,
+        {**function.__globals__, **replaced},
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    other.__kwdefaults__ = function.__kwdefaults__
+    return other

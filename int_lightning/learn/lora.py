@@ -1,0 +1,175 @@
+"""Low-rank adapters: W + (alpha / rank) B A in place of W, with W frozen and only A and B trained.
+
+peft puts them into the transformers model itself, which keeps its class and its methods; an adapted layer's W moves to the
+name ``base_layer.weight``, and ``merged`` gives it back its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from int_lightning.types import UserError
+
+if TYPE_CHECKING:
+    from int_lightning.data.collate import MicroBatch
+    from int_lightning.learn.model import Policy
+    from int_lightning_kernels import LogProbs
+
+NAME = "default"
+FACTOR = ".lora_"
+BASE = ".base_layer."
+
+
+@dataclass(frozen=True)
+class LoRAConfig:
+    """Low-rank adapters.
+
+    Args:
+        rank: Of B A.
+        alpha: B A is multiplied by alpha / rank.
+        dropout: Share of an adapter's inputs that are dropped in training.
+        targets: Names of the linear layers to adapt, such as [q_proj, v_proj], or ``all-linear`` for all but the head.
+    """
+
+    rank: int = 16
+    alpha: int = 32
+    dropout: float = 0.0
+    targets: list[str] | Literal["all-linear"] = "all-linear"
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise UserError(f"lora.rank: {self.rank} is no rank: give a whole number from 1 on, 16 say")
+        if self.alpha <= 0:
+            raise UserError(f"lora.alpha: {self.alpha} would undo or reverse the adapters: give a positive number")
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"lora.dropout: {self.dropout} is no share: give a number from 0 to below 1")
+
+
+def adapt(causal_lm: PreTrainedModel, config: LoRAConfig) -> None:
+    """Puts adapters into a model and freezes its own weights. A is random and B zero, both float32: it computes what it did.
+
+    Raises:
+        UserError: if a target is the name of no linear layer, or of the head, whose weight is read past its forward.
+    """
+    from peft import LoraConfig, inject_adapter_in_model
+
+    _check_targets(causal_lm, config.targets)
+    settings = LoraConfig(
+        r=config.rank,
+        lora_alpha=config.alpha,
+        lora_dropout=config.dropout,
+        target_modules=config.targets,
+        task_type="CAUSAL_LM",
+        base_model_name_or_path=causal_lm.name_or_path,
+    )
+    inject_adapter_in_model(settings, causal_lm, NAME)
+    for parameter in causal_lm.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+
+
+def merged(causal_lm: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """Weights in full under the names that they have without adapters, one by one, the adapters' part added.
+
+    Args:
+        causal_lm: The model.
+        weights: Its parameters or its state, sharded or not. Sharded ones are gathered when they are reached: every rank must
+            iterate in lockstep.
+    """
+    for name, weight in weights.items():
+        layer, adapted, kind = name.partition(BASE)
+        if FACTOR in name:
+            continue
+        if not adapted:
+            yield name, full(weight)
+        elif kind != "weight":
+            yield f"{layer}.{kind}", full(weight)
+        else:
+            adapter: Any = causal_lm.get_submodule(layer)
+            a, b = (full(weights[f"{layer}{FACTOR}{factor}.{NAME}.weight"]) for factor in "AB")
+            change = (b @ a) * adapter.scaling[NAME]
+            yield f"{layer}.weight", full(weight) + (change.T if adapter.fan_in_fan_out else change)
+
+
+def full(weight: Tensor) -> Tensor:
+    """A parameter's values, in one piece."""
+    values = weight.detach()
+    return values.full_tensor() if isinstance(values, DTensor) else values
+
+
+def is_adapted(causal_lm: nn.Module) -> bool:
+    """Whether a model has adapters."""
+    return hasattr(causal_lm, "peft_config")
+
+
+def save_adapter(causal_lm: PreTrainedModel, state: Mapping[str, Tensor], folder: Path) -> None:
+    """Writes the adapters of a model's full state in peft's own format, as safetensors."""
+    from peft import get_peft_model_state_dict
+
+    factors = get_peft_model_state_dict(causal_lm, state, NAME, save_embedding_layers=False)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {f"base_model.model.{name}": factor.contiguous() for name, factor in factors.items()}
+    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    causal_lm.peft_config[NAME].save_pretrained(str(folder))
+
+
+def keep_state_of_adapters_only(module: nn.Module) -> None:
+    """Leaves frozen weights out of a module's state dict."""
+
+    def drop_frozen(_: nn.Module, state: dict[str, Any], prefix: str, __: Any) -> None:
+        for name in [n for n in state if n.startswith(prefix) and FACTOR not in n]:
+            del state[name]
+
+    module.register_state_dict_post_hook(drop_frozen)
+
+
+class Unadapted:
+    """A policy as it was before its adapters, without a second copy of its weights."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+
+    def log_probs(self, batch: MicroBatch, scored: Tensor, entropy: bool = False) -> LogProbs:
+        """Log-probs of the tokens that ``scored`` marks; see ``Policy.log_probs``."""
+        with torch.no_grad(), _without_adapters(self.policy.causal_lm):
+            return self.policy.log_probs(batch, scored, entropy)
+
+
+@contextmanager
+def _without_adapters(causal_lm: nn.Module) -> Iterator[None]:
+    """Scales the adapters' part to 0. Disabling them instead takes their gradient away, which FSDP2 may not notice ending."""
+    from peft.tuners.lora import LoraLayer
+
+    layers = [m for m in causal_lm.modules() if isinstance(m, LoraLayer)]
+    for layer in layers:
+        layer.set_scale(NAME, 0)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.set_scale(NAME, 1)
+
+
+def _check_targets(causal_lm: PreTrainedModel, targets: list[str] | str) -> None:
+    head = causal_lm.get_output_embeddings()
+    linear = [n for n, m in causal_lm.named_modules() if isinstance(m, (nn.Linear, Conv1D)) and m is not head]
+    if targets == "all-linear":
+        return
+    unknown = [t for t in targets if not any(n == t or n.endswith(f".{t}") for n in linear)]
+    if unknown or not targets:
+        known = ", ".join(sorted({n.rpartition(".")[2] for n in linear}))
+        raise UserError(
+            f"lora.targets: {unknown or targets} of {type(causal_lm).__name__} name no linear layer that can be adapted: "
+            f"choose from {known}, or give all-linear"
+        )

@@ -1,0 +1,127 @@
+"""Attention within the documents of a packed sequence: tokens of one never see those of another, and no mask is made.
+
+On a CUDA device 16-bit documents go through one variable-length flash kernel; otherwise each goes through causal SDPA alone.
+Either way the cost is the sum of the documents' own squares. Importing this module makes it known to transformers under the name
+``PACKED``; padded batches are left to SDPA.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from int_lightning.types import UserError
+
+PACKED = "int_lightning_packed"
+_ATTENTION_KINDS = {"full_attention", "sliding_attention"}
+
+
+def packed_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    lengths: Sequence[int] | None = None,
+    sliding_window: int | None = None,
+    **more: Any,
+) -> tuple[Tensor, None]:
+    """Causal attention as transformers' layers call it.
+
+    Args:
+        module: The layer.
+        query: [B, heads, T, D]; B = 1 with ``lengths``.
+        key: [B, key heads, T, D].
+        value: [B, key heads, T, D].
+        attention_mask: Of a padded batch; None with ``lengths``.
+        scaling: Of the scores; 1 / sqrt(D) if not given.
+        dropout: Not used in packed batches.
+        lengths: Tokens of each document, in order; their sum is T.
+        sliding_window: Tokens that a token sees, itself included.
+        more: What the layer gives besides, for a padded batch.
+
+    Returns:
+        [B, T, heads, D], and no weights.
+
+    Raises:
+        UserError: for a packed batch in a layer with attention sinks or softcapped scores.
+    """
+    if lengths is None:
+        output, _ = sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout, scaling, sliding_window=sliding_window, **more
+        )
+        return output, None
+    if any(more.get(name) is not None for name in ("s_aux", "softcap", "position_bias")):
+        raise UserError(f"packing does not know the attention of {type(module).__name__}: set data.packing to false")
+    if query.is_cuda and value.dtype in (torch.bfloat16, torch.float16):
+        return _varlen(query, key, value, lengths, scaling, sliding_window), None
+    groups = query.shape[1] // key.shape[1]
+    key, value = (t.repeat_interleave(groups, 1) if groups > 1 else t for t in (key, value))
+    parts = [t.split(list(lengths), 2) for t in (query, key, value)]
+    outputs = [_causal(q, k, v, scaling, sliding_window) for q, k, v in zip(*parts, strict=True)]
+    return torch.cat(outputs, 2).transpose(1, 2).contiguous(), None
+
+
+def can_pack(causal_lm: PreTrainedModel) -> bool:
+    """Whether a model takes several documents in one sequence: not if its layers carry a state from token to token, or have
+    an attention of their own, softcapped or with sinks."""
+    kinds = set(getattr(causal_lm.config, "layer_types", None) or ["full_attention"])
+    plain = getattr(causal_lm.config, "attn_logit_softcapping", None) is None
+    plain &= not any(hasattr(module, "sinks") for module in causal_lm.modules())
+    known = causal_lm._supports_attention_backend and not causal_lm._is_stateful
+    return known and plain and kinds <= _ATTENTION_KINDS
+
+
+def positions(lengths: Sequence[int], device: torch.device) -> Tensor:
+    """[1, T] int64: each token's position in its own document."""
+    return torch.cat([torch.arange(n, device=device) for n in lengths])[None]
+
+
+def _causal(query: Tensor, key: Tensor, value: Tensor, scaling: float | None, window: int | None) -> Tensor:
+    n = query.shape[2]
+    if window is None or n <= window:
+        return scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling)
+    seen = torch.ones(n, n, dtype=torch.bool, device=query.device).tril().triu(1 - window)
+    return scaled_dot_product_attention(query, key, value, attn_mask=seen, scale=scaling)
+
+
+def _varlen(
+    query: Tensor, key: Tensor, value: Tensor, lengths: Sequence[int], scaling: float | None, window: int | None
+) -> Tensor:
+    from torch.nn.attention.varlen import varlen_attn
+
+    starts = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=query.device)
+    q, k, v = (t[0].transpose(0, 1).to(value.dtype).contiguous() for t in (query, key, value))
+    output = varlen_attn(
+        q,
+        k,
+        v,
+        starts,
+        starts,
+        max(lengths),
+        max(lengths),
+        scale=scaling,
+        window_size=(-1 if window is None else window - 1, 0),
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+    assert isinstance(output, Tensor)
+    return output[None]
+
+
+def _mask(attention_mask: Tensor | None = None, **rules: Any) -> Tensor | None:
+    """None for a packed batch, whose documents the attention itself keeps apart."""
+    return None if attention_mask is None else sdpa_mask(attention_mask=attention_mask, **rules)
+
+
+AttentionInterface.register(PACKED, packed_attention)
+AttentionMaskInterface.register(PACKED, _mask)

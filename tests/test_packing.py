@@ -1,0 +1,103 @@
+"""Packed sequences: each row is scored and trained as if it were alone, in every architecture that takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma2Config,
+    LlamaConfig,
+    MistralConfig,
+    PretrainedConfig,
+    Qwen3Config,
+    Qwen3NextConfig,
+)
+
+from int_lightning.data.collate import MicroBatch, Row, micro_batches, pack
+from int_lightning.learn.model import Policy
+from int_lightning.types import UserError
+
+TINY = {"vocab_size": 50, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+GROUPED = {**TINY, "num_key_value_heads": 2, "head_dim": 8}
+ARCHITECTURES: dict[str, PretrainedConfig] = {
+    "qwen3": Qwen3Config(**GROUPED, tie_word_embeddings=True),
+    "llama": LlamaConfig(**TINY),
+    "mistral, a window of 4": MistralConfig(**GROUPED, sliding_window=4),
+}
+PAD = 0
+
+
+def policy_of(config: PretrainedConfig) -> Policy:
+    torch.manual_seed(0)
+    return Policy(AutoModelForCausalLM.from_config(config, dtype=torch.float32))
+
+
+def rows(lengths: Sequence[int] = (7, 12, 3, 9)) -> list[Row]:
+    generator = torch.Generator().manual_seed(1)
+    drawn = [torch.randint(1, 50, (n,), generator=generator).tolist() for n in lengths]
+    return [Row(ids, [0.0] * (len(ids) // 3) + [1.0] * (len(ids) - len(ids) // 3)) for ids in drawn]
+
+
+def scores(policy: Policy, batches: Sequence[MicroBatch], count: int) -> list[list[float]]:
+    found: list[list[float]] = [[] for _ in range(count)]
+    for batch in batches:
+        grid = torch.zeros(batch.weights.shape)
+        grid[:, 1:][batch.trained] = policy.log_probs(batch, batch.trained).logprob
+        for i, values in zip(batch.row_index, batch.rows_of(grid), strict=True):
+            found[i] = values
+    return found
+
+
+def gradient(policy: Policy, batches: Sequence[MicroBatch]) -> torch.Tensor:
+    policy.zero_grad()
+    for batch in batches:
+        weights = batch.weights[:, 1:][batch.trained]
+        policy.loss(batch, lambda logprob, _, part, w=weights: (-(w[part] * logprob).sum(), {})).loss.backward()
+    return torch.cat([p.grad.flatten() for p in policy.parameters()])
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@torch.no_grad()
+def test_a_packed_row_scores_as_alone(name: str) -> None:
+    policy, some = policy_of(ARCHITECTURES[name]), rows()
+    alone = [scores(policy, micro_batches([row], PAD, 100), 1)[0] for row in some]
+    packed = scores(policy, micro_batches(some, PAD, 20, packed=True), len(some))
+    for one, other in zip(alone, packed, strict=True):
+        torch.testing.assert_close(torch.tensor(other), torch.tensor(one), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_packed_and_padded_gradients_agree(name: str) -> None:
+    policy = policy_of(ARCHITECTURES[name])
+    padded = gradient(policy, micro_batches(rows(), PAD, 100))
+    packed = gradient(policy, micro_batches(rows(), PAD, 100, packed=True))
+    torch.testing.assert_close(packed, padded, rtol=1e-5, atol=1e-6)
+
+
+@torch.no_grad()
+def test_a_row_does_not_see_the_one_before_it() -> None:
+    policy = policy_of(ARCHITECTURES["qwen3"])
+    first, second = rows((9, 8))
+    other = Row([t % 49 + 1 for t in first.token_ids], first.weights)
+    before, after = (scores(policy, [pack([row, second], PAD, [0, 1])], 2) for row in (first, other))
+    assert before[0] != after[0]
+    assert before[1] == after[1]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        Qwen3NextConfig(**GROUPED, num_experts=2, num_experts_per_tok=1, moe_intermediate_size=16),
+        Gemma2Config(**GROUPED, attn_logit_softcapping=5.0),
+    ],
+    ids=["a state from token to token", "softcapped scores"],
+)
+def test_what_cannot_be_packed_says_so(config: PretrainedConfig) -> None:
+    policy = policy_of(config)
+    batch = pack(rows(), PAD, [0, 1, 2, 3])
+    with pytest.raises(UserError, match=r"data\.packing"):
+        policy.log_probs(batch, batch.trained)
+    assert all(len(s) for s in scores(policy, micro_batches(rows(), PAD, 100), 4))

@@ -1,0 +1,120 @@
+"""How rows are cut, packed, spread over processes and saved does not change what SFT computes; through the real command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from commands import MINI, collect, fit_sft, metrics
+from int_lightning.data.targets import Target
+
+WATCHED = ("train/loss", "train/grad_norm")
+ROWS = "--data.init_args.batch_size=8"
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("data") / "collect"
+    assert collect(out) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def packed(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("fit") / "packed"
+    assert fit_sft(out, dataset, ROWS) == 0
+    return out
+
+
+def weights(out: Path) -> dict[str, torch.Tensor]:
+    return load_file(out / "model" / "model.safetensors")
+
+
+def assert_close(a: Path, b: Path) -> None:
+    """Loss, gradient norm and final weights to 1e-5."""
+    left, right = (torch.tensor(metrics(out, *WATCHED)) for out in (a, b))
+    assert len(left) == len(right) > 0
+    torch.testing.assert_close(left, right, atol=1e-5, rtol=1e-5)
+    one, two = weights(a), weights(b)
+    assert one.keys() == two.keys()
+    assert all(torch.allclose(one[k], two[k], atol=1e-5) for k in one)
+
+
+def fit_processes(out: Path, dataset: Path, processes: int, *overrides: str) -> None:
+    """The same fit under FSDP2."""
+    sizes = f"{{data_parallel_size: {processes}, tensor_parallel_size: 1}}"
+    strategy = f"{{class_path: lightning.pytorch.strategies.ModelParallelStrategy, init_args: {sizes}}}"
+    command = [sys.executable, "-m", "int_lightning", "fit", "-c", str(MINI / "sft.yaml"), f"--out={out}", ROWS]
+    command += [f"--data.init_args.folder={dataset}", "--model.init_args.scheduler=null", "--trainer.accelerator=cpu"]
+    command += [f"--trainer.devices={processes}", f"--trainer.strategy={strategy}", *overrides]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        ["--data.init_args.max_tokens=90"],
+        ["--data.init_args.packing=false"],
+        ["--data.init_args.packing=false", "--data.init_args.max_tokens=90"],
+        ["--model.init_args.gradient_checkpointing=true"],
+    ],
+    ids=["packed, accumulated", "padded", "padded, accumulated", "checkpointed"],
+)
+def test_one_batch_however_it_is_laid_out(layout: list[str], packed: Path, dataset: Path, tmp_path: Path) -> None:
+    assert fit_sft(tmp_path / "run", dataset, ROWS, *layout) == 0
+    assert_close(packed, tmp_path / "run")
+
+
+def test_two_processes_are_one_and_checkpoints_go_from_one_to_two_and_back(
+    packed: Path, dataset: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    fit_processes(out, dataset, 1, "--trainer.max_steps=2")
+    fit_processes(out, dataset, 2, "--trainer.max_steps=4", "--ckpt_path=last")
+    fit_processes(out, dataset, 1, "--ckpt_path=last")
+    assert_close(packed, out)
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3, 4, 5])
+def test_resumed_from_any_step_the_weights_are_the_same_bit_for_bit(
+    stop: int, packed: Path, dataset: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "parts"
+    assert fit_sft(out, dataset, ROWS, f"--trainer.max_steps={stop}") == 0
+    assert fit_sft(out, dataset, ROWS, "--ckpt_path=last") == 0
+    whole, parts = weights(packed), weights(out)
+    assert all(torch.equal(whole[k], parts[k]) for k in whole)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "prefix_intervention",
+        "intervention_only",
+        "prefix_intervention_suffix",
+        "reference",
+        "self_refined",
+        "rollout",
+    ],
+)
+def test_every_target_trains(target: Target, tmp_path: Path, mixed: Path) -> None:
+    assert fit_sft(tmp_path / "fit", mixed, f"--data.target={target}", "--data.init_args.epochs=3") == 0
+    losses = [loss for (loss,) in metrics(tmp_path / "fit", "train/loss")]
+    assert losses[-1] < losses[0]
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of hard and easy problems, so that some rollouts are right, with rewritings."""
+    out = tmp_path_factory.mktemp("mixed") / "collect"
+    sources = "--problems=[{path: 'mini:hard-train:12'}, {path: 'mini:easy:12'}]"
+    assert collect(out, sources, "--collection.refined=1") == 0
+    return out
