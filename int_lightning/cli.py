@@ -19,7 +19,14 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from rich.markup import escape
 
-from int_lightning.console import configure_logging, library_output_to, say, show_table
+from int_lightning.console import (
+    INTERRUPTED,
+    USER_ERROR,
+    configure_logging,
+    library_output_to,
+    say,
+    show_table,
+)
 from int_lightning.data.interventions import InterventionData
 from int_lightning.engines.base import EngineConfig
 from int_lightning.learn.callbacks import ContinuedCSVLogger, ExportModel, FitProgress, RunCheckpoint
@@ -27,10 +34,6 @@ from int_lightning.learn.module import PolicyModule
 from int_lightning.results import RESULTS, write_json
 from int_lightning.trainer import IntTrainer
 from int_lightning.types import UserError
-
-INTERRUPTED = 130
-USER_ERROR = 2
-
 
 FIT_DEFAULTS = {
     "max_epochs": 1,

@@ -17,6 +17,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from int_lightning.types import UserError
+
 SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -32,6 +34,9 @@ class _LibraryLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         print(self.format(record), file=sys.stderr)
+
+
+USER_ERROR, INTERRUPTED = 2, 130
 
 
 def _console(stream: TextIO | None = None) -> Console:
@@ -82,6 +87,19 @@ def library_output_to(log_file: Path) -> Iterator[None]:
                 os.close(fd)
             console = before
             _redirected = False
+
+
+def exit_status(command: Callable[[], object]) -> int:
+    """Runs a command to its end: 0, or after one line about a user's mistake ``USER_ERROR``, or ``INTERRUPTED``."""
+    try:
+        command()
+        return 0
+    except UserError as error:
+        print(f"int-lightning: {error}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print("int-lightning: interrupted", file=sys.stderr)
+        return INTERRUPTED
 
 
 def configure_logging(verbose: bool) -> None:

@@ -28,7 +28,7 @@ from int_lightning.learn.sync import sync
 from int_lightning.prompts import PromptSet
 from int_lightning.results import RESULTS, write_json
 from int_lightning.rollouts import RolloutSampler
-from int_lightning.sources import SourceConfig, load_problems, open_pool
+from int_lightning.sources import SourceConfig, load_problems, open_pool, own_attempts
 from int_lightning.types import UserError
 
 
@@ -100,7 +100,7 @@ class IntTrainer(L.Trainer):
             raise UserError(
                 f"{', '.join(s.path for s in sources)}: no problems in it: give a source with at least one row"
             )
-        own = {s.path: s.attempts for s in sources if s.attempts is not None}
+        own = own_attempts(sources)
         build = StagesBuilder(model, prompts, oracle or PolicyOracle(), collection, self.engine_config, self.seed, own)
         if dry_run:
             self._write_results(show_plan(pool, build))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import yaml
@@ -28,8 +31,31 @@ def collect(out: Path, *overrides: str) -> int:
 
 def fit_sft(out: Path, dataset: Path, *overrides: str) -> int:
     """A short SFT at a constant rate."""
-    short = [f"--data.init_args.folder={dataset}", "--data.init_args.batch_size=4", "--model.init_args.scheduler=null"]
-    return main(["fit", "-c", str(MINI / "sft.yaml"), f"--out={out}", *short, *overrides])
+    return main(["fit", "-c", str(MINI / "sft.yaml"), f"--out={out}", *_short(dataset), *overrides])
+
+
+def fit_sft_sharded(out: Path, dataset: Path, processes: int, *overrides: str) -> None:
+    """The same under FSDP2, in processes of its own."""
+    sizes = f"{{data_parallel_size: {processes}, tensor_parallel_size: 1}}"
+    strategy = f"{{class_path: lightning.pytorch.strategies.ModelParallelStrategy, init_args: {sizes}}}"
+    command = [
+        sys.executable,
+        "-m",
+        "int_lightning",
+        "fit",
+        "-c",
+        str(MINI / "sft.yaml"),
+        f"--out={out}",
+        *_short(dataset),
+    ]
+    command += ["--trainer.accelerator=cpu", f"--trainer.devices={processes}", f"--trainer.strategy={strategy}"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*command, *overrides], capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def _short(dataset: Path) -> list[str]:
+    return [f"--data.init_args.folder={dataset}", "--data.init_args.batch_size=4", "--model.init_args.scheduler=null"]
 
 
 def fit_grpo(out: Path, *overrides: str) -> int:

@@ -2,7 +2,9 @@
 are interpreted, which has to be said before anything imports Triton."""
 
 import os
+from pathlib import Path
 
+import pytest
 import torch
 from hypothesis import settings
 
@@ -11,3 +13,13 @@ if not torch.cuda.is_available():
 
 settings.register_profile("no-deadline", deadline=None)
 settings.load_profile("no-deadline")
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small collection on the mini world, only to be read."""
+    from commands import collect  # only then, for what it imports must find the settings above
+
+    out = tmp_path_factory.mktemp("data") / "collect"
+    assert collect(out) == 0
+    return out

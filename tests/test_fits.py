@@ -11,15 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from commands import ENGINE, MINI, collect, fit_grpo, fit_sft, metrics, small_run_config
+from commands import ENGINE, MINI, fit_grpo, fit_sft, metrics, small_run_config
 from int_lightning.__main__ import main
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("data") / "collect"
-    assert collect(out) == 0
-    return out
 
 
 def same_weights(a: Path, b: Path) -> bool:

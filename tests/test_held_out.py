@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from commands import ENGINE, MINI, collect, fit_grpo, fit_sft, metrics
+from commands import ENGINE, MINI, fit_grpo, fit_sft, fit_sft_sharded, metrics
 from int_lightning.__main__ import main
 from int_lightning.collect.store import Store
 from int_lightning.data.targets import TargetConfig, examples
@@ -38,13 +35,6 @@ def held_out_problems(**arguments: Any) -> str:
         "init_args": {**small, **arguments},
     }
     return f"--trainer.callbacks={json.dumps([callback])}"
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("data") / "collect"
-    assert collect(out) == 0
-    return out
 
 
 @pytest.fixture(scope="module")
@@ -157,15 +147,7 @@ def test_validate_without_a_checkpoint_has_no_drift_and_with_one_that_of_its_run
 
 
 def test_two_processes_are_one(run: Path, dataset: Path, tmp_path: Path) -> None:
-    strategy = "--trainer.strategy={class_path: lightning.pytorch.strategies.ModelParallelStrategy, init_args: "
-    strategy += "{data_parallel_size: 2, tensor_parallel_size: 1}}"
-    command = [sys.executable, "-m", "int_lightning", "fit", "-c", str(MINI / "sft.yaml"), f"--out={tmp_path / 'two'}"]
-    command += [f"--data.init_args.folder={dataset}", "--data.init_args.batch_size=4"]
-    command += ["--model.init_args.scheduler=null", "--trainer.accelerator=cpu", "--trainer.devices=2", strategy]
-    command += [ENGINE, *HELD_OUT_ROWS, held_out_problems()]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
-    assert done.returncode == 0, done.stderr
+    fit_sft_sharded(tmp_path / "two", dataset, 2, ENGINE, *HELD_OUT_ROWS, held_out_problems())
     for names in (OF_ROWS, OF_PROBLEMS):
         one, two = (torch.tensor(metrics(out, "step", *names)) for out in (run, tmp_path / "two"))
         assert len(one)

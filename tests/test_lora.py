@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from commands import MINI, collect, fit_grpo, fit_sft, metrics
+from commands import fit_grpo, fit_sft, fit_sft_sharded, metrics
 from int_lightning.data.collate import MicroBatch, Row, micro_batches
 from int_lightning.learn import GRPOModule, SFTModule
 from int_lightning.learn.lora import FACTOR, LoRAConfig, Unadapted
@@ -25,13 +22,6 @@ from int_lightning.types import UserError
 BASE = resolve_model("mini")
 RANK_4 = "--model.init_args.lora={rank: 4}"
 FAST = "--model.init_args.optimizer.init_args.lr=0.003"
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("data") / "collect"
-    assert collect(out) == 0
-    return out
 
 
 @pytest.fixture(scope="module")
@@ -162,15 +152,7 @@ def test_a_checkpoint_of_other_adapters_is_refused(
 
 
 def test_two_processes_are_one(dataset: Path, fitted: Path, tmp_path: Path) -> None:
-    strategy = "--trainer.strategy={class_path: lightning.pytorch.strategies.ModelParallelStrategy, init_args: "
-    strategy += "{data_parallel_size: 2, tensor_parallel_size: 1}}"
-    command = [sys.executable, "-m", "int_lightning", "fit", "-c", str(MINI / "sft.yaml"), f"--out={tmp_path}"]
-    command += [f"--data.init_args.folder={dataset}", "--data.init_args.batch_size=4", RANK_4, FAST]
-    command += ["--model.init_args.scheduler=null", "--trainer.accelerator=cpu", "--trainer.devices=2", strategy]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-    assert done.returncode == 0, done.stderr
+    fit_sft_sharded(tmp_path, dataset, 2, RANK_4, FAST)
     for name in ("model.safetensors", "adapter/adapter_model.safetensors"):
         one, two = (load_file(out / "model" / name) for out in (fitted, tmp_path))
         assert one.keys() == two.keys()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from commands import collect, small_run_config
+from commands import small_run_config
 from int_lightning.__main__ import main
 from int_lightning.collect.oracles import Attempt
 from int_lightning.collect.problem import attempt_defect
@@ -19,21 +19,14 @@ from int_lightning.steps import decode, split_steps
 from int_lightning.types import Intervention, Problem, Proposal, Provenance, Rollout, Sampling
 
 
-@pytest.fixture(scope="module")
-def collected(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("collect") / "run"
-    assert collect(out) == 0
-    return out
-
-
 def interventions(out: Path) -> list[Intervention]:
     return list(Store(out / "dataset").read("interventions", Intervention))
 
 
-def test_the_prefix_is_a_slice_of_the_sampled_tokens(collected: Path) -> None:
-    rollouts = {r.id: r for r in Store(collected / "dataset").read("attempts", Rollout)}
-    proposals = {p.id: p for p in Store(collected / "dataset").read("proposals", Proposal)}
-    accepted = [i for i in interventions(collected) if not i.rejected]
+def test_the_prefix_is_a_slice_of_the_sampled_tokens(dataset: Path) -> None:
+    rollouts = {r.id: r for r in Store(dataset / "dataset").read("attempts", Rollout)}
+    proposals = {p.id: p for p in Store(dataset / "dataset").read("proposals", Proposal)}
+    accepted = [i for i in interventions(dataset) if not i.rejected]
     assert accepted
     for item in accepted:
         rollout = rollouts[item.rollout_id]
@@ -45,10 +38,10 @@ def test_the_prefix_is_a_slice_of_the_sampled_tokens(collected: Path) -> None:
         assert rollout.provenance.fingerprint
 
 
-def test_the_rows_train_on_prefix_and_intervention_and_on_no_end_of_sequence(collected: Path) -> None:
+def test_the_rows_train_on_prefix_and_intervention_and_on_no_end_of_sequence(dataset: Path) -> None:
     tokenizer = build_tokenizer()
-    records = {i.id: i for i in interventions(collected)}
-    for example in examples(Store(collected / "dataset"), TargetConfig(), tokenizer):
+    records = {i.id: i for i in interventions(dataset)}
+    for example in examples(Store(dataset / "dataset"), TargetConfig(), tokenizer):
         item = records[example.id]
         assert not item.rejected
         trained = [t for t, w in zip(example.token_ids, example.loss_weights, strict=True) if w]
@@ -57,9 +50,9 @@ def test_the_rows_train_on_prefix_and_intervention_and_on_no_end_of_sequence(col
         assert tokenizer.eos_token_id not in trained
 
 
-def test_rejected_interventions_are_kept_with_their_reason(collected: Path) -> None:
-    records = interventions(collected)
-    results = json.loads((collected / "results.json").read_text())
+def test_rejected_interventions_are_kept_with_their_reason(dataset: Path) -> None:
+    records = interventions(dataset)
+    results = json.loads((dataset / "results.json").read_text())
     assert len(records) == results["proposals"] == results["accepted"] + sum(results["rejected"].values())
     assert all(i.guided_total == 4 for i in records if not i.rejected)
 

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from commands import MINI, collect, fit_sft, metrics
+from commands import collect, fit_sft, fit_sft_sharded, metrics
 from int_lightning.data.targets import Target
 
 WATCHED = ("train/loss", "train/grad_norm")
 ROWS = "--data.init_args.batch_size=8"
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("data") / "collect"
-    assert collect(out) == 0
-    return out
 
 
 @pytest.fixture(scope="module")
@@ -46,18 +36,6 @@ def assert_close(a: Path, b: Path) -> None:
     assert all(torch.allclose(one[k], two[k], atol=1e-5) for k in one)
 
 
-def fit_processes(out: Path, dataset: Path, processes: int, *overrides: str) -> None:
-    """The same fit under FSDP2."""
-    sizes = f"{{data_parallel_size: {processes}, tensor_parallel_size: 1}}"
-    strategy = f"{{class_path: lightning.pytorch.strategies.ModelParallelStrategy, init_args: {sizes}}}"
-    command = [sys.executable, "-m", "int_lightning", "fit", "-c", str(MINI / "sft.yaml"), f"--out={out}", ROWS]
-    command += [f"--data.init_args.folder={dataset}", "--model.init_args.scheduler=null", "--trainer.accelerator=cpu"]
-    command += [f"--trainer.devices={processes}", f"--trainer.strategy={strategy}", *overrides]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
-    assert done.returncode == 0, done.stderr[-3000:]
-
-
 @pytest.mark.parametrize(
     "layout",
     [
@@ -77,9 +55,9 @@ def test_two_processes_are_one_and_checkpoints_go_from_one_to_two_and_back(
     packed: Path, dataset: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    fit_processes(out, dataset, 1, "--trainer.max_steps=2")
-    fit_processes(out, dataset, 2, "--trainer.max_steps=4", "--ckpt_path=last")
-    fit_processes(out, dataset, 1, "--ckpt_path=last")
+    fit_sft_sharded(out, dataset, 1, ROWS, "--trainer.max_steps=2")
+    fit_sft_sharded(out, dataset, 2, ROWS, "--trainer.max_steps=4", "--ckpt_path=last")
+    fit_sft_sharded(out, dataset, 1, ROWS, "--ckpt_path=last")
     assert_close(packed, out)
 
 

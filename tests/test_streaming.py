@@ -1,8 +1,7 @@
-"""Rows that are trained on while they are collected: by another process, or by a callback of the fit."""
+"""Rows that are trained on while they are dataset: by another process, or by a callback of the fit."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from commands import ENGINE, MINI, SMALL_COLLECT, collect, fit_sft, metrics
+from commands import ENGINE, MINI, SMALL_COLLECT, fit_sft, fit_sft_sharded, metrics
 from int_lightning.collect.store import OUTCOMES, Store
 from int_lightning.data.live import LiveRows
 
@@ -27,13 +26,6 @@ CALLBACK = (
     "leakage: stated, sampling: {max_tokens: 64}}, oracle: {class_path: int_lightning.collect.oracles.PolicyOracle, "
     "init_args: {proposals: 2, sampling: {max_tokens: 24, temperature: 0.7}}}}}"
 )
-
-
-@pytest.fixture(scope="module")
-def collected(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("data") / "collect"
-    assert collect(out) == 0
-    return out
 
 
 def weights(out: Path) -> dict[str, torch.Tensor]:
@@ -80,9 +72,9 @@ def test_no_more_is_held_than_a_batch_and_a_step() -> None:
         assert len(stream._buffer) <= 10 + 3
 
 
-def test_a_dataset_is_read_up_to_its_last_finished_batch(collected: Path, tmp_path: Path) -> None:
+def test_a_dataset_is_read_up_to_its_last_finished_batch(dataset: Path, tmp_path: Path) -> None:
     folder = tmp_path / "unfinished"
-    shutil.copytree(collected, folder)
+    shutil.copytree(dataset, folder)
     shards = sorted((folder / "dataset" / OUTCOMES).glob("*.parquet"))
     assert len(shards) >= 2
     shards[-1].unlink()
@@ -91,19 +83,19 @@ def test_a_dataset_is_read_up_to_its_last_finished_batch(collected: Path, tmp_pa
     assert fit_sft(tmp_path / "fit", folder, "--data.init_args.epochs=1") == 0
 
 
-def test_after_the_first_pass_a_stream_goes_on_with_all_rows(collected: Path, tmp_path: Path) -> None:
-    assert fit_sft(tmp_path / "fit", collected, "--data.init_args.streaming=true", "--data.init_args.steps=20") == 0
+def test_after_the_first_pass_a_stream_goes_on_with_all_rows(dataset: Path, tmp_path: Path) -> None:
+    assert fit_sft(tmp_path / "fit", dataset, "--data.init_args.streaming=true", "--data.init_args.steps=20") == 0
     assert [step for (step,) in metrics(tmp_path / "fit", "step")][-1] == 19
 
 
-def test_a_resumed_stream_is_the_uninterrupted_one(collected: Path, tmp_path: Path) -> None:
-    assert fit_sft(tmp_path / "whole", collected, *STREAMING) == 0
-    assert fit_sft(tmp_path / "parts", collected, *STREAMING, "--trainer.max_steps=3") == 0
-    assert fit_sft(tmp_path / "parts", collected, *STREAMING, "--ckpt_path=last") == 0
+def test_a_resumed_stream_is_the_uninterrupted_one(dataset: Path, tmp_path: Path) -> None:
+    assert fit_sft(tmp_path / "whole", dataset, *STREAMING) == 0
+    assert fit_sft(tmp_path / "parts", dataset, *STREAMING, "--trainer.max_steps=3") == 0
+    assert fit_sft(tmp_path / "parts", dataset, *STREAMING, "--ckpt_path=last") == 0
     assert same_weights(tmp_path / "whole", tmp_path / "parts")
 
 
-def test_a_fit_beside_a_collection_is_the_fit_after_it(collected: Path, tmp_path: Path) -> None:
+def test_a_fit_beside_a_collection_is_the_fit_after_it(dataset: Path, tmp_path: Path) -> None:
     beside = tmp_path / "beside"
     command = [sys.executable, "-m", "int_lightning", "collect", "-c", str(MINI / "collect.yaml"), f"--out={beside}"]
     running = subprocess.Popen([*command, *SMALL_COLLECT], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -131,25 +123,16 @@ def test_a_callback_collects_in_the_fit_and_a_resumed_one_is_the_uninterrupted_o
 
 def test_two_processes_collect_and_train_as_one(tmp_path: Path) -> None:
     assert fit_sft(tmp_path / "one", tmp_path / "one-data", *STREAMING, CALLBACK, ENGINE) == 0
-    strategy = "--trainer.strategy={class_path: lightning.pytorch.strategies.ModelParallelStrategy, init_args: "
-    strategy += "{data_parallel_size: 2, tensor_parallel_size: 1}}"
-    command = [sys.executable, "-m", "int_lightning", "fit", "-c", str(MINI / "sft.yaml"), f"--out={tmp_path / 'two'}"]
-    command += [f"--data.init_args.folder={tmp_path / 'two-data'}", "--data.init_args.batch_size=4", ENGINE]
-    command += ["--model.init_args.scheduler=null", "--trainer.accelerator=cpu", "--trainer.devices=2", strategy]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, *STREAMING, CALLBACK], capture_output=True, text=True, timeout=300, env=environment
-    )
-    assert done.returncode == 0, done.stderr
+    fit_sft_sharded(tmp_path / "two", tmp_path / "two-data", 2, *STREAMING, CALLBACK, ENGINE)
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     assert all(torch.allclose(one[k], two[k], atol=1e-4) for k in one)
 
 
 def test_a_collection_that_does_not_go_on_is_given_up(
-    collected: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "stopped"
-    shutil.copytree(collected, folder)
+    shutil.copytree(dataset, folder)
     (folder / "results.json").unlink()
     began = time.monotonic()
     patience = ["--data.init_args.patience=1", "--data.init_args.streaming=true", "--data.init_args.steps=99"]
@@ -170,7 +153,7 @@ def test_a_collection_that_does_not_go_on_is_given_up(
     ],
 )
 def test_arguments_that_do_not_go_together(
-    given: list[str], said: str, collected: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    given: list[str], said: str, dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert fit_sft(tmp_path / "fit", collected, *given) == 2
+    assert fit_sft(tmp_path / "fit", dataset, *given) == 2
     assert said in capfd.readouterr().err

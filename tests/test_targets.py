@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from commands import collect
 from int_lightning.collect.store import OUTCOMES, Store
 from int_lightning.data.targets import Target, TargetConfig, examples
 from int_lightning.mini.tokenizer import build_tokenizer
@@ -153,17 +152,11 @@ def test_a_wrong_mask_names_its_row(spans: list[Span], said: str) -> None:
         SFTExample("r7", "p", [1, 2, 3], spans)
 
 
-@pytest.fixture(scope="module")
-def collected(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    out = tmp_path_factory.mktemp("targets") / "run"
-    assert collect(out) == 0
-    return Store(out / "dataset")
-
-
 @pytest.mark.parametrize(
     "target", ["prefix_intervention", "intervention_only", "prefix_intervention_suffix", "reference"]
 )
-def test_rows_of_a_real_collection_hold_their_spans_texts(collected: Store, target: Target) -> None:
+def test_rows_of_a_real_collection_hold_their_spans_texts(dataset: Path, target: Target) -> None:
+    collected = Store(dataset / "dataset")
     found = list(examples(collected, TargetConfig(target), MINI))
     assert found
     interventions = {i.id: i for i in collected.read("interventions", Intervention)}

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import torch.distributed as dist
@@ -19,16 +18,14 @@ from int_lightning.collect.pipeline import Collector, Todo, commit
 from int_lightning.collect.problem import ProblemStages, Work
 from int_lightning.collect.store import Store
 from int_lightning.data.interventions import InterventionData
-from int_lightning.data.rollout_stream import gather
+from int_lightning.data.stream import gather
 from int_lightning.grading import Grader
 from int_lightning.learn.module import PolicyModule
 from int_lightning.prompts import PromptSet
 from int_lightning.prompts.tokenizers import record_tokenizer
-from int_lightning.sources import SourceConfig, open_pool
+from int_lightning.sources import SourceConfig, open_pool, own_attempts
+from int_lightning.trainer import IntTrainer
 from int_lightning.types import UserError
-
-if TYPE_CHECKING:
-    from int_lightning.trainer import IntTrainer
 
 
 class CollectInterventions(Callback):
@@ -69,8 +66,9 @@ class CollectInterventions(Callback):
         if not isinstance(data, InterventionData) or not data.streaming:
             raise UserError("CollectInterventions needs an InterventionData with data.streaming true: change the data")
         assert isinstance(pl_module, PolicyModule)
+        assert isinstance(trainer, IntTrainer)
         self.out = Path(data.folder)
-        self.trainer: IntTrainer = trainer  # type: ignore[assignment]
+        self.trainer = trainer
         self.module = pl_module
         self.store = Store(self.out / "dataset")
         self.grader = Grader()
@@ -106,6 +104,5 @@ class CollectInterventions(Callback):
 
     async def _work(self, batch: list[Todo]) -> list[Work]:
         sampler = self.trainer.synced_sampler(PromptSet(self.prompts), self.grader)
-        own: dict[str, Any] = {s.path: s.attempts for s in self.sources if s.attempts is not None}
-        stages = ProblemStages(sampler, self.oracle, self.collection, own)
+        stages = ProblemStages(sampler, self.oracle, self.collection, own_attempts(self.sources))
         return list(await asyncio.gather(*(stages.run(problem, earlier) for problem, earlier in batch)))

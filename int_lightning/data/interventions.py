@@ -6,20 +6,20 @@ import random
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 import lightning as L
 from rich.markup import escape
 from torch.utils.data import Dataset
 from torchdata.stateful_dataloader import StatefulDataLoader
-from transformers import AutoConfig, PreTrainedTokenizerBase
+from transformers import AutoConfig
 
 from int_lightning.collect.store import Store
 from int_lightning.console import say
 from int_lightning.data.collate import Row, Step
 from int_lightning.data.live import LiveRows
 from int_lightning.data.stream import Layout, StepStream
-from int_lightning.data.targets import ExampleReader, Target, TargetConfig
+from int_lightning.data.targets import ExampleReader, Target, TargetConfig, examples
 from int_lightning.learn.module import PolicyModule
 from int_lightning.prompts.tokenizers import check_tokenizer
 from int_lightning.results import RESULTS
@@ -132,9 +132,14 @@ class InterventionData(L.LightningDataModule):
                 vocabulary.
         """
         self.store = Store(Path(self.folder) / "dataset")
-        self.reader = ExampleReader(self.store, self.target, self._tokenizer())
         if self.streaming:
-            self._live = LiveRows(self._rows_of_batch, self.store.batches, self._more, self.batch_size)
+            reader = ExampleReader(self.store, self.target, self._module.tokenizer)
+            self._live = LiveRows(
+                lambda number: map(training_row, self._checked(reader.read(number))),
+                self.store.batches,
+                self._more,
+                self.batch_size,
+            )
         else:
             self._read_all()
 
@@ -147,7 +152,8 @@ class InterventionData(L.LightningDataModule):
         """The held-out rows, as one step."""
         if not self.validation_rows:
             return []
-        return StatefulDataLoader(HeldOut(self._layout().step(self.validation_rows)), batch_size=None)
+        step = self._layout().step(self.validation_rows)
+        return StatefulDataLoader(cast(Dataset[Step], [step]), batch_size=None)
 
     def rows_of(self, step: int) -> list[Row]:
         """The rows of a step; every epoch has its own order."""
@@ -165,22 +171,17 @@ class InterventionData(L.LightningDataModule):
 
     def _read_all(self) -> None:
         """Reads the rows of all batches, ordered by id, so that their order is that of no particular collection."""
-        self.reader = ExampleReader(self.store, self.target, self._tokenizer())
-        batches = self.store.batches()
-        for example in sorted(self._checked(e for n in batches for e in self.reader.read(n)), key=lambda e: e.id):
+        found = self._checked(examples(self.store, self.target, self._module.tokenizer))
+        for example in sorted(found, key=lambda e: e.id):
             if random.Random(f"{self.seed}/{example.problem_id}").random() < self.validation:
                 self.validation_rows.append(validation_row(example))
             else:
-                self.rows.append(Row(example.token_ids, example.loss_weights))
+                self.rows.append(training_row(example))
         if not self.rows:
             raise UserError(
                 f"{self.folder} holds no row for the target {self.target.target}: run `int-lightning collect --out "
                 f"{self.folder}` first, and see its collection.json for what was rejected and why"
             )
-
-    def _rows_of_batch(self, number: int) -> Iterator[Row]:
-        for example in self._checked(self.reader.read(number)):
-            yield Row(example.token_ids, example.loss_weights)
 
     def _more(self) -> bool:
         """Has the callback collect another batch, or waits until another process has; False if there will be none.
@@ -209,9 +210,9 @@ class InterventionData(L.LightningDataModule):
 
     def _checked(self, found: Iterable[SFTExample]) -> Iterator[SFTExample]:
         """The rows that fit."""
-        tokenizer, too_long = self._tokenizer(), list[str]()
-        check_tokenizer(self.store.folder, tokenizer)
-        vocabulary = self._embeddings()
+        check_tokenizer(self.store.folder, self._module.tokenizer)
+        vocabulary = int(AutoConfig.from_pretrained(self._module.folder).get_text_config().vocab_size)
+        too_long: list[str] = []
         for example in found:
             if beyond := [token_id for token_id in example.token_ids if not 0 <= token_id < vocabulary]:
                 raise UserError(
@@ -228,40 +229,22 @@ class InterventionData(L.LightningDataModule):
                 f"[yellow]{len(too_long)} rows have more than data.longest = {self.longest} tokens and are left out[/]: {named}"
             )
 
-    def _embeddings(self) -> int:
-        """How many tokens the model has an embedding of."""
+    @property
+    def _module(self) -> PolicyModule:
         assert self.trainer is not None
         module = self.trainer.lightning_module
         assert isinstance(module, PolicyModule)
-        return int(AutoConfig.from_pretrained(module.folder).get_text_config().vocab_size)
-
-    def _tokenizer(self) -> PreTrainedTokenizerBase:
-        assert self.trainer is not None
-        module = self.trainer.lightning_module
-        assert isinstance(module, PolicyModule)
-        return module.tokenizer
+        return module
 
     def _layout(self) -> Layout:
         assert self.trainer is not None
-        pad_id, trainer = self._tokenizer().pad_token_id, self.trainer
+        pad_id, trainer = self._module.tokenizer.pad_token_id, self.trainer
         return Layout(pad_id, self.max_tokens, self.packing, trainer.global_rank, trainer.world_size)
 
 
-class HeldOut(Dataset[Step]):
-    """All held-out rows as one item.
-
-    Args:
-        step: The item.
-    """
-
-    def __init__(self, step: Step) -> None:
-        self.step = step
-
-    def __len__(self) -> int:
-        return 1
-
-    def __getitem__(self, _: int) -> Step:
-        return self.step
+def training_row(example: SFTExample) -> Row:
+    """A row with the loss weights of its spans."""
+    return Row(example.token_ids, example.loss_weights)
 
 
 def validation_row(example: SFTExample) -> Row:

@@ -11,22 +11,19 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.distributed as dist
 from torch.utils.data import IterableDataset
 
 from int_lightning.data.collate import Row, Step
-from int_lightning.data.stream import Layout, balanced_part
+from int_lightning.data.stream import Layout, balanced_part, gather
 from int_lightning.evaluation.metrics import ZeroAdvantageRatio, pass_at_k
 from int_lightning.learn.advantages import group_advantages
 from int_lightning.types import Group, Problem, Rollout
 
 if TYPE_CHECKING:
     from int_lightning.data.rollouts import RolloutData
-
-T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -195,12 +192,3 @@ def shuffled(problems: Sequence[Problem], epoch_seed: int) -> list[Problem]:
     order = list(problems)
     random.Random(epoch_seed).shuffle(order)
     return order
-
-
-def gather(items: list[T]) -> list[T]:
-    """All ranks' items, in rank order."""
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
-        return items
-    everyone: list[list[T]] = [[] for _ in range(dist.get_world_size())]
-    dist.all_gather_object(everyone, items)
-    return [item for part in everyone for item in part]

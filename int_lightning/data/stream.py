@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
+import torch.distributed as dist
 from torch.utils.data import IterableDataset
 
 from int_lightning.data.collate import Row, Step, micro_batches
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,3 +101,12 @@ def balanced_part(rows: Sequence[Row], rank: int, world_size: int) -> list[Row]:
         if lightest == rank:
             part.append(i)
     return [rows[i] for i in sorted(part)]
+
+
+def gather(items: list[T]) -> list[T]:
+    """All ranks' items, in rank order."""
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return items
+    everyone: list[list[T]] = [[] for _ in range(dist.get_world_size())]
+    dist.all_gather_object(everyone, items)
+    return [item for part in everyone for item in part]

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from int_lightning.console import progress, say, show_table
+from int_lightning.console import exit_status, progress, say, show_table
 from int_lightning.grading import Grader, Verdict
+from int_lightning.results import RESULTS
 from int_lightning.types import UserError
 
-USER_ERROR, INTERRUPTED = 2, 130
 _AT_ONCE = 1000
 _SHOWN = 10
 _ALL = "all"
@@ -61,15 +60,8 @@ class Agreement:
 def main(args: Sequence[str]) -> int:
     """Runs ``int-lightning grade``; returns the exit status."""
     given = _parser().parse_args(args)
-    try:
-        _grade(Path(given.file), given.out and Path(given.out), given.workers, given.timeout)
-        return 0
-    except UserError as error:
-        print(f"int-lightning: {error}", file=sys.stderr)
-        return USER_ERROR
-    except KeyboardInterrupt:
-        print("int-lightning: interrupted", file=sys.stderr)
-        return INTERRUPTED
+    out = given.out and Path(given.out)
+    return exit_status(lambda: _grade(Path(given.file), out, given.workers, given.timeout))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -194,5 +186,5 @@ def _write(
     counts = {tier: asdict(found) for tier, found in tiers.items()}
     (out / "grades.jsonl").write_text("".join(json.dumps(grade) + "\n" for grade in grades), encoding="utf-8")
     text = json.dumps({**results, "tiers": counts, "disagreements": wrong}, indent=2, ensure_ascii=False)
-    (out / "results.json").write_text(text + "\n", encoding="utf-8")
+    (out / RESULTS).write_text(text + "\n", encoding="utf-8")
     say(f"{len(wrong)} disagreements; every verdict is in {out / 'grades.jsonl'}")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from rich.markup import escape
 
-from int_lightning.console import console, say, show_table
+from int_lightning.console import console, exit_status, say, show_table
 from int_lightning.data.targets import Target, TargetConfig, examples
 from int_lightning.inspection.page import page
 from int_lightning.inspection.run import Run, model_folder, open_run
@@ -24,30 +23,24 @@ from int_lightning.types import UserError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-USER_ERROR, INTERRUPTED = 2, 130
-
 
 def main(args: Sequence[str]) -> int:
     """Runs ``int-lightning inspect``; returns the exit status."""
     given = _parser().parse_args(args)
-    try:
-        summary, found = inspect(open_run(Path(given.run)), given.target, given.limit, given.rejected, given.model)
-        _show_summary(summary)
-        if given.html:
-            _write(Path(given.html), page(given.run, summary, found, given.model))
-            say(f"{len(found)} examples are in {escape(in_line(given.html))}")
-        else:
-            say(escape(LEGEND), style="dim")
-            for number, view in enumerate(found, 1):
-                for line in example_lines(view, number):
-                    console.print(line)
-        return 0
-    except UserError as error:
-        print(f"int-lightning: {error}", file=sys.stderr)
-        return USER_ERROR
-    except KeyboardInterrupt:
-        print("int-lightning: interrupted", file=sys.stderr)
-        return INTERRUPTED
+    return exit_status(lambda: _show(given))
+
+
+def _show(given: argparse.Namespace) -> None:
+    summary, found = inspect(open_run(Path(given.run)), given.target, given.limit, given.rejected, given.model)
+    _show_summary(summary)
+    if given.html:
+        _write(Path(given.html), page(given.run, summary, found, given.model))
+        say(f"{len(found)} examples are in {escape(in_line(given.html))}")
+        return
+    say(escape(LEGEND), style="dim")
+    for number, view in enumerate(found, 1):
+        for line in example_lines(view, number):
+            console.print(line)
 
 
 def _parser() -> argparse.ArgumentParser:

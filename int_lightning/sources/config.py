@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from int_lightning.types import UserError
@@ -75,3 +76,8 @@ class Quarantined:
     def kind(self) -> str:
         """The reason without its particulars."""
         return self.reason.partition(":")[0]
+
+
+def own_attempts(sources: Sequence[SourceConfig]) -> dict[str, int]:
+    """Rollouts per problem for the hard filter, by the path of the sources that have their own number."""
+    return {source.path: source.attempts for source in sources if source.attempts is not None}
