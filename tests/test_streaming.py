@@ -1,4 +1,4 @@
-"""Rows that are trained on while they are dataset: by another process, or by a callback of the fit."""
+"""Rows that are trained on while they are collected: by another process, or by a callback of the fit."""
 
 from __future__ import annotations
 
