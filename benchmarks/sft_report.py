@@ -105,9 +105,8 @@ def operations(config: PretrainedConfig, rows: Sequence[Row]) -> float:
 
 
 def fastest(fits: Sequence[Fit], provider: str) -> str:
-    """The way of a provider with the most tokens a second, by its median."""
-    ways = dict.fromkeys(fit.way for fit in fits if fit.provider == provider)
-    return max(ways, key=lambda way: statistics.median(f.speed for f in fits if (f.provider, f.way) == (provider, way)))
+    """The way of a provider with the most tokens a second in the first round, in which every way runs."""
+    return max((fit for fit in fits if fit.provider == provider and not fit.round), key=lambda fit: fit.speed).way
 
 
 def disagreement(fits: Sequence[Fit]) -> float:
