@@ -6,7 +6,8 @@ import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, cast
 
 import lightning as L
 import torch
@@ -29,7 +30,8 @@ from int_lightning.console import (
 )
 from int_lightning.data.interventions import InterventionData
 from int_lightning.engines.base import EngineConfig
-from int_lightning.learn.callbacks import ContinuedCSVLogger, ExportModel, FitProgress, RunCheckpoint
+from int_lightning.fit_plan import show_fit_plan
+from int_lightning.learn.callbacks import ContinuedCSVLogger, ExportModel, FitProgress, RunCheckpoint, StepTimeLimit
 from int_lightning.learn.module import PolicyModule
 from int_lightning.results import RESULTS, write_json
 from int_lightning.trainer import IntTrainer
@@ -101,6 +103,7 @@ class IntCLI(LightningCLI):
             parser.add_argument(
                 "--checkpoint_every", type=PositiveInt, default=50, help="Optimiser steps between checkpoints."
             )
+            parser.add_argument("--dry_run", type=bool, default=False, help="Only say what would be done.")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses; ``--verbose`` and ``--dry-run`` alone mean true."""
@@ -122,6 +125,11 @@ class IntCLI(LightningCLI):
         """
         command = self.config["subcommand"]
         config = self.config[command]
+        if command == "fit" and config["dry_run"]:
+            log = Path(self.resources.enter_context(TemporaryDirectory())) / "library.log"
+            self.resources.enter_context(library_output_to(log))
+            configure_logging(config["verbose"])
+            return
         folder = Path(config["out"])
         rank = _get_rank() or 0
         if rank == 0:
@@ -159,7 +167,8 @@ class IntCLI(LightningCLI):
             if given.get("logger") in (None, True):
                 kwargs["logger"] = run_loggers(out)
             own = given.get("callbacks") or []
-            callbacks = [*(own if isinstance(own, list) else [own]), FitProgress(type(self.model).__name__)]
+            limit = StepTimeLimit(self._get(self.config_init, "engine").time_limit)
+            callbacks = [limit, *(own if isinstance(own, list) else [own]), FitProgress(type(self.model).__name__)]
             callbacks += [LearningRateMonitor("step"), ExportModel(f"{out}/model")]
             if self.subcommand == "fit" and not any(isinstance(c, ModelCheckpoint) for c in callbacks):
                 callbacks.append(run_checkpoints(out, self._get(self.config, "checkpoint_every")))
@@ -186,6 +195,12 @@ class IntCLI(LightningCLI):
             command = [sys.executable, "-m", "int_lightning", "collect", f"--config={data.collect_config}"]
             if subprocess.run([*command, f"--out={data.folder}"], check=False).returncode:  # noqa: S603
                 raise UserError(f"{data.folder}: the collection did not come to its end, for the reason given above")
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        if subcommand == "fit" and self._get(self.config, "dry_run"):
+            show_fit_plan(self.model, self.datamodule, cast(IntTrainer, self.trainer))
+        else:
+            super()._run_subcommand(subcommand)
 
     def after_validate(self) -> None:
         """Shows the scores and keeps them as ``results.json``."""

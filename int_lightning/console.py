@@ -54,6 +54,11 @@ def say(text: str, style: str | None = None) -> None:
         console.print(text, style=style)
 
 
+def complain(text: str) -> None:
+    """Prints one line, which is text and no markup, from whatever rank this is."""
+    console.print(escape(f"int-lightning: {text}"))
+
+
 @contextmanager
 def library_output_to(log_file: Path) -> Iterator[None]:
     """Sends everything written to stdout and stderr, by C code too, into ``log_file``; the console keeps the terminal.

@@ -7,7 +7,7 @@ depend on how the work was cut into batches or where it was taken up again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -19,25 +19,27 @@ from int_lightning.engines.loop import EngineLoop
 from int_lightning.grading import Grader, extract_answer
 from int_lightning.prompts import PromptSet, encode_chat
 from int_lightning.steps import decode
-from int_lightning.types import Completion, Problem, Provenance, Rollout, Sampling, derive_seed
+from int_lightning.types import Completion, Problem, Provenance, Rollout, Sampling, UserError, derive_seed
 
 
 @dataclass(frozen=True, slots=True)
 class Continuation:
     """Where a rollout starts: tokens after the prompt (a prefix, or prefix + intervention), and their owner.
 
-    ``attempt`` is one to be rewritten as a whole, with the reference in view; without one a solution is asked for.
+    ``attempt`` is one to be rewritten as a whole, with the reference in view; without one a solution is asked for. ``hint`` is
+    the beginning of the reference, shown with the problem.
     """
 
     problem: Problem
     token_ids: list[int]
     parent: str
     attempt: str = ""
+    hint: str = ""
 
     @property
     def template(self) -> str:
         """The template of its prompt."""
-        return "refine" if self.attempt else "solve"
+        return "refine" if self.attempt else "hint" if self.hint else "solve"
 
 
 class Draw(NamedTuple):
@@ -70,10 +72,16 @@ class RolloutSampler:
     seed: int
 
     def sample(
-        self, problems: Sequence[Problem], samples: range, sampling: Sampling, stage: str
+        self,
+        problems: Sequence[Problem],
+        samples: range,
+        sampling: Sampling,
+        stage: str,
+        hints: Mapping[str, str] | None = None,
     ) -> list[list[Rollout]]:
-        """Rollouts with the given sample numbers for each problem, graded."""
-        draws = [Draw(Continuation(p, [], ""), i) for p in problems for i in samples]
+        """Rollouts with the given sample numbers for each problem, graded; ``hints`` are shown with the problems of these ids."""
+        starts = [Continuation(p, [], "", hint=(hints or {}).get(p.id, "")) for p in problems]
+        draws = [Draw(start, i) for start in starts for i in samples]
         prompts, seeds = self._requests(draws, stage)
         completions = self.engine.generate(prompts, sampling, seeds)
         texts = self._texts(draws, completions)
@@ -101,11 +109,19 @@ class RolloutSampler:
         starts = {(d.start.problem.id, d.start.attempt): d.start for d in draws}
         asked = {key: encode_chat(self.tokenizer, self._conversation(start)) for key, start in starts.items()}
         prompts = [asked[d.start.problem.id, d.start.attempt] + d.start.token_ids for d in draws]
+        for draw, prompt in zip(draws, prompts, strict=True):
+            if len(prompt) >= self.engine.max_model_len:
+                raise UserError(
+                    f"problem {draw.start.problem.id!r}: its prompt of {len(prompt)} tokens leaves no room in "
+                    f"engine.max_model_len = {self.engine.max_model_len}: raise it, or take the problem out of its source"
+                )
         seeds = [derive_seed(self.seed, stage, d.start.problem.id, d.start.parent, d.sample) for d in draws]
         return prompts, seeds
 
     def _conversation(self, start: Continuation) -> list[dict[str, str]]:
-        return self.prompts.refine(start.problem, start.attempt) if start.attempt else self.prompts.solve(start.problem)
+        if start.attempt:
+            return self.prompts.refine(start.problem, start.attempt)
+        return self.prompts.hint(start.problem, start.hint) if start.hint else self.prompts.solve(start.problem)
 
     def _texts(self, draws: Sequence[Draw], completions: Sequence[Completion]) -> list[str]:
         return [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +29,7 @@ from int_lightning.prompts import PromptSet
 from int_lightning.results import RESULTS, write_json
 from int_lightning.rollouts import RolloutSampler
 from int_lightning.sources import SourceConfig, load_problems, open_pool, own_attempts
+from int_lightning.time_limit import time_limit
 from int_lightning.types import UserError
 
 
@@ -37,6 +38,7 @@ class IntTrainer(L.Trainer):
 
     engine_config: EngineConfig = EngineConfig()
     seed: int = 0
+    sync_gap: float = 0.0
     _engine: Engine | None = None
 
     def open_engine(self, folder: str) -> Engine:
@@ -47,17 +49,23 @@ class IntTrainer(L.Trainer):
         return self._engine
 
     def synced_sampler(self, prompts: PromptSet, grader: Grader) -> RolloutSampler:
-        """A sampler of the newest weights of the policy in training. Every rank calls it.
+        """A sampler of the newest weights of the policy in training. Every rank calls it. ``sync_gap`` is then the mean absolute
+        difference of engine's and trainer's log-probs of fixed tokens.
 
         Raises:
             SyncError: if the engine does not come to serve those weights.
         """
         module = self.lightning_module
         assert isinstance(module, PolicyModule)
-        engine = self.open_engine(module.folder)
-        sync(module.scorer, engine)
+        with self.limited("the sync of weights into the engine"):
+            engine = self.open_engine(module.folder)
+            self.sync_gap = sync(module.scorer, engine)
         version = f"step {self.global_step}"
         return RolloutSampler(engine, module.tokenizer, prompts, grader, module.folder, version, self.seed)
+
+    def limited(self, call: str) -> AbstractContextManager[None]:
+        """Bounds a call of this rank by ``engine.time_limit``."""
+        return time_limit(self.engine_config.time_limit, f"rank {self.global_rank}, step {self.global_step}: {call}")
 
     def collect(
         self,

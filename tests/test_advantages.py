@@ -9,6 +9,8 @@ from int_lightning.learn.advantages import group_advantages
 
 def test_advantages_written_out() -> None:
     assert group_advantages([1.0, 0.0, 0.0, 0.0]) == [0.75, -0.25, -0.25, -0.25]
+    assert group_advantages([1.0, 0.0, 0.0, 0.0], "standardised") == [1.5, -0.5, -0.5, -0.5]
+    assert group_advantages([1.0, 0.0, 0.0, 0.0], "leave_one_out") == pytest.approx([1.0, -1 / 3, -1 / 3, -1 / 3])
     assert group_advantages([1.0]) == [0.0]
 
 

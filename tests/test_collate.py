@@ -171,7 +171,7 @@ def test_a_given_count_divides_the_loss_and_the_rows_own_the_metrics() -> None:
 
 def test_the_first_token_is_predicted_from_nothing_and_does_not_count() -> None:
     step = Layout(PAD, 100).step([Row([1, 2, 3], [1.0, 0.0, 0.5])])
-    assert (step.count, step.trained) == (0.5, 0.5)
+    assert (step.count, step.trained) == (0.5, 1.0)
     assert step.batches[0].trained.tolist() == [[False, True]]
 
 

@@ -26,9 +26,13 @@ class ParseOnly(IntCLI):
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_a_shipped_config_parses(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    command = "collect" if path.parent.name == "sources" else COMMANDS[path.stem.rsplit("-", 1)[-1]]
+    overlay = path.parent.name == "algorithms"
+    command = (
+        "collect" if path.parent.name == "sources" else "fit" if overlay else COMMANDS[path.stem.rsplit("-", 1)[-1]]
+    )
+    under = ["-c", str(ROOT / "configs" / "mini" / "grpo.yaml")] if overlay else []
     with pytest.raises(ParsedOnlyError), ExitStack() as resources:
-        ParseOnly([command, "-c", str(path)], resources)
+        ParseOnly([command, *under, "-c", str(path)], resources)
 
 
 def test_all_kinds_of_config_are_there() -> None:

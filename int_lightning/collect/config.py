@@ -23,6 +23,7 @@ class CollectConfig:
             solutions trains on. They take ``refine.txt`` in the prompt set.
         guided: Guided rollouts per intervention, and rollouts per problem of each row of the conditioning table.
         guided_until_success: Draw guided rollouts in waves too, until one is right; counts are then of those drawn.
+        conditioning: Draw as many rollouts from the prefix alone and from the bare problem, for the conditioning table.
         leakage: What counts as giving the final answer away.
         correctness_filter: Whether an intervention needs a right guided rollout to be accepted.
         segmentation: Where a step ends.
@@ -38,6 +39,7 @@ class CollectConfig:
     refined: int = 0
     guided: int = 32
     guided_until_success: bool = False
+    conditioning: bool = True
     leakage: LeakagePolicy = "stated"
     correctness_filter: bool = True
     segmentation: Segmentation = "blank_lines"

@@ -109,9 +109,8 @@ def plan(
             stages.append(Stage("turn 1", turn_one, int(turn_one * seen.mean("guide")), turn_one * answer))
         stages.append(Stage("proposals", proposals, int(proposals * context), proposals * answer))
     guided, naive = asked * config.guided, count * config.guided
-    stages += [
-        Stage("with intervention", guided, int(guided * (prompt + longest)), guided * longest),
-        Stage("from prefix", guided, int(guided * (prompt + longest)), guided * longest),
-        Stage("naive", naive, int(naive * prompt), naive * longest),
-    ]
+    stages.append(Stage("with intervention", guided, int(guided * (prompt + longest)), guided * longest))
+    if config.conditioning:
+        stages.append(Stage("from prefix", guided, int(guided * (prompt + longest)), guided * longest))
+        stages.append(Stage("naive", naive, int(naive * prompt), naive * longest))
     return Plan(count, seen.first, stages, max(seen.lengths.get("solve", [0])))

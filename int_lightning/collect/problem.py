@@ -109,7 +109,7 @@ class ProblemStages:
             checked = [(asked_about[i.rollout_id], i) for i in interventions if i.guided_total]
             work.categories += await error_categories(checked, self.sampler)
         work.refined += await self._refined([a for a, _ in answered])
-        if not work.naive and any(i.guided_total for i in work.interventions):
+        if self.config.conditioning and not work.naive and any(i.guided_total for i in work.interventions):
             start = Continuation(problem, [], "")
             work.naive = await self.sampler.draw(start, range(self.config.guided), self.config.sampling, "naive")
         return work
@@ -201,9 +201,10 @@ class ProblemStages:
     ) -> tuple[Intervention, list[Rollout], list[Rollout]]:
         with_it = Continuation(problem, intervention.prefix_ids + intervention.intervention_ids, intervention.id)
         without = Continuation(problem, intervention.prefix_ids, intervention.id)
+        count = self.config.guided if self.config.conditioning else 0
         guided, prefix = await asyncio.gather(
             self._guided_rollouts(with_it),
-            self.sampler.draw(without, range(self.config.guided), self.config.sampling, "from_prefix"),
+            self.sampler.draw(without, range(count), self.config.sampling, "from_prefix"),
         )
         correct = sum(r.correct for r in guided)
         checked = replace(

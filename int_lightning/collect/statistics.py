@@ -129,8 +129,9 @@ def _pass_rates(store: Store) -> Stats:
     from_prefix, with_intervention = array("d"), array("d")
     names = ("prefix_correct", "prefix_total", "guided_correct", "guided_total")
     for prefix_correct, prefix_total, guided_correct, guided_total in store.columns("interventions", *names):
-        if guided_total:
+        if prefix_total:
             from_prefix.append(prefix_correct / prefix_total)
+        if guided_total:
             with_intervention.append(guided_correct / guided_total)
     return {
         "attempts": describe(attempts, SHARES),

@@ -66,7 +66,7 @@ def summarise(store: Store) -> dict[str, Any]:
         "rejected": dict(rejected.most_common()),
         "conditioning": {
             "naive": _condition([naive[p] for p in first if p in naive]),
-            "from_prefix": _condition([(c, n) for _, _, c, n in first.values()]),
+            "from_prefix": _condition([(c, n) for _, _, c, n in first.values() if n]),
             "with_intervention": _condition([(c, n) for c, n, _, _ in first.values()]),
         },
     }

@@ -77,7 +77,7 @@ class Step:
     Args:
         batches: This rank's micro-batches; every rank has as many, some may carry no loss.
         count: What the loss is divided by, the same on every rank.
-        trained: Sum of the loss weights over all ranks' rows, which means of metrics are divided by.
+        trained: Tokens that carry loss, over all ranks' rows, which means of metrics are divided by.
         metrics: Facts about the step that are known before it is taken, the same on every rank.
     """
 

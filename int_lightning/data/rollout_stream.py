@@ -1,28 +1,37 @@
-"""GRPO's stream: when its buffer runs dry it syncs the weights, samples groups, grades them and cuts optimiser steps.
+"""GRPO's stream: when its buffer runs dry it syncs the weights, samples groups, rewards them and cuts optimiser steps.
 
-The state is the position, the number of the batch and the optimiser steps still in the buffer, the same on every rank: a
-resumed run trains on what the uninterrupted one would have. Generation happens inside ``__iter__``, after the step before it
-was taken, so that a batch is always sampled from the newest weights.
+The state is the position, the number of the batch, how many problems were taken, and the optimiser steps still in the buffer, the
+same on every rank: a resumed run trains on what the uninterrupted one would have. Generation happens inside ``__iter__``, after
+the step before it was taken, so that a batch is always sampled from the newest weights.
 """
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch.utils.data import IterableDataset
 
 from int_lightning.data.collate import Row, Step
+from int_lightning.data.groups import (
+    group_metrics,
+    intervention_rows,
+    loss_count,
+    loss_rows,
+    rescue_metrics,
+    rewarded_groups,
+)
+from int_lightning.data.hints import hint
+from int_lightning.data.samples import show_rollouts, write_rollouts
 from int_lightning.data.stream import Layout, balanced_part, gather
-from int_lightning.evaluation.metrics import ZeroAdvantageRatio, pass_at_k
-from int_lightning.learn.advantages import group_advantages
-from int_lightning.types import Group, Problem, Rollout
+from int_lightning.rollouts import RolloutSampler
+from int_lightning.types import Group, Problem, UserError
 
 if TYPE_CHECKING:
+    from int_lightning.collect.in_loop import Rescue
     from int_lightning.data.rollouts import RolloutData
 
 
@@ -35,26 +44,13 @@ class Pending:
     metrics: dict[str, float]
 
 
-class ValidationStream(IterableDataset[Step]):
-    """One item: the metrics of groups sampled on held-out problems with the newest weights, and nothing to train on.
+@dataclass(slots=True)
+class Sampled:
+    """One batch: all groups that were drawn, those of them to train on, and what interventions made of failed ones."""
 
-    Args:
-        data: Problems, engine and sizes.
-        layout: Which rank this is.
-    """
-
-    def __init__(self, data: RolloutData, layout: Layout) -> None:
-        self.data = data
-        self.layout = layout
-
-    def __len__(self) -> int:
-        return 1
-
-    def __iter__(self) -> Iterator[Step]:
-        data, layout = self.data, self.layout
-        own = data.validation_problems[layout.rank :: layout.world_size]
-        sampled = data.synced_sampler().sample(own, range(data.rollouts_per_prompt), data.sampling, "validation")
-        yield Step([], 0.0, 0.0, held_out_metrics(sampled))
+    drawn: list[Group]
+    kept: list[Group]
+    rescues: dict[str, Rescue]
 
 
 class RolloutStream(IterableDataset[Step]):
@@ -65,12 +61,17 @@ class RolloutStream(IterableDataset[Step]):
         layout: How rows become micro-batches.
     """
 
+    _NUMBERS = ("position", "batch", "taken", "idle")
+
     def __init__(self, data: RolloutData, layout: Layout) -> None:
         self.data = data
         self.layout = layout
         self.position = 0
         self.batch = 0
+        self.taken = 0
+        self.idle = 0
         self.pending: list[Pending] = []
+        self._seconds_training = 0.0
 
     def __len__(self) -> int:
         return self.data.steps
@@ -82,38 +83,124 @@ class RolloutStream(IterableDataset[Step]):
                 self.batch += 1
             item = self.pending.pop(0)
             self.position += 1
+            given = time.perf_counter()
             yield self.layout.step(item.rows, item.count, item.metrics)
+            self._seconds_training += time.perf_counter() - given
 
     def refill(self) -> list[Pending]:
-        """Samples one batch of groups with the newest weights and cuts it into optimiser steps."""
-        data, layout = self.data, self.layout
+        """Samples one batch of groups with the newest weights and cuts it into optimiser steps.
+
+        Raises:
+            UserError: if ``groups.patience`` batches in a row had nothing to learn from.
+        """
+        data = self.data
         started = time.perf_counter()
         sampler = data.synced_sampler()
-        synced = time.perf_counter()
-        problems = data.problems_of(self.batch)
-        own = problems[layout.rank :: layout.world_size]
-        sampled = sampler.sample(own, range(data.rollouts_per_prompt), data.sampling, f"grpo/{self.batch}")
-        order = {p.id: i for i, p in enumerate(problems)}
-        groups = sorted(gather(graded_groups(sampled)), key=lambda g: order[g.problem_id])
-        done = time.perf_counter()
-        metrics = group_metrics(groups)
-        metrics |= {"seconds_sync": synced - started, "seconds_generate": done - synced}
-        metrics["tokens_per_second"] = sum(len(r.token_ids) for g in groups for r in g.rollouts) / (done - synced)
-        size = -(-len(groups) // data.updates_per_batch)
-        parts = [groups[i : i + size] for i in range(0, len(groups), size)]
-        return [self.optimiser_step(part, metrics) for part in parts]
+        synced, before = time.perf_counter(), sampler.engine.tokens_generated
+        with data.int_trainer.limited(f"sampling batch {self.batch}"):
+            sampled = self._sampled(sampler)
+            tokens = sum(gather([sampler.engine.tokens_generated - before]))
+        seconds = {"sync": synced - started, "generate": time.perf_counter() - synced, "train": self._seconds_training}
+        self._seconds_training = 0.0
+        if self.layout.rank == 0:
+            self._show(sampled)
+        metrics = group_metrics(sampled.drawn, len(sampled.drawn) * data.rollouts_per_prompt)
+        metrics |= {f"seconds_{part}": spent for part, spent in seconds.items()}
+        metrics |= {"tokens": float(tokens), "tokens_per_second": tokens / seconds["generate"]}
+        metrics["sync_gap"] = data.int_trainer.sync_gap
+        if data.groups.resample:
+            metrics["groups_sampled"] = float(len(sampled.drawn))
+        if data.hints is not None:
+            metrics["hint"] = self._hinted_share()
+        if data.interventions is not None:
+            metrics |= rescue_metrics(sampled.rescues.values())
+        size = -(-len(sampled.kept) // data.updates_per_batch)
+        parts = [sampled.kept[i : i + size] for i in range(0, len(sampled.kept), size)]
+        with data.int_trainer.limited(f"scoring batch {self.batch}"):
+            steps = [self.optimiser_step(part, sampled.rescues, metrics) for part in parts]
+        self._check_patience(any(step.rows for step in steps))
+        return steps
 
-    def optimiser_step(self, groups: Sequence[Group], metrics: dict[str, float]) -> Pending:
-        """Rows of the groups that have an advantage; all tokens of all groups count in the normaliser."""
-        count = float(sum(len(r.token_ids) for g in groups for r in g.rollouts))
-        rows = [
-            rollout_row(rollout, advantage, self.data.engine_logprobs_comparable)
-            for group in groups
-            if not group.zero_advantage
-            for rollout, advantage in zip(group.rollouts, group.advantages, strict=True)
-        ]
-        module = self.data.module
-        if self.data.updates_per_batch > 1:
+    def _sampled(self, sampler: RolloutSampler) -> Sampled:
+        """One batch. Groups without an advantage are replaced by those of further problems for as many rounds as the data
+        allows; those that are left stay in the batch."""
+        data = self.data
+        problems: dict[str, Problem] = {}
+        drawn: list[Group] = []
+        kept: list[Group] = []
+        for round in range(1 + data.groups.resample):
+            useful = [g for g in kept if not g.zero_advantage]
+            if round and len(useful) == data.prompts_per_batch:
+                break
+            wanted = data.prompts_per_batch - len(useful)
+            new = data.problems_from(self.taken, wanted)
+            self.taken += wanted
+            problems |= {p.id: p for p in new}
+            groups = self._groups(sampler, new, f"grpo/{self.batch}" + (f"/{round}" if round else ""))
+            drawn += groups
+            useful += [g for g in groups if not g.zero_advantage]
+            rest = [g for g in [*kept, *groups] if g.zero_advantage]
+            kept = [*useful, *rest][: data.prompts_per_batch]
+        return Sampled(drawn, kept, self._rescues(sampler, kept, problems))
+
+    def _groups(self, sampler: RolloutSampler, problems: Sequence[Problem], stage: str) -> list[Group]:
+        """All ranks' groups, in the order of the problems."""
+        data, layout = self.data, self.layout
+        own = problems[layout.rank :: layout.world_size]
+        hints = {p.id: hint(p, self._hinted_share()) for p in own}
+        sampled = sampler.sample(own, range(data.rollouts_per_prompt), data.sampling, stage, hints)
+        groups = gather(rewarded_groups(sampled, {p.id: p for p in own}, data.rewards, data.groups))
+        order = {p.id: i for i, p in enumerate(problems)}
+        return sorted(groups, key=lambda g: order[g.problem_id])
+
+    def _hinted_share(self) -> float:
+        """How much of the reference is shown, from the position in the run."""
+        return self.data.hints.share(self.position / len(self)) if self.data.hints else 0.0
+
+    def _rescues(
+        self, sampler: RolloutSampler, groups: Sequence[Group], problems: Mapping[str, Problem]
+    ) -> dict[str, Rescue]:
+        """What interventions make of all ranks' groups in which everything failed, by problem."""
+        data, layout = self.data, self.layout
+        if data.interventions is None:
+            return {}
+        failed = [(problems[g.problem_id], g) for g in groups if g.rollouts and not any(r.correct for r in g.rollouts)]
+        rescues = gather(data.interventions.intervene(sampler, failed[layout.rank :: layout.world_size], data))
+        return {r.problem_id: r for r in rescues}
+
+    def _show(self, sampled: Sampled) -> None:
+        rescued = [g for rescue in sampled.rescues.values() for g in rescue.groups]
+        write_rollouts(self.data.rollouts_folder, self.batch, [*sampled.drawn, *rescued])
+        if self.data.show_every and self.batch % self.data.show_every == 0:
+            show_rollouts(self.batch, sampled.drawn)
+
+    def _check_patience(self, useful: bool) -> None:
+        self.idle = 0 if useful else self.idle + 1
+        patience = self.data.groups.patience
+        if patience is not None and self.idle >= patience:
+            raise UserError(
+                f"batches {self.batch - patience + 1} to {self.batch} had no group with an advantage: there is nothing to learn "
+                "from. Give problems of which the policy solves some, patch the policy by interventions first, or drop "
+                "data.groups.patience"
+            )
+
+    def optimiser_step(
+        self, groups: Sequence[Group], rescues: Mapping[str, Rescue], metrics: dict[str, float]
+    ) -> Pending:
+        """Rows of the groups that have an advantage; the others count in the normaliser. What interventions made of a failed
+        group goes with it."""
+        data, module = self.data, self.data.module
+        with_engine = data.engine_logprobs_comparable
+        rescued = [rescues[g.problem_id] for g in groups if g.problem_id in rescues]
+        guided = [g for rescue in rescued for g in rescue.groups]
+        count = loss_count([*groups, *guided], data.groups, data.sampling)
+        rows = loss_rows(groups, data.groups, with_engine)
+        if data.interventions is not None:
+            weight = data.interventions.weight
+            rows += loss_rows(guided, data.groups, with_engine, weight)
+            accepted = [i for rescue in rescued for i in rescue.interventions]
+            rows += intervention_rows(accepted, weight * count, with_engine)
+        if data.updates_per_batch > 1:
             scores = self.scored(module.scorer, rows)
             rows = [replace(row, old_logprobs=s) for row, s in zip(rows, scores, strict=True)]
         if module.reference is not None:
@@ -137,54 +224,15 @@ class RolloutStream(IterableDataset[Step]):
 
     def state_dict(self) -> dict[str, Any]:
         """Plain containers only, for checkpoints are read without unpickling objects."""
-        return {"position": self.position, "batch": self.batch, "pending": [asdict(p) for p in self.pending]}
+        pending = [asdict(p) for p in self.pending]
+        numbers = {name: getattr(self, name) for name in self._NUMBERS}
+        return {**numbers, "pending": pending}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up from a saved state."""
-        self.position, self.batch = state["position"], state["batch"]
+        for name in self._NUMBERS:
+            setattr(self, name, state[name])
         self.pending = [Pending([Row(**r) for r in p["rows"]], p["count"], p["metrics"]) for p in state["pending"]]
-
-
-def graded_groups(sampled: Sequence[list[Rollout]]) -> list[Group]:
-    """Rollouts of each prompt with their rewards (1 for a right answer, else 0) and advantages."""
-    groups = []
-    for rollouts in sampled:
-        rewards = [float(r.correct) for r in rollouts]
-        groups.append(Group(rollouts[0].problem_id, rollouts, rewards, group_advantages(rewards)))
-    return groups
-
-
-def rollout_row(rollout: Rollout, advantage: float, with_engine_logprobs: bool) -> Row:
-    """A rollout as a training row: every sampled token carries loss, the prompt none."""
-    prompt = len(rollout.prompt_ids)
-    return Row(
-        token_ids=[*rollout.prompt_ids, *rollout.token_ids],
-        weights=[0.0] * prompt + [1.0] * len(rollout.token_ids),
-        advantage=advantage,
-        engine_logprobs=[0.0] * prompt + rollout.logprobs if with_engine_logprobs else None,
-    )
-
-
-def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
-    """What a user watches: reward, share of groups without a correct rollout or without advantage, lengths, truncation."""
-    rollouts = [r for g in groups for r in g.rollouts]
-    zero_advantage = ZeroAdvantageRatio(sync_on_compute=False)
-    zero_advantage.update(torch.tensor([g.rewards for g in groups]))
-    return {
-        "reward": sum(sum(g.rewards) for g in groups) / len(rollouts),
-        "unsolved_ratio": sum(not any(g.rewards) for g in groups) / len(groups),
-        "zero_advantage_ratio": float(zero_advantage.compute()),
-        "length": sum(len(r.token_ids) for r in rollouts) / len(rollouts),
-        "truncated": sum(r.finish == "length" for r in rollouts) / len(rollouts),
-    }
-
-
-def held_out_metrics(sampled: Sequence[list[Rollout]]) -> dict[str, float]:
-    """``group_metrics``, pass@1 and pass@n over all ranks' held-out problems, given this rank's n rollouts of each of its own."""
-    groups = gather(graded_groups(sampled))
-    rewards = torch.tensor([g.rewards for g in groups])
-    right, n = (rewards > 0).sum(1), rewards.shape[1]
-    return group_metrics(groups) | {f"pass@{k}": float(pass_at_k(right, n, k).mean()) for k in (1, n)}
 
 
 def shuffled(problems: Sequence[Problem], epoch_seed: int) -> list[Problem]:

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import lightning as L
 from torchdata.stateful_dataloader import StatefulDataLoader
 
+from int_lightning.console import say
 from int_lightning.data.collate import Step
-from int_lightning.data.rollout_stream import RolloutStream, ValidationStream, shuffled
+from int_lightning.data.groups import GroupConfig
+from int_lightning.data.held_out import ValidationStream
+from int_lightning.data.hints import HintConfig
+from int_lightning.data.rollout_stream import RolloutStream, shuffled
 from int_lightning.data.stream import Layout
 from int_lightning.grading import Grader
 from int_lightning.learn.grpo import GRPOModule
+from int_lightning.learn.rewards import RewardConfig, Rewards
 from int_lightning.prompts import PromptSet
 from int_lightning.rollouts import RolloutSampler
 from int_lightning.sources import load_problems
 from int_lightning.trainer import IntTrainer
 from int_lightning.types import Problem, Sampling, UserError, derive_seed
+
+if TYPE_CHECKING:
+    from int_lightning.collect.in_loop import InterveneOnFailedGroups
 
 
 class RolloutData(L.LightningDataModule):
@@ -30,6 +41,10 @@ class RolloutData(L.LightningDataModule):
         sampling: How rollouts are drawn.
         max_tokens: Budget of a micro-batch.
         packing: Rows end to end in one sequence without padding; attention stays within each.
+        rewards: Parts of the reward; the right answer alone if not given.
+        groups: How groups are made into a loss.
+        hints: Show problems with the beginning of their reference solution (hint-guided RL); not, if not given.
+        show_every: Batches between tables of sampled rollouts on the console; 0 shows none.
         limit: Use only the first problems of the source.
         validation: Source of held-out problems for ``val/pass@k``, at the end and every ``trainer.val_check_interval`` steps.
     """
@@ -45,6 +60,10 @@ class RolloutData(L.LightningDataModule):
         sampling: Sampling = Sampling(),
         max_tokens: int = 16384,
         packing: bool = True,
+        rewards: list[RewardConfig] | None = None,
+        groups: GroupConfig = GroupConfig(),
+        hints: HintConfig | None = None,
+        show_every: int = 0,
         limit: int | None = None,
         validation: str | None = None,
     ) -> None:
@@ -62,18 +81,34 @@ class RolloutData(L.LightningDataModule):
         self.sampling = sampling
         self.max_tokens = max_tokens
         self.packing = packing
+        self.reward_configs = rewards or [RewardConfig()]
+        self.groups = groups
+        self.hints = hints
+        self.show_every = show_every
+        self.interventions: InterveneOnFailedGroups | None = None
         self.limit = limit
         self.validation = validation
 
     def setup(self, stage: str) -> None:
         """Loads the problems, the prompts and the grader."""
-        self.problems = load_problems(self.source, self.limit, require_solution=False)
+        self.problems = load_problems(self.source, self.limit, require_solution=self.hints is not None)
         self.validation_problems = (
             load_problems(self.validation, require_solution=False) if self.validation is not None else []
         )
         self.prompts = PromptSet(self.prompt_set)
         self.grader = Grader()
+        self.rewards = Rewards(self.reward_configs, self.groups.reward_timeout)
         self.module.temperature = self.sampling.temperature or 1.0
+        if self.module.objective.importance_cap is not None and not self.engine_samples_policy:
+            raise UserError(
+                "model.importance_cap weighs tokens by pi / pi_engine, known only where the engine samples from the whole "
+                "distribution: set data.sampling to temperature 1, top_p 1 and top_k 0, or drop importance_cap"
+            )
+        if not self.engine_samples_policy and self.sampling.temperature == 1.0:
+            say(
+                "[yellow]note:[/] with top_p or top_k the engine samples from a part of the policy's distribution; ratios are "
+                "those of the whole one, so that the gradient is off-policy by that much"
+            )
 
     def teardown(self, stage: str) -> None:
         """Ends the grader's workers."""
@@ -119,17 +154,27 @@ class RolloutData(L.LightningDataModule):
 
     @property
     def engine_logprobs_comparable(self) -> bool:
-        """Whether the engine's log-probs are those of the distribution that the trainer scores."""
+        """Whether the engine's log-probs, of the unscaled logits, are those of the distribution that the trainer scores."""
         return self.sampling.temperature == 1.0
+
+    @property
+    def engine_samples_policy(self) -> bool:
+        """Whether the engine samples from just that distribution."""
+        return self.engine_logprobs_comparable and self.sampling.top_p >= 1.0 and self.sampling.top_k <= 0
+
+    @property
+    def rollouts_folder(self) -> Path:
+        """Where the tables of sampled rollouts are."""
+        return Path(self.int_trainer.default_root_dir) / "rollouts"
 
     def synced_sampler(self) -> RolloutSampler:
         """A sampler of the newest weights, verified."""
         return self.int_trainer.synced_sampler(self.prompts, self.grader)
 
-    def problems_of(self, batch: int) -> list[Problem]:
-        """The problems of a batch; each pass over all problems has its own order."""
+    def problems_from(self, taken: int, count: int) -> list[Problem]:
+        """The ``count`` problems after the first ``taken``; each pass over all problems has its own order."""
         size = len(self.problems)
-        wanted = range(batch * self.prompts_per_batch, (batch + 1) * self.prompts_per_batch)
+        wanted = range(taken, taken + count)
         passes = {
             i // size: shuffled(self.problems, derive_seed(self.int_trainer.seed, "order", i // size)) for i in wanted
         }

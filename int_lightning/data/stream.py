@@ -45,14 +45,15 @@ class Layout:
         Args:
             count: What the loss is divided by; the sum of the rows' loss weights if not given.
         """
-        trained = sum(sum(row.weights[1:]) for row in rows)
+        weight = sum(sum(row.weights[1:]) for row in rows)
+        trained = float(sum(w != 0 for row in rows for w in row.weights[1:]))
         parts = [balanced_part(rows, rank, self.world_size) for rank in range(self.world_size)]
         cut = [micro_batches(part, self.pad_id, self.max_tokens, self.packed) for part in parts]
         own = cut[self.rank]
         filler = [replace(row, weights=[0.0] * len(row.weights)) for row in rows[:1]]
         while len(own) < max(map(len, cut)):
             own += micro_batches(filler, self.pad_id, self.max_tokens, self.packed)
-        return Step(own, trained if count is None else count, trained, metrics or {})
+        return Step(own, weight if count is None else count, trained, metrics or {})
 
 
 class StepStream(IterableDataset[Step]):

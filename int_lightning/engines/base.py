@@ -30,6 +30,8 @@ class EngineConfig:
         gpu_memory_utilization: Share of a GPU's memory.
         tensor_parallel_size: GPUs one engine spans.
         trust_remote_code: Whether a model folder may bring its own code.
+        time_limit: Seconds for one call of the engine, one exchange between processes or one optimiser step of a fit; one that
+            takes longer ends the process, which names it.
     """
 
     name: Literal["auto", "vllm", "transformers"] = "auto"
@@ -41,6 +43,7 @@ class EngineConfig:
     gpu_memory_utilization: float = 0.45
     tensor_parallel_size: int = 1
     trust_remote_code: bool = False
+    time_limit: float = 3600.0
 
 
 class Engine(Protocol):

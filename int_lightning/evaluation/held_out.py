@@ -8,7 +8,7 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.seed import isolate_rng
 
-from int_lightning.data.rollout_stream import held_out_metrics
+from int_lightning.data.held_out import held_out_metrics
 from int_lightning.grading import Grader
 from int_lightning.learn.callbacks import log_held_out
 from int_lightning.prompts import PromptSet
@@ -82,5 +82,7 @@ class HeldOutPassAtK(Callback):
         own = self.problems[trainer.global_rank :: trainer.world_size]
         with isolate_rng():  # an engine that starts seeds the generators that dropout draws from
             sampler = trainer.synced_sampler(self.prompts, self.grader)
-            sampled = sampler.sample(own, range(self.rollouts), self.sampling, f"held_out/{trainer.global_step}")
-        log_held_out(trainer, held_out_metrics(sampled))
+            with trainer.limited("sampling held-out problems"):
+                sampled = sampler.sample(own, range(self.rollouts), self.sampling, f"held_out/{trainer.global_step}")
+                metrics = held_out_metrics(sampled)
+        log_held_out(trainer, metrics)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import threading
 from collections.abc import Mapping
@@ -20,6 +21,8 @@ from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
 from int_lightning.console import progress, say
 from int_lightning.learn.module import PolicyModule
+from int_lightning.results import written
+from int_lightning.time_limit import time_limit
 
 
 class FitProgress(Callback):
@@ -72,6 +75,28 @@ class ExportModel(Callback):
         pl_module.export_to(Path(self.folder))
 
 
+class StepTimeLimit(Callback):
+    """Ends the process where an optimiser step does not come to its end, for another process is gone or hangs.
+
+    Args:
+        seconds: The limit.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._stack = ExitStack()
+
+    def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
+        call = f"rank {trainer.global_rank}, step {trainer.global_step}: the optimiser step"
+        self._stack.enter_context(time_limit(self.seconds, call))
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        self._stack.close()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        self._stack.close()
+
+
 class RunCheckpoint(ModelCheckpoint):
     """A ModelCheckpoint that also saves after the last step, and after the step during which SIGINT or SIGTERM came.
 
@@ -101,15 +126,41 @@ class RunCheckpoint(ModelCheckpoint):
         if trainer.strategy.reduce_boolean_decision(self._requested, all=False):
             assert self.dirpath is not None
             path = Path(self.dirpath) / "interrupted.ckpt"
-            trainer.save_checkpoint(path)
+            self._save_checkpoint(trainer, str(path))
             say(f"interrupted after step {trainer.global_step}; go on with --ckpt_path {path}")
             raise KeyboardInterrupt
+
+    def _save_checkpoint(self, trainer: L.Trainer, filepath: str) -> None:
+        """Saves aside and renames, so that a run that dies meanwhile keeps the checkpoint it had. Every rank calls it.
+
+        Raises:
+            UserError: if it cannot be written.
+        """
+        path, aside = Path(filepath), Path(f"{filepath}.part")
+        if trainer.is_global_zero:
+            _remove(aside)
+        trainer.strategy.barrier("before a checkpoint is saved")
+        with written(path):
+            super()._save_checkpoint(trainer, str(aside))
+            if trainer.is_global_zero:
+                if path.is_dir():
+                    _remove(path)
+                aside.replace(path)
+        trainer.strategy.barrier("after a checkpoint was saved")
+        self._last_checkpoint_saved = filepath
 
     def _request(self, signum: int, frame: FrameType | None) -> None:
         if self._requested:
             raise KeyboardInterrupt
         self._requested = True
         say("interrupted: a checkpoint is saved after this step; interrupt again to end at once")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 class ContinuedCSVLogger(CSVLogger):

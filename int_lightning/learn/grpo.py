@@ -2,14 +2,16 @@
 
     A_i = r_i - mean_j r_j,    L = -sum_i sum_t min(rho_it A_i, clip(rho_it, 1 - clip_low, 1 + clip_high) A_i) / tokens.
 
-Differences from common GRPO: no division by the group's standard deviation (as in the paper); asymmetric clip; the loss is
-divided by all tokens of the optimiser step, zero-advantage groups counted though they cost nothing; with one optimiser step
-a batch the sampling policy's log-probs are the trainer's own, so that the ratio is exactly 1.
+Differences from common GRPO, unless the data or the module is told otherwise (``GroupConfig``; ``configs/algorithms`` has GRPO as
+first published, Dr.GRPO, DAPO, CISPO, GSPO and RLOO): no division by the group's standard deviation, as in the paper; asymmetric
+clip; the loss is divided by all tokens of the optimiser step, zero-advantage groups counted though they cost nothing; with one
+optimiser step a batch the sampling policy's log-probs are the trainer's own, so that the ratio is exactly 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -23,7 +25,11 @@ from int_lightning.learn.model import Policy
 from int_lightning.learn.module import PolicyModule
 from int_lightning.types import UserError
 from int_lightning_kernels import (
+    MAX,
+    Form,
     Implementation,
+    Importance,
+    KLEstimator,
     Loss,
     Metrics,
     PolicyObjective,
@@ -40,10 +46,16 @@ class GRPOModule(PolicyModule):
         model: ``mini``, ``smollm2-135m-instruct``, a model folder or a hub name.
         optimizer: Optimiser.
         scheduler: Learning-rate schedule; none keeps the rate.
+        form: ``clip`` (PPO, GRPO, DAPO, GSPO) or ``cispo``.
+        ratio: Of each ``token``, or of its whole ``sequence``, length-normalised (GSPO).
         clip_low: Lower clip of the ratio.
         clip_high: Upper clip of the ratio.
+        kl: Estimator of the KL term: k1, k2 or k3.
         kl_coefficient: Weight of the KL term to the policy the run started from; 0 loads no reference.
         entropy_coefficient: Weight of the entropy bonus.
+        importance_cap: Bound of the weights pi / pi_engine that correct for an engine whose log-probs differ (truncated
+            importance sampling); none leaves them out.
+        importance: Beyond the bound: ``truncate`` the weight to it, or ``mask`` the token, then also below 1 / importance_cap.
         dtype: Of the arithmetic; weights and optimiser state are float32.
         max_grad_norm: Gradients are clipped to this norm; 0 leaves them.
         gradient_checkpointing: Recompute activations in the backward pass.
@@ -63,10 +75,15 @@ class GRPOModule(PolicyModule):
         model: str = "mini",
         optimizer: OptimizerCallable = torch.optim.AdamW,
         scheduler: LRSchedulerCallable | None = None,
+        form: Form = "clip",
+        ratio: Literal["token", "sequence"] = "token",
         clip_low: float = 0.2,
         clip_high: float = 0.35,
+        kl: KLEstimator = "k3",
         kl_coefficient: float = 0.0,
         entropy_coefficient: float = 0.0,
+        importance_cap: float | None = None,
+        importance: Importance = "truncate",
         dtype: Literal["float32", "bfloat16"] = "float32",
         max_grad_norm: float = 1.0,
         gradient_checkpointing: bool = False,
@@ -90,11 +107,16 @@ class GRPOModule(PolicyModule):
             layers=layers,
         )
         self.objective = PolicyObjective(
+            form=form,
             clip_low=clip_low,
             clip_high=clip_high,
+            kl=kl,
             kl_coefficient=kl_coefficient,
             entropy_coefficient=entropy_coefficient,
+            importance_cap=importance_cap,
+            importance=importance,
         )
+        self.ratio = ratio
         self._reference: list[Policy | Unadapted] = []
 
     def configure_model(self) -> None:
@@ -142,17 +164,37 @@ class GRPOModule(PolicyModule):
         def of_tokens(values: Tensor | None) -> Tensor | None:
             return None if values is None else values[:, 1:][trained]
 
-        advantage = batch.advantages[:, 1:][trained]
         tokens = PolicyTokens(
-            advantage=advantage,
-            weight=torch.full_like(advantage, 1 / step.count),
+            advantage=batch.advantages[:, 1:][trained],
+            weight=batch.weights[:, 1:][trained] / step.count,
             old_logprob=of_tokens(batch.old_logprobs),
             reference_logprob=of_tokens(batch.reference_logprobs),
             engine_logprob=of_tokens(batch.engine_logprobs),
+            sequence_ratio=self._sequence_ratio(batch),
         )
 
         def token_loss(logprob: Tensor, entropy: Tensor, rows: Rows) -> tuple[Tensor, Metrics]:
             return token_policy_loss(logprob, entropy, tokens.rows(rows), self.objective)
 
         loss, sums = self.scorer.loss(batch, token_loss, entropy=True)
-        return Loss(loss, {name: value / step.trained for name, value in sums.items()})
+        return Loss(loss, {k: v if k.endswith(MAX) else v / step.trained for k, v in sums.items()})
+
+    @torch.no_grad()
+    def _sequence_ratio(self, batch: MicroBatch) -> Tensor | None:
+        """exp(mean_t(log pi - log pi_old)) of each scored token's rollout; None where it is exactly 1 or not asked for."""
+        if self.ratio == "token" or batch.old_logprobs is None:
+            return None
+        gaps = torch.zeros_like(batch.weights)
+        scored = self.scorer.log_probs(batch, batch.trained).logprob
+        gaps[:, 1:][batch.trained] = scored - batch.old_logprobs[:, 1:][batch.trained]
+        ratios = [math.exp(sum(gap) / max(1, sum(map(bool, weight)))) for gap, weight in self._by_row(batch, gaps)]
+        spread = torch.empty_like(gaps)
+        if batch.attention_mask is None:
+            spread[0] = torch.cat([torch.full((n,), r) for r, n in zip(ratios, batch.lengths, strict=True)])
+        else:
+            spread[:] = torch.tensor(ratios)[:, None]
+        return spread[:, 1:][batch.trained]
+
+    @staticmethod
+    def _by_row(batch: MicroBatch, values: Tensor) -> Iterator[tuple[list[float], list[float]]]:
+        return zip(batch.rows_of(values), batch.rows_of(batch.weights), strict=True)

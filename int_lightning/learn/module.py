@@ -23,7 +23,7 @@ from int_lightning.learn.model import Head, Policy, export, load_policy, shard
 from int_lightning.learn.pretrained import resolve_model
 from int_lightning.learn.schedule import WarmupCosine
 from int_lightning.types import UserError
-from int_lightning_kernels import Loss
+from int_lightning_kernels import MAX, Loss, add_metrics
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -132,7 +132,7 @@ class PolicyModule(L.LightningModule):
         already divided by the step's global count; shares add up over micro-batches and ranks.
 
         Returns:
-            The summed metrics over this rank's micro-batches, with ``loss`` and ``grad_norm``.
+            The metrics over this rank's micro-batches (see ``add_metrics``), with ``loss`` and ``grad_norm``.
 
         Raises:
             UserError: if the loss or the gradient is not finite; the weights are then those before the step.
@@ -146,8 +146,7 @@ class PolicyModule(L.LightningModule):
                 self.scorer.set_reshard_after_backward(i == len(batches) - 1, recurse=False)
             loss, metrics = loss_of(batch)
             self.manual_backward(loss * self.trainer.world_size)
-            for name, value in {"loss": loss, **metrics}.items():
-                totals[name] = totals.get(name, 0.0) + value.detach()
+            add_metrics(totals, {"loss": loss, **metrics})
         norm = torch.nn.utils.clip_grad_norm_(self.scorer.parameters(), self.max_grad_norm or float("inf"))
         totals["grad_norm"] = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
         if not torch.isfinite(totals["grad_norm"]):
@@ -169,9 +168,9 @@ class PolicyModule(L.LightningModule):
         return f"Lower the learning rate or use dtype float32; {kept}, whose weights may have grown too large already"
 
     def log_totals(self, totals: dict[str, Tensor], prefix: str) -> None:
-        """Logs metrics that add up over ranks, once per optimiser step."""
+        """Logs metrics that add up over ranks, or are maxima, once per optimiser step."""
         for name, value in totals.items():
-            fx = "mean" if name == "grad_norm" else "sum"
+            fx = "mean" if name == "grad_norm" else "max" if name.endswith(MAX) else "sum"
             self.log(f"{prefix}/{name}", value, prog_bar=name == "loss", sync_dist=True, reduce_fx=fx, batch_size=1)
 
     def export_to(self, folder: Path) -> None:

@@ -2,8 +2,8 @@
 
 A set is a folder with ``solve.txt``, ``verify.txt`` where the policy proposes, and ``guide.txt`` where it does so in two turns:
 turn 1 works the problem through with the reference in view, turn 2 shows the numbered attempt. ``refine.txt`` asks it to rewrite
-an attempt as a whole, ``categorise.txt`` for the kind of an error. ``{problem}``,
-``{reference}`` and ``{attempt}`` are replaced; every other brace is left alone.
+an attempt as a whole, ``categorise.txt`` for the kind of an error, ``hint.txt`` shows the beginning of the reference with the
+problem. ``{problem}``, ``{reference}``, ``{attempt}`` and ``{hint}`` are replaced; every other brace is left alone.
 """
 
 from __future__ import annotations
@@ -85,6 +85,16 @@ class PromptSet:
     def refine(self, problem: Problem, attempt: str) -> list[dict[str, str]]:
         """The conversation that asks for a whole attempt rewritten, with the reference in view."""
         return [_user(self.templates["refine"], problem, attempt)]
+
+    def hint(self, problem: Problem, hint: str) -> list[dict[str, str]]:
+        """The conversation that asks for a solution and shows how the reference begins.
+
+        Raises:
+            UserError: if the set has no ``hint.txt``.
+        """
+        if "hint" not in self.templates:
+            raise UserError(f"{self.folder} has no hint.txt, with which problems are shown with hints: add it")
+        return [_user(self.templates["hint"], problem, hint=hint)]
 
 
 def encode_chat(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, str]]) -> list[int]:
@@ -184,6 +194,6 @@ def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
     return {i: token.content for i, token in tokenizer.added_tokens_decoder.items() if token.special}
 
 
-def _user(template: str, problem: Problem, attempt: str = "") -> dict[str, str]:
-    parts = {"problem": problem.problem, "reference": problem.solution, "attempt": attempt}
-    return {"role": "user", "content": re.sub(r"\{(problem|reference|attempt)\}", lambda m: parts[m[1]], template)}
+def _user(template: str, problem: Problem, attempt: str = "", hint: str = "") -> dict[str, str]:
+    parts = {"problem": problem.problem, "reference": problem.solution, "attempt": attempt, "hint": hint}
+    return {"role": "user", "content": re.sub(rf"\{{({'|'.join(parts)})\}}", lambda m: parts[m[1]], template)}

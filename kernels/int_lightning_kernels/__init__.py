@@ -5,12 +5,32 @@ from int_lightning_kernels.dispatch import Implementation, implementation_for
 from int_lightning_kernels.head import LogProbs
 from int_lightning_kernels.linear_logprob import linear_logprob
 from int_lightning_kernels.logits import logprob_from_logits
-from int_lightning_kernels.policy_loss import PolicyObjective, PolicyTokens, policy_loss, token_policy_loss
-from int_lightning_kernels.token_loss import Loss, Metrics, Rows, TokenLoss, linear_token_loss
+from int_lightning_kernels.policy_loss import (
+    Form,
+    Importance,
+    KLEstimator,
+    PolicyObjective,
+    PolicyTokens,
+    policy_loss,
+    token_policy_loss,
+)
+from int_lightning_kernels.token_loss import (
+    MAX,
+    Loss,
+    Metrics,
+    Rows,
+    TokenLoss,
+    add_metrics,
+    linear_token_loss,
+)
 from int_lightning_kernels.vocab_parallel import VocabShard
 
 __all__ = [
+    "MAX",
+    "Form",
     "Implementation",
+    "Importance",
+    "KLEstimator",
     "LogProbs",
     "Loss",
     "Metrics",
@@ -19,6 +39,7 @@ __all__ = [
     "Rows",
     "TokenLoss",
     "VocabShard",
+    "add_metrics",
     "implementation_for",
     "linear_cross_entropy",
     "linear_logprob",

@@ -4,6 +4,7 @@ With rho = pi(y) / pi_old(y), A the advantage of the token's rollout, w the toke
 1 / tokens of the batch, 1 / (sequences * tokens of the sequence), or a constant) and s a truncated importance weight:
 
     clip   (PPO, GRPO; DAPO with clip_high > clip_low)   -min(rho A, clip(rho, 1 - clip_low, 1 + clip_high) A)
+    gspo   (clip with sequence_ratio for rho)             one ratio for all tokens of a rollout
     cispo  (MiniMax-M1)                                   -stop_gradient(min(rho, 1 + clip_high)) A log pi(y)
 
     L = sum w (s * surrogate + kl_coefficient * KL - entropy_coefficient * H)
@@ -21,10 +22,11 @@ from torch import Tensor
 
 from int_lightning_kernels.dispatch import Implementation
 from int_lightning_kernels.inputs import check_devices
-from int_lightning_kernels.token_loss import Loss, Metrics, Rows, linear_token_loss
+from int_lightning_kernels.token_loss import MAX, Loss, Metrics, Rows, linear_token_loss
 from int_lightning_kernels.vocab_parallel import VocabShard
 
 Form = Literal["clip", "cispo"]
+Importance = Literal["truncate", "mask"]
 KLEstimator = Literal["k1", "k2", "k3"]
 
 
@@ -40,6 +42,7 @@ class PolicyObjective:
         kl_coefficient: Weight of the KL term.
         entropy_coefficient: Weight of the entropy bonus.
         importance_cap: Upper bound of the importance weight pi_old / pi_engine; None leaves it out.
+        importance: Beyond the bound: ``truncate`` the weight to it, or ``mask`` the token, then also below 1 / importance_cap.
 
     Raises:
         ValueError: if a choice is unknown or a bound negative.
@@ -52,6 +55,7 @@ class PolicyObjective:
     kl_coefficient: float = 0.0
     entropy_coefficient: float = 0.0
     importance_cap: float | None = None
+    importance: Importance = "truncate"
 
     def __post_init__(self) -> None:
         if self.form not in ("clip", "cispo"):
@@ -62,6 +66,8 @@ class PolicyObjective:
             raise ValueError(f"clip_low and clip_high must not be negative, not {self.clip_low} and {self.clip_high}")
         if self.importance_cap is not None and self.importance_cap <= 0:
             raise ValueError(f"importance_cap must be positive, not {self.importance_cap}")
+        if self.importance not in ("truncate", "mask"):
+            raise ValueError(f"importance must be truncate or mask, not {self.importance!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,9 @@ class PolicyTokens:
         weight: w.
         old_logprob: Under the policy that sampled, by the trainer; None where that is the policy of now (rho = 1).
         reference_logprob: Under the reference policy.
-        engine_logprob: As the engine sampled it, for the importance weight.
+        engine_logprob: As the engine sampled it, for the importance weight; NaN for tokens that no engine sampled.
+        sequence_ratio: exp(mean_t(log pi - log pi_old)) over the token's whole rollout, which then stands for rho (GSPO). Its
+            gradient is that of rho_t scaled, which is GSPO's where all tokens of a rollout have one advantage and weight.
     """
 
     advantage: Tensor
@@ -81,10 +89,11 @@ class PolicyTokens:
     old_logprob: Tensor | None = None
     reference_logprob: Tensor | None = None
     engine_logprob: Tensor | None = None
+    sequence_ratio: Tensor | None = None
 
     def rows(self, rows: Rows) -> PolicyTokens:
         """The same for some of the tokens."""
-        fields = (self.advantage, self.weight, self.old_logprob, self.reference_logprob, self.engine_logprob)
+        fields = (getattr(self, name) for name in self.__slots__)
         return PolicyTokens(*(None if f is None else f[rows] for f in fields))  # type: ignore[arg-type]
 
 
@@ -100,10 +109,13 @@ def token_policy_loss(
     Returns:
         The scalar loss, and sums over tokens: ``clip_low`` and ``clip_high`` (tokens whose gradient the clip takes away or,
         for cispo, whose ratio it bounds), ``ratio``, ``entropy``, and where they apply ``kl``, ``importance``,
-        ``engine_gap`` (absolute difference of old and engine log-probs).
+        ``engine_gap`` (absolute difference of old and engine log-probs), ``engine_kl`` (k3 of the two) and
+        ``engine_gap_max``, which is no sum but the largest.
     """
     old = logprob.detach() if tokens.old_logprob is None else tokens.old_logprob
     ratio = (logprob - old).exp()
+    if tokens.sequence_ratio is not None:
+        ratio = tokens.sequence_ratio * (logprob - logprob.detach()).exp()
     advantage, above = tokens.advantage, 1 + objective.clip_high
     if objective.form == "clip":
         clipped = ratio.clamp(1 - objective.clip_low, above)
@@ -114,10 +126,12 @@ def token_policy_loss(
         low, high = torch.zeros_like(ratio, dtype=torch.bool), ratio > above
     metrics = {"clip_low": low.sum(), "clip_high": high.sum(), "ratio": ratio.sum(), "entropy": entropy.sum()}
     if tokens.engine_logprob is not None:
-        gap = old - tokens.engine_logprob
+        gap = (old - tokens.engine_logprob).nan_to_num(nan=0.0)
         metrics["engine_gap"] = gap.abs().sum()
+        metrics["engine_kl"] = _kl(gap, "k3").sum()
+        metrics["engine_gap_max"] = gap.abs().max() if gap.numel() else gap.sum()
         if objective.importance_cap is not None:
-            importance = gap.exp().clamp(max=objective.importance_cap)
+            importance = _importance(gap.exp(), objective.importance_cap, objective.importance)
             surrogate = importance * surrogate
             metrics["importance"] = importance.sum()
     loss = surrogate
@@ -147,6 +161,7 @@ def policy_loss(
     kl_coefficient: float = 0.0,
     entropy_coefficient: float = 0.0,
     importance_cap: float | None = None,
+    importance: Importance = "truncate",
     temperature: float | Tensor = 1.0,
     bias: Tensor | None = None,
     softcap: float | None = None,
@@ -169,7 +184,9 @@ def policy_loss(
 
     The other arguments, and errors, are those of ``PolicyObjective`` and ``linear_logprob``.
     """
-    objective = PolicyObjective(form, clip_low, clip_high, kl, kl_coefficient, entropy_coefficient, importance_cap)
+    objective = PolicyObjective(
+        form, clip_low, clip_high, kl, kl_coefficient, entropy_coefficient, importance_cap, importance
+    )
     named = {
         "advantage": advantage,
         "token_weight": token_weight,
@@ -211,7 +228,13 @@ def policy_loss(
         logits_dtype=logits_dtype,
     )
     count = max(1, targets.numel() if active is None else len(active))
-    return Loss(loss, {name: value / count for name, value in sums.items()})
+    return Loss(loss, {name: value if name.endswith(MAX) else value / count for name, value in sums.items()})
+
+
+def _importance(weight: Tensor, cap: float, how: Importance) -> Tensor:
+    if how == "truncate":
+        return weight.clamp(max=cap)
+    return weight.where((weight <= cap) & (weight >= 1 / cap), 0.0)
 
 
 def _kl(gap: Tensor, estimator: KLEstimator) -> Tensor:

@@ -31,7 +31,9 @@ Metrics = dict[str, Tensor]
 Rows = slice | Tensor
 TokenLoss = Callable[[Tensor, Tensor, Rows], tuple[Tensor, Metrics]]
 """(log-probs [n], entropies [n], which of the N tokens they are) -> the chunk's loss (a scalar, differentiable in both)
-and metrics; losses and metrics are summed over chunks."""
+and metrics; losses and metrics are summed over chunks, but for metrics whose names end in ``MAX``, which are maxima."""
+
+MAX = "_max"
 
 
 class Loss(NamedTuple):
@@ -191,14 +193,22 @@ def _differentiate(
     logprob, entropy = (v.detach().requires_grad_(wanted) for v in (values.logprob, values.entropy))
     with torch.set_grad_enabled(wanted):
         loss, found = token_loss(logprob, entropy, rows)
-    for name, value in found.items():
-        metrics[name] = metrics[name] + value.detach() if name in metrics else value.detach()
+    add_metrics(metrics, found)
     if not wanted:
         return loss, None, None
     of_logprob, of_entropy = None, None
     if loss.requires_grad:
         of_logprob, of_entropy = torch.autograd.grad(loss, (logprob, entropy), allow_unused=True)
     return loss.detach(), torch.zeros_like(logprob) if of_logprob is None else of_logprob, of_entropy
+
+
+def add_metrics(totals: Metrics, found: Metrics) -> None:
+    """Adds metrics of some tokens to those of others: sums, or where the name ends in ``MAX`` the larger of both."""
+    for name, value in found.items():
+        value = value.detach()
+        if name in totals:
+            value = torch.maximum(totals[name], value) if name.endswith(MAX) else totals[name] + value
+        totals[name] = value
 
 
 def _hidden_gradient(out: Tensor, logits: Tensor, weight: Tensor, shard: VocabShard | None) -> None:

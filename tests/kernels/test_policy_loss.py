@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from arithmetic import Case, assert_gradients, assert_values, draw, gradients
-from int_lightning_kernels import Implementation, PolicyObjective, PolicyTokens, policy_loss, token_policy_loss
+from int_lightning_kernels import MAX, Implementation, PolicyObjective, PolicyTokens, policy_loss, token_policy_loss
 from watching import Watch
 
 RATIOS = [0.4, 0.79, 0.81, 1.0, 1.27, 1.29, 2.5]
@@ -56,7 +56,8 @@ def written_out(case: Case, tokens: Tokens, **choices: Any) -> tuple[Tensor, dic
     out = case.written_out()
     assert out.entropy is not None
     loss, sums = torch.zeros((), dtype=torch.float64, device=case.hidden.device), dict.fromkeys(("low", "high"), 0.0)
-    sums |= dict.fromkeys(("ratio", "entropy", "kl", "importance", "gap"), 0.0)
+    sums |= dict.fromkeys(("ratio", "entropy", "kl", "importance", "gap", "engine_kl"), 0.0)
+    largest = 0.0
     for i in range(len(case.targets)):
         new, entropy = out.logprob[i], out.entropy[i]
         advantage, weight = float(tokens.advantage[i]), float(tokens.token_weight[i])
@@ -73,10 +74,14 @@ def written_out(case: Case, tokens: Tokens, **choices: Any) -> tuple[Tensor, dic
             surrogate = torch.tensor(-bound * advantage) if falls or rises else -(new - old).exp() * advantage
         if tokens.engine_logprob is not None:
             gap = old - float(tokens.engine_logprob[i])
-            sums["gap"] += abs(gap)
+            sums["gap"], largest = sums["gap"] + abs(gap), max(largest, abs(gap))
+            sums["engine_kl"] += math.exp(gap) - 1 - gap
             if how.importance_cap is not None:
-                surrogate = surrogate * min(math.exp(gap), how.importance_cap)
-                sums["importance"] += min(math.exp(gap), how.importance_cap)
+                weigh = min(math.exp(gap), how.importance_cap)
+                if how.importance == "mask" and not -math.log(how.importance_cap) <= gap <= math.log(how.importance_cap):
+                    weigh = 0.0
+                surrogate = surrogate * weigh
+                sums["importance"] += weigh
         if tokens.reference_logprob is not None:
             g = float(tokens.reference_logprob[i]) - new
             kl = {"k1": -g, "k2": g**2 / 2, "k3": g.exp() - 1 - g}[how.kl]
@@ -84,7 +89,7 @@ def written_out(case: Case, tokens: Tokens, **choices: Any) -> tuple[Tensor, dic
             sums["kl"] += float(kl)
         loss = loss + weight * (surrogate - how.entropy_coefficient * entropy)
         sums["ratio"], sums["entropy"] = sums["ratio"] + ratio, sums["entropy"] + float(entropy)
-    return loss, {name: value / len(case.targets) for name, value in sums.items()}
+    return loss, {name: value / len(case.targets) for name, value in sums.items()} | {"engine_gap_max": largest}
 
 
 CHOICES: dict[str, dict[str, Any]] = {
@@ -97,6 +102,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "k3": {"kl": "k3", "kl_coefficient": 0.3},
     "entropy": {"entropy_coefficient": 0.2},
     "importance": {"importance_cap": 1.2},
+    "masked": {"importance_cap": 1.2, "importance": "mask"},
     "cispo with everything": {
         "form": "cispo",
         "kl": "k2",
@@ -131,7 +137,8 @@ def test_loss_gradients_and_metrics_are_the_written_out_ones(
     names = {"clip_low": "low", "clip_high": "high", "engine_gap": "gap"}
     expected = {name: means[names.get(name, name)] for name in got.metrics}
     assert {n: float(v) for n, v in got.metrics.items()} == pytest.approx(expected, rel=1e-4, abs=1e-6)
-    assert set(got.metrics) == {"clip_low", "clip_high", "ratio", "entropy", "kl", "engine_gap"} | (
+    engine = {"engine_gap", "engine_gap_max", "engine_kl"}
+    assert set(got.metrics) == {"clip_low", "clip_high", "ratio", "entropy", "kl"} | engine | (
         {"importance"} if "importance_cap" in how else set()
     )
 
@@ -249,5 +256,6 @@ def test_the_fused_loss_is_the_plain_one_on_linear_logprobs() -> None:
     )
     fused = policy_loss(case.hidden, case.weight, case.targets, **tokens.named(), **how)
     assert_values([fused.loss], [plain])
-    assert_values([fused.metrics[name] * N for name in sums], sums.values())
+    scale = {name: 1 if name.endswith(MAX) else N for name in sums}
+    assert_values([fused.metrics[name] * scale[name] for name in sums], sums.values())
     assert_gradients(gradients(fused.loss, case), gradients(plain, case))

@@ -1,0 +1,128 @@
+"""From sampled groups to weighted rows, written out."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from int_lightning.data.groups import GroupConfig, group_metrics, loss_count, loss_rows, rewarded_groups
+from int_lightning.learn.rewards import RewardConfig, Rewards
+from int_lightning.types import Problem, Provenance, Rollout, Sampling, UserError
+
+PROBLEM = Problem("p", "1+1", "", "2")
+SAMPLING = Sampling(max_tokens=8)
+RIGHT = Rollout(
+    "p/0", "p", 0, [5, 6], [7, 8], [-0.5, -0.25], "2", "stop", "2", True, Provenance("", "", "", "", SAMPLING, 0)
+)
+WRONG = replace(
+    RIGHT, id="p/1", sample=1, token_ids=[7, 8, 9, 9], logprobs=[-1.0] * 4, text="3", answer="3", correct=False
+)
+CUT = replace(WRONG, id="p/2", sample=2, token_ids=[9] * 8, logprobs=[-1.0] * 8, finish="length")
+HERE = "test_groups"
+
+
+def length(problem: Problem, rollout: Rollout) -> float:
+    return float(len(rollout.token_ids))
+
+
+def alternating(problem: Problem, rollout: Rollout) -> float:
+    return float(rollout.sample % 2)
+
+
+def fails_on_wrong(problem: Problem, rollout: Rollout) -> float:
+    if not rollout.correct:
+        raise KeyError(rollout.text)
+    return 1.0
+
+
+def hangs(problem: Problem, rollout: Rollout) -> float:
+    time.sleep(600)
+    return 0.0
+
+
+def not_a_number(problem: Problem, rollout: Rollout) -> float:
+    return float("nan") if rollout.correct else 0.0
+
+
+def groups_of(config: GroupConfig = GroupConfig(), *rewards: RewardConfig):
+    parts = Rewards(rewards or [RewardConfig()], timeout=20)
+    return rewarded_groups([[RIGHT, WRONG, CUT, WRONG]], {"p": PROBLEM}, parts, config)
+
+
+def test_by_default_a_right_answer_is_worth_1_and_all_tokens_weigh_alike() -> None:
+    groups = groups_of()
+    assert groups[0].rewards == [1.0, 0.0, 0.0, 0.0]
+    rows = loss_rows(groups, GroupConfig(), with_engine_logprobs=True)
+    assert [(r.token_ids, r.weights, r.advantage) for r in rows[:2]] == [
+        ([5, 6, 7, 8], [0.0, 0.0, 1.0, 1.0], 0.75),
+        ([5, 6, 7, 8, 9, 9], [0.0, 0.0, 1.0, 1.0, 1.0, 1.0], -0.25),
+    ]
+    assert rows[0].engine_logprobs == [0.0, 0.0, -0.5, -0.25]
+    assert loss_count(groups, GroupConfig(), SAMPLING) == 2 + 4 + 8 + 4
+
+
+@pytest.mark.parametrize(
+    ("aggregation", "count", "weights"),
+    [("sequence", 4.0, [1 / 2, 1 / 4, 1 / 8, 1 / 4]), ("constant", 32.0, [1.0] * 4)],
+)
+def test_how_tokens_are_aggregated(aggregation: str, count: float, weights: list[float]) -> None:
+    config = GroupConfig(aggregation=aggregation)  # type: ignore[arg-type]
+    groups = groups_of(config)
+    assert loss_count(groups, config, SAMPLING) == count
+    assert [row.weights[-1] for row in loss_rows(groups, config, False)] == weights
+
+
+def test_what_becomes_of_truncated_rollouts() -> None:
+    by_length = RewardConfig(f"{HERE}.length")
+    assert groups_of(GroupConfig(), by_length)[0].rewards == [2.0, 4.0, 8.0, 4.0]
+    assert groups_of(GroupConfig(truncated="zero"), by_length)[0].rewards == [2.0, 4.0, 0.0, 4.0]
+    assert groups_of(GroupConfig(truncation_penalty=0.5), by_length)[0].rewards == [2.0, 4.0, 7.5, 4.0]
+    masked = GroupConfig(truncated="mask")
+    groups = groups_of(masked)
+    assert [len(r.token_ids) for r in loss_rows(groups, masked, False)] == [4, 6, 6]
+    assert groups[0].advantages[0] == 0.75
+
+
+def test_rewards_are_weighted_and_added() -> None:
+    rewards = groups_of(GroupConfig(), RewardConfig(weight=10.0), RewardConfig(f"{HERE}.length", weight=-1.0))[
+        0
+    ].rewards
+    assert rewards == [8.0, -4.0, -8.0, -4.0]
+
+
+def test_a_reward_that_raises_is_an_error_of_its_rollout_and_no_zero(capfd: pytest.CaptureFixture[str]) -> None:
+    (group,) = groups_of(GroupConfig(), RewardConfig(f"{HERE}.fails_on_wrong"))
+    assert [r.id for r in group.rollouts] == ["p/0"]
+    assert group.rewards == [1.0]
+    assert group.zero_advantage
+    assert group_metrics([group], drawn=4)["reward_errors"] == 3.0
+    said = capfd.readouterr().out
+    assert "test_groups.fails_on_wrong of rollout p/1: KeyError" in " ".join(said.split())
+
+
+def test_a_reward_that_is_no_number_is_an_error_too(capfd: pytest.CaptureFixture[str]) -> None:
+    (group,) = groups_of(GroupConfig(), RewardConfig(f"{HERE}.not_a_number"))
+    assert [r.id for r in group.rollouts] == ["p/1", "p/2", "p/1"]
+    assert "no finite number" in " ".join(capfd.readouterr().out.split())
+
+
+def test_a_batch_whose_rewards_all_raised_is_an_error() -> None:
+    groups = rewarded_groups(
+        [[WRONG, WRONG]], {"p": PROBLEM}, Rewards([RewardConfig(f"{HERE}.fails_on_wrong")]), GroupConfig()
+    )
+    with pytest.raises(UserError, match=r"mend data\.rewards"):
+        group_metrics(groups, drawn=2)
+
+
+def test_a_reward_that_hangs_is_named_with_its_rollout() -> None:
+    rewards = Rewards([RewardConfig(f"{HERE}.hangs")], timeout=0.3)
+    with pytest.raises(UserError, match=r"test_groups\.hangs of rollout p/0 did not return within 0\.3 s"):
+        rewards([(PROBLEM, RIGHT)])
+
+
+@pytest.mark.parametrize("path", ["nowhere.to_be_found", "test_groups.absent", "length", "test_groups.HERE"])
+def test_a_reward_that_is_none_is_named(path: str) -> None:
+    with pytest.raises(UserError, match=r"data\.rewards"):
+        Rewards([RewardConfig(path)])

@@ -1,0 +1,29 @@
+"""A call that never comes back ends the process, and says which call of which rank it was."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+from int_lightning.time_limit import time_limit
+
+HANGS = """
+import time
+from int_lightning.time_limit import time_limit
+with time_limit(0.2, "rank 1, step 3: sampling batch 3"):
+    time.sleep(60)
+"""
+
+
+def test_a_call_that_hangs_is_named_and_ends_the_process() -> None:
+    done = subprocess.run([sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=50)
+    assert done.returncode == 2
+    assert "rank 1, step 3: sampling batch 3 did not end within 0.2 s" in done.stdout
+    assert "time.sleep" in done.stderr or 'File "<string>", line 5' in done.stderr
+
+
+def test_a_call_in_time_goes_on() -> None:
+    with time_limit(0.05, "a call"):
+        pass
+    time.sleep(0.1)
