@@ -39,7 +39,14 @@ def main() -> None:
     given = parser.parse_args()
     out, source = given.out, f"mini:hard-train:{given.problems}"
     collection, patched = out / "collect", out / "int" / "sft"
-    run("collect", "collect", collection, f"--problems={source}", "--collection.conditioning=false", "--collection.refined=0")
+    run(
+        "collect",
+        "collect",
+        collection,
+        f"--problems={source}",
+        "--collection.conditioning=false",
+        "--collection.refined=0",
+    )
     run("fit", "sft", patched, f"--data.init_args.folder={collection}")
     rows = [["base", 0, 0, *scores(evaluated(out / "base", "mini"))]]
     collected = tokens_collected(Store(collection / "dataset"))
@@ -52,7 +59,9 @@ def main() -> None:
         folder = out / arm.replace(", ", "-").replace(" ", "-")
         used, batches = spend(folder, source, budget, options)
         rows.append([arm, batches, used, *arm_scores(folder)])
-    show_table(f"{given.problems} hard problems of the mini world", list(COLUMNS), [[shown(v) for v in r] for r in rows])
+    show_table(
+        f"{given.problems} hard problems of the mini world", list(COLUMNS), [[shown(v) for v in r] for r in rows]
+    )
     with (out / "in-loop.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([COLUMNS, *rows])
 

@@ -225,13 +225,13 @@ def run_loggers(out: str) -> list[Logger]:
 
 
 def run_checkpoints(out: str, every: int) -> ModelCheckpoint:
-    """The newest checkpoint, at every so many steps and after the last one, also as ``last.ckpt``."""
+    """The newest checkpoint, at every so many steps and after the last one; ``last.ckpt`` is a link to it."""
     return RunCheckpoint(
         dirpath=f"{out}/checkpoints",
         filename="step-{step}",
         every_n_train_steps=every,
         save_on_train_epoch_end=False,
-        save_last=True,
+        save_last="link",
         auto_insert_metric_name=False,
         enable_version_counter=False,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -36,22 +35,21 @@ def fit_sft(out: Path, dataset: Path, *overrides: str) -> int:
 
 def fit_sft_sharded(out: Path, dataset: Path, processes: int, *overrides: str) -> None:
     """The same under FSDP2, in processes of its own."""
-    _fit_sharded(processes, "-c", str(MINI / "sft.yaml"), f"--out={out}", *_short(dataset), *overrides)
+    command = _sharded(processes, "-c", str(MINI / "sft.yaml"), f"--out={out}", *_short(dataset), *overrides)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
 
 
-def fit_grpo_sharded(out: Path, processes: int, *overrides: str) -> None:
-    """GRPO under FSDP2, an engine in each process."""
-    _fit_sharded(processes, *_short_grpo(out), *overrides)
+def grpo_sharded(out: Path, processes: int, *overrides: str) -> list[str]:
+    """The command of a GRPO under FSDP2, an engine in each process."""
+    return _sharded(processes, *short_grpo(out), *overrides)
 
 
-def _fit_sharded(processes: int, *arguments: str) -> None:
+def _sharded(processes: int, *arguments: str) -> list[str]:
     sizes = f"{{data_parallel_size: {processes}, tensor_parallel_size: 1}}"
     strategy = f"{{class_path: lightning.pytorch.strategies.ModelParallelStrategy, init_args: {sizes}}}"
-    command = [sys.executable, "-m", "int_lightning", "fit", *arguments]
-    command += ["--trainer.accelerator=cpu", f"--trainer.devices={processes}", f"--trainer.strategy={strategy}"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
-    assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
+    command = ["env", "OMP_NUM_THREADS=1", sys.executable, "-m", "int_lightning", "fit", *arguments]
+    return [*command, "--trainer.accelerator=cpu", f"--trainer.devices={processes}", f"--trainer.strategy={strategy}"]
 
 
 def _short(dataset: Path) -> list[str]:
@@ -60,10 +58,11 @@ def _short(dataset: Path) -> list[str]:
 
 def fit_grpo(out: Path, *overrides: str) -> int:
     """A short GRPO on problems that the base partly solves."""
-    return main(["fit", *_short_grpo(out), *overrides])
+    return main(["fit", *short_grpo(out), *overrides])
 
 
-def _short_grpo(out: Path) -> list[str]:
+def short_grpo(out: Path) -> list[str]:
+    """Its arguments."""
     sizes = ["--data.init_args.problems=mini:easy:8", "--data.init_args.prompts_per_batch=4"]
     sizes += ["--data.init_args.rollouts_per_prompt=4", "--data.init_args.steps=4"]
     hot = ["--data.init_args.sampling={max_tokens: 48, temperature: 1.5}"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
 import signal
 import subprocess
@@ -13,10 +15,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from commands import _short_grpo, fit_grpo, fit_grpo_sharded, metrics
+from commands import fit_grpo, grpo_sharded, metrics, short_grpo
 
 WATCHED = ("train/loss", "train/grad_norm", "train/reward", "train/length")
-EVERY_STEP = "--checkpoint_every=1"
+OPTIONS = ["--data.init_args.updates_per_batch=2", "--checkpoint_every=1"]
+KILLS = int(os.environ.get("INT_KILLS", "2"))
 
 
 def watched(out: Path) -> torch.Tensor:
@@ -27,7 +30,7 @@ def watched(out: Path) -> torch.Tensor:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of 4 steps, 2 on each batch."""
     out = tmp_path_factory.mktemp("grpo") / "whole"
-    assert fit_grpo(out, EVERY_STEP, "--data.init_args.updates_per_batch=2") == 0
+    assert fit_grpo(out, *OPTIONS) == 0
     return out
 
 
@@ -43,31 +46,57 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_however_rows_are_cut_into_micro_batches_the_steps_are_the_same(
     layout: list[str], whole: Path, tmp_path: Path
 ) -> None:
-    assert fit_grpo(tmp_path / "run", "--data.init_args.updates_per_batch=2", *layout) == 0
+    assert fit_grpo(tmp_path / "run", *OPTIONS, *layout) == 0
     assert torch.allclose(watched(whole), watched(tmp_path / "run"), atol=1e-5, rtol=1e-5)
 
 
-def test_two_processes_with_an_engine_each_take_the_steps_of_one(whole: Path, tmp_path: Path) -> None:
-    fit_grpo_sharded(tmp_path / "two", 2, "--data.init_args.updates_per_batch=2")
-    assert torch.allclose(watched(whole), watched(tmp_path / "two"), atol=1e-5, rtol=1e-5)
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same by two processes."""
+    out = tmp_path_factory.mktemp("grpo") / "two"
+    assert run(*grpo_sharded(out, 2, *OPTIONS)) == 0
+    return out
 
 
-@pytest.mark.parametrize("seed", range(3))
+def run(*command: str) -> int:
+    return subprocess.run(command, capture_output=True, timeout=300).returncode
+
+
+def kill(command: list[str], out: Path, rng: random.Random) -> None:
+    """Starts a run, and kills all its processes at a moment after its first checkpoint."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    while process.poll() is None and not (out / "checkpoints" / "last.ckpt").exists():
+        time.sleep(0.05)
+    time.sleep(rng.uniform(0, 1))
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def assert_same_run(a: Path, b: Path) -> None:
+    """Bit for bit, but for steps that the second took twice."""
+    left, right = (load_file(out / "model" / "model.safetensors") for out in (a, b))
+    assert all(torch.equal(left[name], right[name]) for name in left)
+    by_step = {step: row for step, *row in metrics(b, "step", *WATCHED)}
+    assert [row for _, row in sorted(by_step.items())] == metrics(a, *WATCHED)
+
+
+def test_two_processes_with_an_engine_each_take_the_steps_of_one(whole: Path, two: Path) -> None:
+    assert torch.allclose(watched(whole), watched(two), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(KILLS))
 def test_killed_at_a_random_moment_and_resumed_it_is_the_uninterrupted_run(
     seed: int, whole: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "killed"
-    command = [sys.executable, "-m", "int_lightning", "fit", *_short_grpo(out), EVERY_STEP]
-    command.append("--data.init_args.updates_per_batch=2")
-    saved = out / "checkpoints" / "last.ckpt"
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while process.poll() is None and not saved.exists():
-        time.sleep(0.05)
-    time.sleep(random.Random(seed).uniform(0, 2))
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert fit_grpo(out, EVERY_STEP, "--data.init_args.updates_per_batch=2", "--ckpt_path=last") == 0
-    left, right = (load_file(run / "model" / "model.safetensors") for run in (whole, out))
-    assert all(torch.equal(left[name], right[name]) for name in left)
-    by_step = {step: row for step, *row in metrics(out, "step", *WATCHED)}
-    assert [row for _, row in sorted(by_step.items())] == metrics(whole, *WATCHED)
+    kill([sys.executable, "-m", "int_lightning", "fit", *short_grpo(out), *OPTIONS], out, random.Random(seed))
+    assert fit_grpo(out, *OPTIONS, "--ckpt_path=last") == 0
+    assert_same_run(whole, out)
+
+
+def test_two_processes_killed_and_resumed_are_the_uninterrupted_run(two: Path, tmp_path: Path) -> None:
+    command = grpo_sharded(tmp_path, 2, *OPTIONS)
+    kill(command, tmp_path, random.Random(0))
+    assert run(*command, "--ckpt_path=last") == 0
+    assert_same_run(two, tmp_path)

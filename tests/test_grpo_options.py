@@ -100,7 +100,10 @@ def test_samples_are_shown_and_every_step_says_where_its_time_went(
 MISTAKES = [
     (["--data.init_args.rollouts_per_prompt=1"], "a group of one never has an advantage"),
     (["--model.init_args.importance_cap=2"], "set data.sampling to temperature 1, top_p 1 and top_k 0"),
-    (["--engine.max_model_len=26", "--data.init_args.prompts=gradeschool"], "tokens leaves no room in engine.max_model_len = 26"),
+    (
+        ["--engine.max_model_len=26", "--data.init_args.prompts=gradeschool"],
+        "tokens leaves no room in engine.max_model_len = 26",
+    ),
     (
         ["--data.init_args.prompts=math", "--data.init_args.hints={first: 0.5}", "--data.init_args.problems={nowhere}"],
         "nowhere",

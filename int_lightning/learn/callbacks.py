@@ -149,6 +149,24 @@ class RunCheckpoint(ModelCheckpoint):
         trainer.strategy.barrier("after a checkpoint was saved")
         self._last_checkpoint_saved = filepath
 
+    @staticmethod
+    def _link_checkpoint(trainer: L.Trainer, filepath: str, linkpath: str) -> None:
+        """Lets the link point to another checkpoint of its folder, without a moment in which it points to none."""
+        if trainer.is_global_zero:
+            aside = Path(f"{linkpath}.part")
+            _remove(aside)
+            aside.symlink_to(Path(filepath).name)
+            if not Path(linkpath).is_symlink():
+                _remove(Path(linkpath))
+            aside.replace(linkpath)
+        trainer.strategy.barrier("after the newest checkpoint was linked")
+
+    def _remove_checkpoint(self, trainer: L.Trainer, filepath: str) -> None:
+        """Removes a checkpoint, after ``last.ckpt`` points to the newest one."""
+        assert self.dirpath is not None
+        self._link_checkpoint(trainer, self._last_checkpoint_saved, f"{self.dirpath}/{self.CHECKPOINT_NAME_LAST}.ckpt")
+        super()._remove_checkpoint(trainer, filepath)
+
     def _request(self, signum: int, frame: FrameType | None) -> None:
         if self._requested:
             raise KeyboardInterrupt
@@ -157,7 +175,7 @@ class RunCheckpoint(ModelCheckpoint):
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)

@@ -78,7 +78,9 @@ def written_out(case: Case, tokens: Tokens, **choices: Any) -> tuple[Tensor, dic
             sums["engine_kl"] += math.exp(gap) - 1 - gap
             if how.importance_cap is not None:
                 weigh = min(math.exp(gap), how.importance_cap)
-                if how.importance == "mask" and not -math.log(how.importance_cap) <= gap <= math.log(how.importance_cap):
+                if how.importance == "mask" and not -math.log(how.importance_cap) <= gap <= math.log(
+                    how.importance_cap
+                ):
                     weigh = 0.0
                 surrogate = surrogate * weigh
                 sums["importance"] += weigh
