@@ -35,6 +35,14 @@ Target = Literal[
     "prefix_intervention", "intervention_only", "prefix_intervention_suffix", "reference", "self_refined", "rollout"
 ]
 
+_TRAINED: dict[Target, tuple[str, ...]] = {
+    "prefix_intervention": ("prefix", "intervention"),
+    "intervention_only": ("intervention",),
+    "prefix_intervention_suffix": ("prefix", "intervention", "suffix", "end"),
+    "reference": ("solution", "end"),
+    "self_refined": ("solution", "end"),
+    "rollout": ("solution", "end"),
+}
 _WITH_INTERVENTION = ("prefix_intervention", "intervention_only", "prefix_intervention_suffix")
 
 
@@ -47,8 +55,8 @@ class TargetConfig:
         correctness_filter: Leave out interventions none of whose guided rollouts was right.
         interventions_per_attempt: At most so many of each attempt, in the oracle's order.
         rows_per_problem: At most so many rows of each problem, for ``self_refined`` and ``rollout``.
-        weights: Loss weight of each span that is trained on, 1 where it is not given: ``prefix``, ``intervention``,
-            ``suffix``, ``solution``, ``end``.
+        weights: Loss weight of each span that the target trains on (``prefix``, ``intervention``, ``suffix``, ``solution``,
+            ``end``), 1 where it is not given.
     """
 
     target: Target = "prefix_intervention"
@@ -58,12 +66,11 @@ class TargetConfig:
     weights: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if unknown := self.weights.keys() - {"prefix", "intervention", "suffix", "solution", "end"}:
+        trained = _TRAINED[self.target]
+        if unknown := self.weights.keys() - set(trained):
             raise UserError(
-                f"data.weights names {sorted(unknown)}: its keys are prefix, intervention, suffix, solution, end"
+                f"data.weights names {', '.join(sorted(unknown))}: data.target {self.target} trains on {', '.join(trained)}"
             )
-        if self.target == "intervention_only" and self.weights.get("prefix"):
-            raise UserError("data.weights.prefix has no use with data.target intervention_only: leave one of them out")
         for name in ("interventions_per_attempt", "rows_per_problem"):
             if getattr(self, name) < 1:
                 raise UserError(f"data.{name} is {getattr(self, name)}: give at least 1")
