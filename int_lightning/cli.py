@@ -33,6 +33,7 @@ from int_lightning.engines.base import EngineConfig
 from int_lightning.fit_plan import show_fit_plan
 from int_lightning.learn.callbacks import ContinuedCSVLogger, ExportModel, FitProgress, RunCheckpoint, StepTimeLimit
 from int_lightning.learn.module import PolicyModule
+from int_lightning.parser import Parser
 from int_lightning.results import RESULTS, write_json
 from int_lightning.trainer import IntTrainer
 from int_lightning.types import UserError
@@ -47,13 +48,6 @@ FIT_DEFAULTS = {
     "inference_mode": False,
     "log_every_n_steps": 1,
 }
-
-
-class Parser(LightningArgumentParser):
-    """A parser whose errors are one line, not buried under the usage of a thousand keys."""
-
-    def print_usage(self, file: Any = None) -> None:
-        """Prints nothing."""
 
 
 class IntCLI(LightningCLI):
