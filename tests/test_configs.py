@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import yaml
 
 from commands import ROOT
 from int_lightning.cli import IntCLI
@@ -26,10 +27,9 @@ class ParseOnly(IntCLI):
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_a_shipped_config_parses(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    overlay = path.parent.name == "algorithms"
-    command = (
-        "collect" if path.parent.name == "sources" else "fit" if overlay else COMMANDS[path.stem.rsplit("-", 1)[-1]]
-    )
+    sources = path.parent.name == "sources"
+    overlay = not sources and "out" not in yaml.safe_load(path.read_text(encoding="utf-8"))
+    command = "collect" if sources else "fit" if overlay else COMMANDS[path.stem.rsplit("-", 1)[-1]]
     under = ["-c", str(ROOT / "configs" / "mini" / "grpo.yaml")] if overlay else []
     with pytest.raises(ParsedOnlyError), ExitStack() as resources:
         ParseOnly([command, *under, "-c", str(path)], resources)
