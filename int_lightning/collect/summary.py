@@ -89,6 +89,7 @@ def show_conditioning(conditioning: Mapping[str, Mapping[str, float]]) -> None:
     rows = [
         [name, f"{c['solved']}/{c['problems']}", *(f"{100 * c[k]:.4f}%" for k in ("reward", "low", "high"))]
         for name, c in conditioning.items()
+        if c["problems"]
     ]
     columns = ["conditioned on", "solved", "reward", "95% from", "to"]
     show_table("Rollouts of the base model on hard problems", columns, rows)
