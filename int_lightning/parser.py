@@ -15,6 +15,8 @@ _FRAME = re.compile(
     r"|Problem with given class_path .*|Expected a <class 'NoneType'>.*"
 )
 
+_GIVEN = re.compile(r"Given value: (?!NestedArg)(.*)")
+
 
 class Parser(LightningArgumentParser):
     """A parser whose errors are one line, not buried under the usage of a thousand keys."""
@@ -39,7 +41,8 @@ def plain(message: str) -> str:
     lines = [line.strip().removeprefix("- ") for line in _KEY.sub("", message).splitlines()]
     reasons = dict.fromkeys(_in_words(line) for line in lines if line and not _FRAME.fullmatch(line))
     where = f"{'.'.join(keys)}: " if keys else ""
-    return where + "; ".join(reasons)
+    given = [value for value in _GIVEN.findall(message) if value not in message.split("Given value")[0]]
+    return where + "; ".join(reasons) + (f", not {given[0]}" if given else "")
 
 
 def _in_words(reason: str) -> str:

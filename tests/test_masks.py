@@ -264,7 +264,7 @@ def refused(collection: Collection, config: TargetConfig) -> str:
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_row_that_trains_on_nothing_is_named(target: Target, tmp_path: Path) -> None:
-    nothing = {name: 0.0 for name in SPANS[target] if name != "prompt"}
+    nothing = {name: 0.0 for name, weight in weights_of(target, {}).items() if weight}
     assert "train on no token" in refused(
         Collection(tmp_path, family("mini"), SUMS), TargetConfig(target, weights=nothing)
     )
