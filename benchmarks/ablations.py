@@ -2,7 +2,7 @@
 
     python benchmarks/ablations.py --out runs/ablations
 
-The collection is that of ``configs/mini/collect.yaml`` with one rewriting of each attempt; every arm is
+The collection is that of ``configs/mini/collect.yaml``; every arm is
 ``configs/mini/sft.yaml`` with its own ``data.target`` and as many optimiser steps as the first, and every model is evaluated by
 ``configs/mini/evaluate.yaml``, all through the command line. What is done already is not done again.
 """
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=32, help="optimiser steps of every arm (default: %(default)s)")
     given = parser.parse_args()
     collection = given.out / "collect"
-    run("collect", "collect", collection, "--collection.refined=1")
+    run("collect", "collect", collection)
     rows = [["base", 0, 0, *scores(evaluated(given.out / "base", "mini"))]]
     for arm, target in ARMS.items():
         found = list(examples(Store(collection / "dataset"), target, build_tokenizer()))

@@ -24,12 +24,12 @@ from typing import Any
 
 import torch
 from grpo_prompts import PROMPT_SET, Plan, check_our_prompts, plan_prompts
-from grpo_report import Fit, Line, Setting, check_same_work, contender, lines, print_table, write_csv
+from grpo_report import Fit, Line, Setting, check_same_work, lines, print_table, write_csv
 from grpo_rewards import OURS as OUR_REWARDS
 from machine import device_name
 from rich.console import Console
 from sft import peer_python
-from sft_report import OURS, TRL
+from sft_report import OURS, TRL, fastest
 
 HERE = Path(__file__).parent
 CONFIG = HERE.parent / "configs" / "mini" / "grpo.yaml"
@@ -132,7 +132,7 @@ def _measure(
     ways = trl_ways(options.prompts * options.group, plan.longest_prompt + options.max_tokens)
     fits: list[Fit] = []
     for number in range(options.repeats):
-        theirs = [(TRL, contender(fits))] if number else [(TRL, way) for way in ways]
+        theirs = [(TRL, fastest(fits, TRL))] if number else [(TRL, way) for way in ways]
         turns = [(OURS, OUR_WAY), *theirs]
         for provider, way in reversed(turns) if number % 2 else turns:
             name = folder / f"{reward}-{number}-{len(fits)}"

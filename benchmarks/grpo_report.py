@@ -11,7 +11,7 @@ from pathlib import Path
 import sft_report
 from rich.console import Console
 from rich.table import Table
-from sft_report import GIB, OURS, TRL
+from sft_report import GIB, OURS, TRL, fastest
 
 LENGTH_TOLERANCE, REWARD_TOLERANCE = 0.05, 0.05
 
@@ -69,8 +69,8 @@ class Setting:
     steps: int
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line(Setting):
     """One line of the CSV file: medians over the repeats, of each fit's means over its steps.
 
     ``steps_per_core_minute`` goes by the time that cores worked for the process, which other processes disturb less than the
@@ -79,14 +79,6 @@ class Line:
 
     provider: str
     way: str
-    model: str
-    problems: str
-    reward: str
-    prompts: int
-    group: int
-    max_tokens: int
-    threads: int
-    steps: int
     steps_per_minute: float
     least: float
     most: float
@@ -103,7 +95,6 @@ class Line:
     speed_ratio: float | None
     memory_ratio: float | None
     repeats: int
-    device: str
     versions: str
     note: str
 
@@ -123,18 +114,9 @@ def check_same_work(fits: Sequence[Fit]) -> None:
             )
 
 
-def contender(fits: Sequence[Fit]) -> str:
-    """TRL's way that takes turns with ours: the one that did so most often, or else the fastest."""
-    speeds: dict[str, list[float]] = {}
-    for fit in fits:
-        if fit.provider == TRL:
-            speeds.setdefault(fit.way, []).append(fit.speed)
-    return max(speeds, key=lambda way: (len(speeds[way]), statistics.median(speeds[way])))
-
-
 def lines(fits: Sequence[Fit], setting: Setting) -> list[Line]:
     """One for each way."""
-    best = {fit.round: fit for fit in fits if (fit.provider, fit.way) == (TRL, contender(fits))}
+    best = {fit.round: fit for fit in fits if (fit.provider, fit.way) == (TRL, fastest(fits, TRL))}
     return [
         _line([fit for fit in fits if (fit.provider, fit.way) == key], best, setting)
         for key in dict.fromkeys((fit.provider, fit.way) for fit in fits)
@@ -147,8 +129,9 @@ def _line(found: Sequence[Fit], best: dict[int, Fit], setting: Setting) -> Line:
     speeds, peak = [fit.speed for fit in found], median(fit.peak for fit in found)
     generate, sync, train = (median(part) for part in zip(*(fit.parts for fit in found), strict=True))
     return Line(
-        first.provider, first.way, setting.model, setting.problems, setting.reward,
-        setting.prompts, setting.group, setting.max_tokens, setting.threads, setting.steps,
+        **asdict(setting),
+        provider=first.provider,
+        way=first.way,
         steps_per_minute=median(speeds),
         least=min(speeds),
         most=max(speeds),
@@ -165,10 +148,9 @@ def _line(found: Sequence[Fit], best: dict[int, Fit], setting: Setting) -> Line:
         speed_ratio=median(fit.speed / best[fit.round].speed for fit in found) if ours else None,
         memory_ratio=peak / median(fit.peak for fit in best.values()) if ours else None,
         repeats=len(found),
-        device=setting.device,
         versions=first.versions,
         note=next((fit.neighbours for fit in found if fit.neighbours), ""),
-    )  # fmt: skip
+    )
 
 
 def write_csv(found: Sequence[Line], path: Path) -> None:

@@ -1,153 +1,41 @@
-"""The oracle behind a server: scripted servers that fail in every way, and a real vLLM server of the mini model."""
+"""The oracle behind a server: conversations, failures of every kind, and mistakes of the user."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import logging
-import os
-import pickle
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
-import traceback
-import urllib.request
-from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scripted_server import (
+    GOOD,
+    KEY,
+    Reply,
+    Script,
+    ask_one,
+    attempt,
+    completion,
+    error,
+    ok,
+    oracle_at,
+    propose,
+)
 
-from int_lightning.collect.chat import Budget, retry_after
-from int_lightning.collect.oracles import Attempt, is_waiting
-from int_lightning.collect.server import NO_SEED, ServerOracle
-from int_lightning.engines import vllm
-from int_lightning.learn.pretrained import resolve_model
-from int_lightning.mini.world import load_split
+from int_lightning.collect.chat import retry_after
+from int_lightning.collect.oracles import is_waiting
+from int_lightning.collect.server import NO_SEED
 from int_lightning.prompts import PromptSet
-from int_lightning.steps import split_steps
-from int_lightning.types import Problem, Proposal, Provenance, Rollout, Sampling, UserError
+from int_lightning.types import Sampling, UserError
 
-KEY = "sk-very-secret-0123456789"
-GOOD = '<intervention>{"location": 1, "content": "so x = 3"}</intervention>'
-TEXT = "x + 2 = 5\n\nso x = 7\n\n\\boxed{7}"
-
-
-def attempt(name: str = "p", sample: int = 0, text: str = TEXT) -> Attempt:
-    problem = Problem(name, f"Problem {name}: x + 2 = 5", "x = 3", "3")
-    provenance = Provenance("m", "f", "e", "t", Sampling(), 0)
-    rollout = Rollout(f"{name}/attempt/{sample}", name, sample, [1], [2], [0.0], text, "stop", "", False, provenance)
-    return Attempt(problem, rollout, split_steps(text))
-
-
-def completion(text: Any = GOOD, tokens: int = 10) -> dict[str, Any]:
-    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-    usage = {"prompt_tokens": 4, "completion_tokens": tokens - 4, "total_tokens": tokens}
-    return {"id": "1", "object": "chat.completion", "model": "m-2026", "choices": [choice], "usage": usage}
-
-
-def error(message: str, param: str | None = None) -> dict[str, Any]:
-    return {"error": {"message": message, "type": "invalid_request_error", "param": param, "code": None}}
-
-
-Reply = tuple[int, Any, dict[str, str]]
-Script = Callable[[int, dict[str, Any]], Reply]
-
-
-class Server:
-    """Replies as its script says to the n-th request; counts requests that are open at the same time."""
-
-    def __init__(self, script: Script) -> None:
-        self.script = script
-        self.requests: list[dict[str, Any]] = []
-        self.headers: list[dict[str, str]] = []
-        self.open = self.most_open = 0
-        self.lock = threading.Lock()
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self.http.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.http.server_port}/v1"
-        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
-
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                with server.lock:
-                    number = len(server.requests)
-                    server.requests.append(body)
-                    server.headers.append({k.lower(): v for k, v in self.headers.items()})
-                    server.open += 1
-                    server.most_open = max(server.most_open, server.open)
-                try:
-                    status, reply, headers = server.script(number, body)
-                    data = reply if isinstance(reply, bytes) else json.dumps(reply).encode()
-                    self.send_response(status)
-                    headers = {"content-type": "application/json", "content-length": str(len(data))} | headers
-                    for name, value in headers.items():
-                        self.send_header(name, value)
-                    self.end_headers()
-                    self.wfile.write(data)
-                except OSError:
-                    pass  # the client went away
-                finally:
-                    with server.lock:
-                        server.open -= 1
-
-            def log_message(self, *args: object) -> None:
-                pass
-
-        return Handler
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[[Script], Server]]:
-    started: list[Server] = []
-
-    def start(script: Script) -> Server:
-        started.append(Server(script))
-        return started[-1]
-
-    yield start
-    for server in started:
-        server.http.shutdown()
-        server.http.server_close()
-
-
-@pytest.fixture(autouse=True)
-def key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-
-
-def ok(number: int, body: dict[str, Any]) -> Reply:
-    return 200, completion(), {}
-
-
-def propose(
-    oracle: ServerOracle, attempts: list[Attempt], prompts: str = "math", seed: int = 0
-) -> list[list[Proposal]]:
-    return asyncio.run(oracle.propose(attempts, SimpleNamespace(prompts=PromptSet(prompts), seed=seed)))
-
-
-def oracle_at(url: str, **changed: Any) -> ServerOracle:
-    """K = 2, no retries, the mini prompts' single turn unless told otherwise."""
-    return ServerOracle(url, "m", **{"proposals": 2, "retries": 0, "timeout": 20.0} | changed)
-
-
-def ask_one(oracle: ServerOracle) -> Proposal:
-    ((proposal, *_),) = propose(oracle, [attempt()], "mini")
-    return proposal
+pytest_plugins = ["scripted_server"]
+pytestmark = pytest.mark.usefixtures("api_key")
 
 
 def test_the_conversation_has_two_turns_and_the_first_is_held_once_a_problem(serve) -> None:
@@ -429,189 +317,6 @@ def test_a_server_that_wants_max_completion_tokens_gets_it(serve) -> None:
     assert [r.get("max_completion_tokens") for r in server.requests] == [None, 55, 55]
 
 
-def test_no_more_requests_are_open_than_asked_for(serve) -> None:
-    def script(number: int, body: dict[str, Any]) -> Reply:
-        time.sleep(0.05)
-        return ok(number, body)
-
-    server = serve(script)
-    oracle = oracle_at(server.url, concurrency=3)
-
-    async def many() -> None:
-        sampler = SimpleNamespace(prompts=PromptSet("math"), seed=0)
-        await asyncio.gather(*(oracle.propose([attempt(name), attempt(name, 1)], sampler) for name in "abcdef"))
-
-    asyncio.run(many())
-    assert len(server.requests) == 6 + 6 * 2 * 2
-    assert server.most_open == 3
-
-
-def test_requests_beyond_the_budget_are_not_made(serve) -> None:
-    server = serve(ok)
-    oracle = oracle_at(server.url, budget=Budget(max_requests=3), concurrency=1)
-    p, q = propose(oracle, [attempt("p"), attempt("q")], "mini")
-    assert len(server.requests) == 3
-    assert [x.defect for x in [*p, *q]] == ["", "", "", "waiting: the budget is spent: 3 of 3 requests"]
-
-
-def test_repeated_requests_count_in_the_budget(serve) -> None:
-    server = serve(lambda n, b: (500, error("no"), {"retry-after": "0"}))
-    proposal = ask_one(oracle_at(server.url, proposals=1, retries=50, budget=Budget(max_requests=3)))
-    assert len(server.requests) == 3
-    assert proposal.defect == "waiting: the budget is spent: 3 of 3 requests"
-
-
-def test_no_request_is_made_once_the_tokens_are_spent(serve) -> None:
-    server = serve(ok)
-    oracle = oracle_at(server.url, budget=Budget(max_tokens_total=25), concurrency=1)
-    p, q = propose(oracle, [attempt("p"), attempt("q")], "mini")
-    assert [x.defect for x in [*p, *q]] == ["", "", "", "waiting: the budget is spent: 30 of 25 tokens"]
-    assert (oracle.server.requests, oracle.server.tokens) == (3, 30)
-
-
-def test_tokens_that_are_not_told_cannot_be_budgeted(serve) -> None:
-    server = serve(lambda n, b: (200, {k: v for k, v in completion().items() if k != "usage"}, {}))
-    assert ask_one(oracle_at(server.url)).defect == ""
-    with pytest.raises(UserError, match=r"max_tokens_total cannot be kept: use budget\.max_requests"):
-        ask_one(oracle_at(server.url, budget=Budget(max_tokens_total=25)))
-
-
-def test_kept_answers_are_not_asked_for_again_whatever_cut_the_run_short(serve, tmp_path: Path) -> None:
-    def failing(number: int, body: dict[str, Any]) -> Reply:
-        text = body["messages"][0]["content"] if len(body["messages"]) == 1 else f"{GOOD} {body['seed']}"
-        return (500, error("no"), {}) if number >= 4 else (200, completion(text), {})
-
-    def whole(number: int, body: dict[str, Any]) -> Reply:
-        return failing(0, body)
-
-    attempts = [attempt("p"), attempt("q")]
-    server, answers = serve(failing), tmp_path / "new" / "answers.jsonl"
-    first = propose(oracle_at(server.url, answers=str(answers), concurrency=1), attempts)
-    assert [is_waiting(x) for ps in first for x in ps] == [False, False, True, True]
-    with answers.open("ab") as file:
-        file.write(b'{"question": "cut sho')
-    server.script, server.requests = whole, []
-    second = propose(oracle_at(server.url, answers=str(answers)), attempts)
-    assert len(server.requests) == 2
-    assert second[0] == first[0]
-    assert not any(is_waiting(x) for x in second[1])
-    server.requests = []
-    assert propose(oracle_at(server.url, answers=str(answers)), attempts) == second
-    assert server.requests == []
-    propose(oracle_at(server.url, answers=str(answers), sampling=Sampling(temperature=0.1)), attempts)
-    assert len(server.requests) == 6
-
-
-def test_answers_that_cannot_be_written_are_the_users_mistake(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="answers"):
-        oracle_at("http://localhost/v1", answers=str(tmp_path / "file" / "answers.jsonl"))
-
-
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """SIGINT raises KeyboardInterrupt, whatever the process that runs the tests does with it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("interruptible")
-def test_an_interrupt_loses_no_kept_answer(serve, tmp_path: Path) -> None:
-    def script(number: int, body: dict[str, Any]) -> Reply:
-        if number == 3:
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(5)
-        return ok(number, body)
-
-    server, answers = serve(script), tmp_path / "answers.jsonl"
-    with pytest.raises(KeyboardInterrupt):
-        propose(oracle_at(server.url, answers=str(answers), concurrency=1), [attempt("p"), attempt("q")], "mini")
-    assert len(answers.read_text().splitlines()) == 3
-    server.script, server.requests = ok, []
-    propose(oracle_at(server.url, answers=str(answers)), [attempt("p"), attempt("q")], "mini")
-    assert len(server.requests) == 1
-
-
-def test_the_key_is_sent_and_appears_nowhere(
-    serve, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    replies: list[Reply] = [
-        (200, completion(f"Bearer {KEY} {GOOD}"), {}),
-        (500, error(f"Bearer {KEY} crashed"), {}),
-        (500, f"<html>{KEY}".encode(), {"content-type": "text/html"}),
-        (200, completion() | {"model": f"m-{KEY}"}, {}),
-    ]
-    server = serve(lambda n, b: replies[n])
-    oracle = oracle_at(server.url, answers=str(tmp_path / "answers.jsonl"), proposals=len(replies), concurrency=1)
-    (proposals,) = propose(oracle, [attempt()], "mini")
-    assert [h["authorization"] for h in server.headers] == [f"Bearer {KEY}"] * 4
-    mistakes = []
-    for status, reply in ((401, error(KEY)), (404, error(KEY)), (400, error(f"'seed' {KEY}")), (403, KEY.encode())):
-        with pytest.raises(UserError) as caught:
-            ask_one(oracle_at(serve(lambda n, b, s=status, r=reply: (s, r, {})).url))
-        mistakes += [str(caught.value), "".join(traceback.format_exception(caught.value))]
-    shown = capfd.readouterr()
-    everything = [
-        repr(pickle.dumps(oracle)),
-        json.dumps([asdict(p) for p in proposals]),
-        (tmp_path / "answers.jsonl").read_text(),
-        caplog.text,
-        *mistakes,
-        shown.out,
-        shown.err,
-    ]
-    assert "crashed" in caplog.text
-    assert not [text for text in everything if KEY in text]
-    assert proposals[0].raw == f"Bearer $OPENAI_API_KEY {GOOD}"
-
-
-@pytest.mark.parametrize("value", [f"{KEY}\n", f" {KEY}"])
-def test_blanks_around_a_key_are_not_part_of_it(serve, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", value)
-    server = serve(ok)
-    ask_one(oracle_at(server.url))
-    assert server.headers[0]["authorization"] == f"Bearer {KEY}"
-
-
-@pytest.mark.parametrize("value", [f"{KEY}\n{KEY}", f"{KEY}…"])
-def test_a_key_that_no_header_can_hold_is_not_shown(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", value)
-    with pytest.raises(UserError, match="OPENAI_API_KEY") as caught:
-        ask_one(oracle_at("http://127.0.0.1:9/v1"))
-    assert KEY not in str(caught.value)
-
-
-def test_a_key_goes_to_no_server_that_names_another_variable(serve) -> None:
-    server = serve(ok)
-    ask_one(oracle_at(server.url, api_key_env="ANOTHER_KEY"))
-    assert KEY not in json.dumps(server.headers)
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        f"http://user:{KEY}@localhost:8000/v1",
-        f"https://localhost/v1?key={KEY}",
-        f"https://localhost/v1#{KEY}",
-        f"localhost:8000/{KEY}",
-        KEY,
-        "",
-    ],
-)
-def test_an_address_is_an_address_and_no_more(url: str) -> None:
-    with pytest.raises(UserError, match="base_url") as caught:
-        oracle_at(url)
-    assert KEY not in str(caught.value)
-
-
-def test_a_key_in_place_of_its_variables_name_is_refused_and_not_shown() -> None:
-    with pytest.raises(UserError, match="NAME of an environment variable") as caught:
-        oracle_at("http://localhost/v1", api_key_env=KEY)
-    assert KEY not in str(caught.value)
-
-
 @pytest.mark.parametrize("bad", [{"concurrency": 0}, {"retries": -1}, {"timeout": 0.0}, {"proposals": 0}])
 def test_arguments_out_of_range_are_named(bad: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=next(iter(bad))):
@@ -631,124 +336,3 @@ def test_retry_after_in_seconds_and_as_a_date() -> None:
 def test_any_retry_after_is_a_pause_or_none(value: str) -> None:
     pause = retry_after({"retry-after": value})
     assert pause is None or pause >= 0
-
-
-@pytest.fixture(scope="module")
-def vllm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if not vllm.available():
-        pytest.skip("vLLM is not installed")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp("vllm")
-    options = {
-        "model": resolve_model("mini"),
-        "served-model-name": "mini",
-        "host": "127.0.0.1",
-        "port": str(port),
-        "dtype": "float32",
-        "max-model-len": "256",
-        "max-num-seqs": "16",
-        "max-num-batched-tokens": "8192",
-        "distributed-executor-backend": "uni",
-    }
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--enforce-eager"]
-    command += ["--no-enable-chunked-prefill", *(part for k, v in options.items() for part in (f"--{k}", v))]
-    settings = {"OMP_NUM_THREADS": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_API_KEY": KEY}
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            command, env=os.environ | settings, cwd=folder, stdout=log, stderr=log, start_new_session=True
-        )
-    try:
-        deadline = time.monotonic() + 240
-        while not _healthy(port):
-            assert process.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()[-3000:]
-            time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _healthy(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1) as response:
-            return response.status == 200
-    except OSError:
-        return False
-
-
-def mini_attempts(count: int) -> list[Attempt]:
-    """Attempts with the base model's own mistake."""
-    attempts = []
-    for problem in load_split("hard-train", count):
-        value, steps, rest = problem.problem[0], [], problem.problem[1:]
-        for op, b in zip(rest[::2], rest[1::2], strict=True):
-            result = {"+": int(value) + int(b), "-": int(value) - int(b), "*": int(value) * int(b)}
-            steps.append(f"{value}{op}{b}={(after := result.get(op, int(value) + int(b)) % 10)}")
-            value = str(after)
-        text = "\n\n".join([*steps, f"\\boxed{{{value}}}"])
-        rollout = Rollout(
-            f"{problem.id}/attempt/0", problem.id, 0, [1], [2], [0.0], text, "stop", "", False,
-            Provenance("m", "f", "e", "t", Sampling(), 0),
-        )  # fmt: skip
-        attempts.append(Attempt(problem, rollout, split_steps(text)))
-    return attempts
-
-
-GREEDY = Sampling(max_tokens=40, temperature=0.0)
-
-
-def test_a_vllm_server_of_the_mini_model_finds_its_mistakes(vllm_server: str) -> None:
-    attempts = mini_attempts(8)
-    proposals = propose(ServerOracle(vllm_server, "mini", 2, GREEDY, retries=0), attempts, "mini")
-    right = [a.steps[p.location].partition("=")[0] in p.content for a, (p, _) in zip(attempts, proposals, strict=True)]
-    assert sum("@" in p.content for p, _ in proposals) >= 6
-    assert sum(right) >= 6
-    assert all(p.provenance.model == "mini" for p, _ in proposals)
-
-
-def test_a_vllm_server_repeats_itself_for_the_same_seed(vllm_server: str) -> None:
-    hot = Sampling(max_tokens=40, temperature=2.0)
-    oracle = ServerOracle(vllm_server, "mini", 8, hot, retries=0)
-    (first,), (second,) = (propose(oracle, mini_attempts(1), "mini") for _ in range(2))
-    assert first == second
-
-
-def test_structured_decoding_leaves_no_broken_json_between_the_tags(vllm_server: str) -> None:
-    hot = Sampling(max_tokens=120, temperature=2.0)
-
-    def broken(structured: bool) -> tuple[int, int]:
-        oracle = ServerOracle(vllm_server, "mini", 24, hot, structured=structured)
-        said = [p.raw for ps in propose(oracle, mini_attempts(4), "mini") for p in ps]
-        bodies = [s.partition("<intervention>")[2] for s in said if s.endswith("</intervention>")]
-        return sum(not _begins_with_a_proposal(b) for b in bodies if b), len(said)
-
-    unconstrained, count = broken(structured=False)
-    assert unconstrained > 0
-    assert broken(structured=True) == (0, count)
-
-
-def _begins_with_a_proposal(text: str) -> bool:
-    try:
-        body, end = json.JSONDecoder().raw_decode(text)
-    except ValueError:
-        return False
-    whole = body == {} or (isinstance(body, dict) and body.keys() == {"location", "content"} and body["location"] >= 0)
-    return whole and text[end:].startswith("</intervention>")
-
-
-def test_a_vllm_server_refuses_key_model_and_field(vllm_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match=r"no model 'other'.*Valid aliases: mini"):
-        propose(ServerOracle(vllm_server, "other", 1, GREEDY), mini_attempts(1), "mini")
-    with pytest.raises(UserError, match="refuses the field 'temperature'"):
-        propose(ServerOracle(vllm_server, "mini", 1, Sampling(40, temperature=3.0)), mini_attempts(1), "mini")
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-another-0123456789")
-    with pytest.raises(UserError, match="OPENAI_API_KEY is not the right one"):
-        propose(ServerOracle(vllm_server, "mini", 1, GREEDY), mini_attempts(1), "mini")
-
-
-def test_a_conversation_that_a_vllm_server_has_no_room_for_waits(vllm_server: str) -> None:
-    long = mini_attempts(1)[0]
-    long = Attempt(long.problem, long.rollout, ["1+1=2\n\n"] * 60)
-    ((proposal,),) = propose(ServerOracle(vllm_server, "mini", 1, GREEDY), [long], "mini")
-    assert proposal.defect.startswith("waiting: the server failed: HTTP 400: This model's maximum context length")

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import lightning as L
@@ -15,28 +14,11 @@ from int_lightning.collect.config import CollectConfig
 from int_lightning.collect.leakage import LeakagePolicy
 from int_lightning.collect.oracles import Oracle, PolicyOracle
 from int_lightning.collect.problem import ProblemStages, Work
-from int_lightning.data.groups import rewarded_groups
+from int_lightning.data.groups import Rescue, rewarded_groups
 from int_lightning.data.rollouts import RolloutData
 from int_lightning.rollouts import RolloutSampler
 from int_lightning.steps import Segmentation
-from int_lightning.types import Group, Intervention, Problem, Rollout, UserError
-
-
-@dataclass(frozen=True, slots=True)
-class Rescue:
-    """What interventions made of a failed group.
-
-    Args:
-        problem_id: The group's problem.
-        interventions: Those to train on: accepted ones, of which a guided rollout was right.
-        groups: The guided rollouts of each, as a group whose prompt is the problem, the prefix and the intervention.
-        proposals: How many were proposed.
-    """
-
-    problem_id: str
-    interventions: list[Intervention]
-    groups: list[Group]
-    proposals: int
+from int_lightning.types import Group, Problem, Rollout, UserError
 
 
 class InterveneOnFailedGroups(Callback):
@@ -123,4 +105,5 @@ class InterveneOnFailedGroups(Callback):
             accepted if self.use != "guided" else [],
             groups if self.use != "sft" else [],
             len(work.interventions),
+            len(accepted),
         )

@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from itertools import islice
+from typing import Literal
 
 from int_lightning.data.collate import Row
 from int_lightning.learn.advantages import Advantage, group_advantages
 from int_lightning.learn.rewards import Rewards
 from int_lightning.types import Group, Intervention, Problem, Rollout, Sampling, UserError
-
-if TYPE_CHECKING:
-    from int_lightning.collect.in_loop import Rescue
 
 Truncated = Literal["keep", "mask", "zero"]
 Aggregation = Literal["token", "sequence", "constant"]
@@ -53,6 +51,26 @@ class GroupConfig:
             raise UserError(f"data.groups.patience is {self.patience}: give at least 1")
 
 
+@dataclass(frozen=True, slots=True)
+class Rescue:
+    """What interventions made of a group in which every rollout failed.
+
+    Args:
+        problem_id: The group's problem.
+        interventions: Those whose tokens are trained on.
+        groups: Guided rollouts to train on, those of an intervention a group, whose prompt is the problem, the prefix and the
+            intervention.
+        proposed: How many interventions were proposed.
+        accepted: How many of them passed the checks.
+    """
+
+    problem_id: str
+    interventions: list[Intervention]
+    groups: list[Group]
+    proposed: int
+    accepted: int
+
+
 def rewarded_groups(
     sampled: Sequence[list[Rollout]], problems: Mapping[str, Problem], rewards: Rewards, config: GroupConfig
 ) -> list[Group]:
@@ -60,7 +78,7 @@ def rewarded_groups(
     values = iter(rewards([(problems[r.problem_id], r) for rollouts in sampled for r in rollouts]))
     groups = []
     for rollouts in sampled:
-        known = [(r, v) for r, v in zip(rollouts, values, strict=False) if v is not None]
+        known = [(r, v) for r, v in zip(rollouts, islice(values, len(rollouts)), strict=True) if v is not None]
         kept = [r for r, _ in known]
         counted = [_after_truncation(r, v, config) for r, v in known]
         advantages = group_advantages(counted, config.advantage) if counted else []
@@ -154,7 +172,7 @@ def rescue_metrics(rescues: Iterable[Rescue]) -> dict[str, float]:
     guided = [reward for rescue in found for group in rescue.groups for reward in group.rewards]
     metrics = {
         "failed_groups": float(len(found)),
-        "proposals": float(sum(rescue.proposals for rescue in found)),
-        "interventions": float(sum(max(len(rescue.interventions), len(rescue.groups)) for rescue in found)),
+        "proposals": float(sum(rescue.proposed for rescue in found)),
+        "interventions": float(sum(rescue.accepted for rescue in found)),
     }
     return metrics | ({"guided_reward": sum(guided) / len(guided)} if guided else {})

@@ -17,6 +17,7 @@ from torch.utils.data import IterableDataset
 
 from int_lightning.data.collate import Row, Step
 from int_lightning.data.groups import (
+    Rescue,
     group_metrics,
     intervention_rows,
     loss_count,
@@ -31,7 +32,6 @@ from int_lightning.rollouts import RolloutSampler
 from int_lightning.types import Group, Problem, UserError
 
 if TYPE_CHECKING:
-    from int_lightning.collect.in_loop import Rescue
     from int_lightning.data.rollouts import RolloutData
 
 
@@ -104,16 +104,7 @@ class RolloutStream(IterableDataset[Step]):
         self._seconds_training = 0.0
         if self.layout.rank == 0:
             self._show(sampled)
-        metrics = group_metrics(sampled.drawn, len(sampled.drawn) * data.rollouts_per_prompt)
-        metrics |= {f"seconds_{part}": spent for part, spent in seconds.items()}
-        metrics |= {"tokens": float(tokens), "tokens_per_second": tokens / seconds["generate"]}
-        metrics["sync_gap"] = data.int_trainer.sync_gap
-        if data.groups.resample:
-            metrics["groups_sampled"] = float(len(sampled.drawn))
-        if data.hints is not None:
-            metrics["hint"] = self._hinted_share()
-        if data.interventions is not None:
-            metrics |= rescue_metrics(sampled.rescues.values())
+        metrics = self._metrics(sampled, seconds, tokens)
         size = -(-len(sampled.kept) // data.updates_per_batch)
         parts = [sampled.kept[i : i + size] for i in range(0, len(sampled.kept), size)]
         with data.int_trainer.limited(f"scoring batch {self.batch}"):
@@ -147,7 +138,8 @@ class RolloutStream(IterableDataset[Step]):
         """All ranks' groups, in the order of the problems."""
         data, layout = self.data, self.layout
         own = problems[layout.rank :: layout.world_size]
-        hints = {p.id: hint(p, self._hinted_share()) for p in own}
+        share = self._hinted_share()
+        hints = {p.id: hint(p, share) for p in own} if share else {}
         sampled = sampler.sample(own, range(data.rollouts_per_prompt), data.sampling, stage, hints)
         groups = gather(rewarded_groups(sampled, {p.id: p for p in own}, data.rewards, data.groups))
         order = {p.id: i for i, p in enumerate(problems)}
@@ -167,6 +159,20 @@ class RolloutStream(IterableDataset[Step]):
         failed = [(problems[g.problem_id], g) for g in groups if g.rollouts and not any(r.correct for r in g.rollouts)]
         rescues = gather(data.interventions.intervene(sampler, failed[layout.rank :: layout.world_size], data))
         return {r.problem_id: r for r in rescues}
+
+    def _metrics(self, sampled: Sampled, seconds: Mapping[str, float], tokens: int) -> dict[str, float]:
+        data = self.data
+        metrics = group_metrics(sampled.drawn, len(sampled.drawn) * data.rollouts_per_prompt)
+        metrics |= {f"seconds_{part}": spent for part, spent in seconds.items()}
+        metrics |= {"tokens": float(tokens), "tokens_per_second": tokens / seconds["generate"]}
+        metrics["sync_gap"] = data.int_trainer.sync_gap
+        if data.groups.resample:
+            metrics["groups_sampled"] = float(len(sampled.drawn))
+        if data.hints is not None:
+            metrics["hint"] = self._hinted_share()
+        if data.interventions is not None:
+            metrics |= rescue_metrics(sampled.rescues.values())
+        return metrics
 
     def _show(self, sampled: Sampled) -> None:
         rescued = [g for rescue in sampled.rescues.values() for g in rescue.groups]

@@ -11,10 +11,10 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 from int_lightning.console import say
 from int_lightning.data.collate import Step
 from int_lightning.data.groups import GroupConfig
-from int_lightning.data.held_out import ValidationStream
 from int_lightning.data.hints import HintConfig
 from int_lightning.data.rollout_stream import RolloutStream, shuffled
 from int_lightning.data.stream import Layout
+from int_lightning.data.validation import ValidationStream
 from int_lightning.grading import Grader
 from int_lightning.learn.grpo import GRPOModule
 from int_lightning.learn.rewards import RewardConfig, Rewards

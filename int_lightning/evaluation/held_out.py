@@ -8,7 +8,7 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.seed import isolate_rng
 
-from int_lightning.data.held_out import held_out_metrics
+from int_lightning.data.validation import held_out_metrics
 from int_lightning.grading import Grader
 from int_lightning.learn.callbacks import log_held_out
 from int_lightning.prompts import PromptSet

@@ -1,0 +1,151 @@
+"""The server oracle on a real vLLM server of the mini model."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+from scripted_server import (
+    KEY,
+    propose,
+)
+
+from int_lightning.collect.oracles import Attempt
+from int_lightning.collect.server import ServerOracle
+from int_lightning.engines import vllm
+from int_lightning.learn.pretrained import resolve_model
+from int_lightning.mini.world import load_split
+from int_lightning.steps import split_steps
+from int_lightning.types import Provenance, Rollout, Sampling, UserError
+
+pytest_plugins = ["scripted_server"]
+pytestmark = pytest.mark.usefixtures("api_key")
+
+
+@pytest.fixture(scope="module")
+def vllm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if not vllm.available():
+        pytest.skip("vLLM is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    folder = tmp_path_factory.mktemp("vllm")
+    options = {
+        "model": resolve_model("mini"),
+        "served-model-name": "mini",
+        "host": "127.0.0.1",
+        "port": str(port),
+        "dtype": "float32",
+        "max-model-len": "256",
+        "max-num-seqs": "16",
+        "max-num-batched-tokens": "8192",
+        "distributed-executor-backend": "uni",
+    }
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--enforce-eager"]
+    command += ["--no-enable-chunked-prefill", *(part for k, v in options.items() for part in (f"--{k}", v))]
+    settings = {"OMP_NUM_THREADS": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_API_KEY": KEY}
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            command, env=os.environ | settings, cwd=folder, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        deadline = time.monotonic() + 240
+        while not _healthy(port):
+            assert process.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()[-3000:]
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _healthy(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1) as response:
+            return response.status == 200
+    except OSError:
+        return False
+
+
+def mini_attempts(count: int) -> list[Attempt]:
+    """Attempts with the base model's own mistake."""
+    attempts = []
+    for problem in load_split("hard-train", count):
+        value, steps, rest = problem.problem[0], [], problem.problem[1:]
+        for op, b in zip(rest[::2], rest[1::2], strict=True):
+            result = {"+": int(value) + int(b), "-": int(value) - int(b), "*": int(value) * int(b)}
+            steps.append(f"{value}{op}{b}={(after := result.get(op, int(value) + int(b)) % 10)}")
+            value = str(after)
+        text = "\n\n".join([*steps, f"\\boxed{{{value}}}"])
+        rollout = Rollout(
+            f"{problem.id}/attempt/0", problem.id, 0, [1], [2], [0.0], text, "stop", "", False,
+            Provenance("m", "f", "e", "t", Sampling(), 0),
+        )  # fmt: skip
+        attempts.append(Attempt(problem, rollout, split_steps(text)))
+    return attempts
+
+
+GREEDY = Sampling(max_tokens=40, temperature=0.0)
+
+
+def test_a_vllm_server_of_the_mini_model_finds_its_mistakes(vllm_server: str) -> None:
+    attempts = mini_attempts(8)
+    proposals = propose(ServerOracle(vllm_server, "mini", 2, GREEDY, retries=0), attempts, "mini")
+    right = [a.steps[p.location].partition("=")[0] in p.content for a, (p, _) in zip(attempts, proposals, strict=True)]
+    assert sum("@" in p.content for p, _ in proposals) >= 6
+    assert sum(right) >= 6
+    assert all(p.provenance.model == "mini" for p, _ in proposals)
+
+
+def test_a_vllm_server_repeats_itself_for_the_same_seed(vllm_server: str) -> None:
+    hot = Sampling(max_tokens=40, temperature=2.0)
+    oracle = ServerOracle(vllm_server, "mini", 8, hot, retries=0)
+    (first,), (second,) = (propose(oracle, mini_attempts(1), "mini") for _ in range(2))
+    assert first == second
+
+
+def test_structured_decoding_leaves_no_broken_json_between_the_tags(vllm_server: str) -> None:
+    hot = Sampling(max_tokens=120, temperature=2.0)
+
+    def broken(structured: bool) -> tuple[int, int]:
+        oracle = ServerOracle(vllm_server, "mini", 24, hot, structured=structured)
+        said = [p.raw for ps in propose(oracle, mini_attempts(4), "mini") for p in ps]
+        bodies = [s.partition("<intervention>")[2] for s in said if s.endswith("</intervention>")]
+        return sum(not _begins_with_a_proposal(b) for b in bodies if b), len(said)
+
+    unconstrained, count = broken(structured=False)
+    assert unconstrained > 0
+    assert broken(structured=True) == (0, count)
+
+
+def _begins_with_a_proposal(text: str) -> bool:
+    try:
+        body, end = json.JSONDecoder().raw_decode(text)
+    except ValueError:
+        return False
+    whole = body == {} or (isinstance(body, dict) and body.keys() == {"location", "content"} and body["location"] >= 0)
+    return whole and text[end:].startswith("</intervention>")
+
+
+def test_a_vllm_server_refuses_key_model_and_field(vllm_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=r"no model 'other'.*Valid aliases: mini"):
+        propose(ServerOracle(vllm_server, "other", 1, GREEDY), mini_attempts(1), "mini")
+    with pytest.raises(UserError, match="refuses the field 'temperature'"):
+        propose(ServerOracle(vllm_server, "mini", 1, Sampling(40, temperature=3.0)), mini_attempts(1), "mini")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-another-0123456789")
+    with pytest.raises(UserError, match="OPENAI_API_KEY is not the right one"):
+        propose(ServerOracle(vllm_server, "mini", 1, GREEDY), mini_attempts(1), "mini")
+
+
+def test_a_conversation_that_a_vllm_server_has_no_room_for_waits(vllm_server: str) -> None:
+    long = mini_attempts(1)[0]
+    long = Attempt(long.problem, long.rollout, ["1+1=2\n\n"] * 60)
+    ((proposal,),) = propose(ServerOracle(vllm_server, "mini", 1, GREEDY), [long], "mini")
+    assert proposal.defect.startswith("waiting: the server failed: HTTP 400: This model's maximum context length")
