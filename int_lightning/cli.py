@@ -31,7 +31,8 @@ from int_lightning.console import (
 from int_lightning.data.interventions import InterventionData
 from int_lightning.engines.base import EngineConfig
 from int_lightning.fit_plan import show_fit_plan
-from int_lightning.learn.callbacks import ContinuedCSVLogger, ExportModel, FitProgress, RunCheckpoint, StepTimeLimit
+from int_lightning.learn.callbacks import ExportModel, FitProgress, RunCheckpoint, StepTimeLimit
+from int_lightning.learn.metrics_csv import MetricsCSV
 from int_lightning.learn.module import PolicyModule
 from int_lightning.parser import Parser
 from int_lightning.results import RESULTS, write_json
@@ -213,7 +214,7 @@ class IntCLI(LightningCLI):
 def run_loggers(out: str) -> list[Logger]:
     """``metrics.csv`` and TensorBoard events in the run's folder."""
     return [
-        ContinuedCSVLogger(out, name="", version="", flush_logs_every_n_steps=1),
+        MetricsCSV(out),
         TensorBoardLogger(out, name="", version="tensorboard"),
     ]
 

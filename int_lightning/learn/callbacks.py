@@ -13,11 +13,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.fabric.loggers.csv_logs import _ExperimentWriter
-from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
 from int_lightning.console import progress, say
 from int_lightning.learn.module import PolicyModule
@@ -136,6 +132,9 @@ class RunCheckpoint(ModelCheckpoint):
         Raises:
             UserError: if it cannot be written.
         """
+        within_a_step = trainer._logger_connector._first_loop_iter is not None
+        if within_a_step:  # its metrics would be lost where the run is killed before Lightning writes them
+            trainer._logger_connector.update_train_step_metrics()
         path, aside = Path(filepath), Path(f"{filepath}.part")
         if trainer.is_global_zero:
             _remove(aside)
@@ -179,26 +178,6 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-class ContinuedCSVLogger(CSVLogger):
-    """A CSVLogger that goes on with the ``metrics.csv`` it finds; Lightning's own deletes it when a run is resumed."""
-
-    @property
-    @rank_zero_experiment
-    def experiment(self) -> _ExperimentWriter:
-        """The writer, which knows the columns and keeps the rows of the file that was there."""
-        if self._experiment is None:
-            path = Path(self.log_dir) / "metrics.csv"
-            aside = path.with_suffix(".before")
-            if path.is_file():
-                path.rename(aside)
-            self._experiment = ExperimentWriter(log_dir=self.log_dir)
-            if aside.is_file():
-                with aside.open(encoding="utf-8") as file:
-                    self._experiment.metrics_keys = file.readline().strip().split(",")
-                aside.rename(path)
-        return self._experiment
 
 
 def log_held_out(trainer: L.Trainer, metrics: Mapping[str, float]) -> None:
