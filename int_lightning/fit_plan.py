@@ -129,6 +129,8 @@ def _activation_bytes(config: PretrainedConfig, itemsize: int, checkpointing: bo
 
 def _engine(trainer: IntTrainer, weights: int) -> list[Part]:
     engine = trainer.engine_config
+    if engine.name == "server":
+        return [Part("engine: none of this device", engine.url, 0.0)]
     if trainer.strategy.root_device.type == "cuda":
         total = torch.cuda.get_device_properties(trainer.strategy.root_device).total_memory / GIB
         share = engine.gpu_memory_utilization * total

@@ -1,4 +1,4 @@
-"""The server oracle on a real vLLM server of the mini model."""
+"""Oracle and engine on a real vLLM server of the mini model."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from scripted_server import (
-    KEY,
-    propose,
-)
+import torch
+from scripted_server import KEY, propose
+from transformers import AutoModelForCausalLM
 
+from commands import fit_grpo, metrics
 from int_lightning.collect.oracles import Attempt
 from int_lightning.collect.server import ServerOracle
-from int_lightning.engines import vllm
+from int_lightning.engines import EngineConfig, open_engine, vllm
+from int_lightning.engines.server import ServerEngine
+from int_lightning.learn.model import Policy
 from int_lightning.learn.pretrained import resolve_model
+from int_lightning.learn.sync import SyncError, sync, verify
 from int_lightning.mini.world import load_split
 from int_lightning.steps import split_steps
 from int_lightning.types import Provenance, Rollout, Sampling, UserError
@@ -51,6 +55,7 @@ def vllm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--enforce-eager"]
     command += ["--no-enable-chunked-prefill", *(part for k, v in options.items() for part in (f"--{k}", v))]
     settings = {"OMP_NUM_THREADS": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_API_KEY": KEY}
+    settings["VLLM_SERVER_DEV_MODE"] = "1"
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             command, env=os.environ | settings, cwd=folder, stdout=log, stderr=log, start_new_session=True
@@ -149,3 +154,52 @@ def test_a_conversation_that_a_vllm_server_has_no_room_for_waits(vllm_server: st
     long = Attempt(long.problem, long.rollout, ["1+1=2\n\n"] * 60)
     ((proposal,),) = propose(ServerOracle(vllm_server, "mini", 1, GREEDY), [long], "mini")
     assert proposal.defect.startswith("waiting: the server failed: HTTP 400: This model's maximum context length")
+
+
+@pytest.fixture
+def engine(vllm_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServerEngine]:
+    monkeypatch.setenv("VLLM_API_KEY", KEY)
+    config = EngineConfig("server", vllm_server, max_model_len=256, max_num_seqs=16)
+    engine = open_engine(resolve_model("mini"), config)
+    assert isinstance(engine, ServerEngine)
+    yield engine
+    open_engine(resolve_model("mini"), config)  # with the folder's weights again
+
+
+def test_a_completion_of_the_server_has_its_tokens_and_logprobs(engine: ServerEngine) -> None:
+    prompts = [[5, 9, 7, 11], [5, 9, 7, 11], [4, 8]]
+    hot = Sampling(max_tokens=24, temperature=1.5)
+    completions = engine.generate(prompts, hot, [1, 2, 3])
+    assert completions == engine.generate(prompts, hot, [1, 2, 3])
+    assert completions[0].token_ids != completions[1].token_ids
+    whole = [prompt + c.token_ids for prompt, c in zip(prompts, completions, strict=True)]
+    for prompt, completion, scores in zip(prompts, completions, engine.score(whole), strict=True):
+        assert completion.logprobs == pytest.approx(scores[len(prompt) - 1 :], abs=1e-4)
+
+
+def test_weights_of_a_step_reach_the_server_and_older_ones_show(engine: ServerEngine) -> None:
+    policy = Policy(AutoModelForCausalLM.from_pretrained(resolve_model("mini")))
+    assert verify(policy, engine) <= 1e-4
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.mul_(1.05)
+    with pytest.raises(SyncError):
+        verify(policy, engine)
+    assert sync(policy, engine) <= 1e-4
+
+
+def test_grpo_samples_from_a_server(engine: ServerEngine, vllm_server: str, tmp_path: Path) -> None:
+    server = f"--engine={{name: server, url: '{vllm_server}', threads: 1, max_model_len: 256, max_num_seqs: 16}}"
+    cold = "--data.init_args.sampling={max_tokens: 48, temperature: 1.0}"
+    assert fit_grpo(tmp_path / "run", server, cold, "--data.init_args.rewards=[{path: test_groups.alternating}]") == 0
+    rows = metrics(tmp_path / "run", "train/sync_gap", "train/engine_gap")
+    assert len(rows) == 4
+    assert all(0 < gap <= 1e-4 and 0 <= apart <= 1e-4 for gap, apart in rows)
+    assert KEY not in (tmp_path / "run" / "config.yaml").read_text()
+
+
+def test_a_server_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    assert fit_grpo(tmp_path / "run", f"--engine={{name: server, url: 'http://127.0.0.1:{port}'}}") == 2
+    assert f"the server at http://127.0.0.1:{port} does not answer" in capsys.readouterr().err

@@ -18,10 +18,10 @@ from email.utils import parsedate_to_datetime
 from itertools import count
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 import openai
 
+from int_lightning.address import plain_address
 from int_lightning.collect.kept_answers import Answer, KeptAnswers
 from int_lightning.types import Sampling, UserError
 
@@ -92,7 +92,7 @@ class ChatServer:
             raise UserError(
                 "api_key_env takes the NAME of an environment variable that holds the key, not the key itself"
             )
-        self.base_url = plain_address(base_url)
+        self.base_url = plain_address(base_url, "base_url")
         self.model = model
         self.sampling = sampling
         self.concurrency = concurrency
@@ -251,23 +251,6 @@ class ChatServer:
 
     def _short(self, message: object) -> str:
         return " ".join(self._clean(str(message)).split())[:300]
-
-
-def plain_address(url: str) -> str:
-    """The address of a server, checked to hold no secret.
-
-    Raises:
-        UserError: if it is none, or holds a name, a password or a query.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UserError("base_url is no http(s) address: give one such as http://localhost:8000/v1")
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        raise UserError(
-            f"base_url of {parts.hostname} holds a name, password or query: give the bare address, and the key in the "
-            "environment variable that api_key_env names"
-        )
-    return url.rstrip("/")
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

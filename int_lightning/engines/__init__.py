@@ -1,4 +1,4 @@
-"""Engines that generate in the trainer's process; one lives at a time and is passed on from stage to stage."""
+"""Engines that generate for the trainer; one lives at a time and is passed on from stage to stage."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from int_lightning.engines import vllm
 from int_lightning.engines.base import Engine, EngineConfig
+from int_lightning.engines.server import ServerEngine
 from int_lightning.engines.transformers import TransformersEngine
 from int_lightning.engines.vllm import VLLMEngine
 from int_lightning.types import UserError
@@ -44,9 +45,17 @@ def open_engine(folder: str, config: EngineConfig) -> Engine:
         _tokens_of_closed += engine.tokens_generated
         engine.close()
         _current = None
-    started: Engine = VLLMEngine(folder, config) if name == "vllm" else TransformersEngine(folder, config)
+    started = _start(name, folder, config)
     _current = (config, started)
     return started
+
+
+def _start(name: str, folder: str, config: EngineConfig) -> Engine:
+    if name == "server":
+        server = ServerEngine(folder, config)
+        server.load_weights(weights_of_folder(folder))
+        return server
+    return VLLMEngine(folder, config) if name == "vllm" else TransformersEngine(folder, config)
 
 
 def tokens_generated() -> int:

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 from torch import Tensor
 
-from int_lightning.types import Completion, Sampling
+from int_lightning.types import Completion, Sampling, UserError
 
 NO_STRUCTURE = (
     "structured decoding needs vLLM, and this is the transformers engine: install the extra `cpu` or `gpu` and use "
@@ -21,7 +21,10 @@ class EngineConfig:
     """How to start an engine.
 
     Args:
-        name: ``auto`` takes vLLM where it can be imported and transformers elsewhere, and says so.
+        name: ``auto`` takes vLLM where it can be imported and transformers elsewhere, and says so; ``server`` is a vLLM server
+            that runs already.
+        url: Address of that server, such as http://127.0.0.1:8000; its key is in the environment as VLLM_API_KEY.
+        weights_folder: Where weights are left for that server, a folder it sees too; the machine's temporary folder if not given.
         dtype: Of the engine's weights.
         max_model_len: Longest sequence, prompt and completion together, in tokens.
         max_num_seqs: Sequences decoded side by side.
@@ -34,7 +37,9 @@ class EngineConfig:
             takes longer ends the process, which names it.
     """
 
-    name: Literal["auto", "vllm", "transformers"] = "auto"
+    name: Literal["auto", "vllm", "transformers", "server"] = "auto"
+    url: str = "http://127.0.0.1:8000"
+    weights_folder: str | None = None
     dtype: Literal["float32", "bfloat16"] = "float32"
     max_model_len: int = 4096
     max_num_seqs: int = 256
@@ -47,7 +52,7 @@ class EngineConfig:
 
 
 class Engine(Protocol):
-    """Generates in the trainer's process. ``takes_structure`` says whether ``submit`` does."""
+    """Generates for the trainer. ``takes_structure`` says whether ``submit`` does."""
 
     name: str
     folder: str
@@ -99,3 +104,17 @@ class Engine(Protocol):
     def close(self) -> None:
         """Ends the engine."""
         ...
+
+
+def room(prompt_tokens: int, sampling: Sampling, max_model_len: int) -> int:
+    """Tokens a completion may take.
+
+    Raises:
+        UserError: if the prompt fills the context.
+    """
+    left = max_model_len - prompt_tokens
+    if left < 1:
+        raise UserError(
+            f"a prompt of {prompt_tokens} tokens leaves no room in engine.max_model_len = {max_model_len}: raise it"
+        )
+    return min(sampling.max_tokens, left)

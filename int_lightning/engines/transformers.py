@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel
 
-from int_lightning.engines.base import NO_STRUCTURE, EngineConfig
-from int_lightning.engines.vllm import room
+from int_lightning.engines.base import NO_STRUCTURE, EngineConfig, room
 from int_lightning.types import Completion, Sampling, UserError
 
 

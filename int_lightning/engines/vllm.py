@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from int_lightning.engines.base import EngineConfig
+from int_lightning.engines.base import EngineConfig, room
 from int_lightning.types import Completion, Sampling, UserError
 
 
@@ -153,20 +153,6 @@ class VLLMEngine:
         del self._llm
         if self._owns_process_group:
             cleanup_dist_env_and_memory()
-
-
-def room(prompt_tokens: int, sampling: Sampling, max_model_len: int) -> int:
-    """Tokens a completion may take.
-
-    Raises:
-        UserError: if the prompt fills the context.
-    """
-    left = max_model_len - prompt_tokens
-    if left < 1:
-        raise UserError(
-            f"a prompt of {prompt_tokens} tokens leaves no room in engine.max_model_len = {max_model_len}: raise it"
-        )
-    return min(sampling.max_tokens, left)
 
 
 def _gpu_options(config: EngineConfig) -> dict[str, Any]:

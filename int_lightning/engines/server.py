@@ -1,0 +1,191 @@
+"""A vLLM server as the engine: on other GPUs or another machine, shared by all ranks.
+
+Weights reach it through a folder that trainer and server both see: they are written in shards and the server, told their folder,
+loads them in place. That call is one of vLLM's development endpoints, which have no key: keep the server on a private network.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
+from queue import SimpleQueue
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import openai
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from int_lightning.address import plain_address
+from int_lightning.engines.base import EngineConfig, room
+from int_lightning.types import Completion, Sampling, UserError
+
+KEY = "VLLM_API_KEY"
+"""Of the environment, which the server reads too."""
+
+SHARD_BYTES = 2**30
+RETRIES = 3
+_START = "VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --host 127.0.0.1"
+
+
+class ServerEngine:
+    """The server at ``config.url``; which weights it serves is not known before some are loaded.
+
+    Args:
+        folder: Model folder, of the architecture that the server was started with.
+        config: Address, sizes and limits.
+
+    Raises:
+        UserError: if the server does not answer, or is started with too short a context.
+    """
+
+    name = "server"
+    takes_structure = True
+
+    def __init__(self, folder: str, config: EngineConfig) -> None:
+        self.folder = folder
+        self.max_model_len = config.max_model_len
+        self.tokens_generated = 0
+        self._url = plain_address(config.url, "engine.url").removesuffix("/v1")
+        self._client = openai.OpenAI(
+            base_url=f"{self._url}/v1",
+            api_key=os.environ.get(KEY) or "none",
+            max_retries=RETRIES,
+            timeout=config.time_limit,
+        )
+        self._weights_folder = config.weights_folder
+        self._model = self._served_model()
+        self._numbers = count()
+        self._ended: SimpleQueue[tuple[int, Future[Completion]]] = SimpleQueue()
+        self._threads = ThreadPoolExecutor(config.max_num_seqs, "int-lightning-server")
+
+    def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
+        """See ``Engine.generate``."""
+        for prompt in prompts:
+            room(len(prompt), sampling, self.max_model_len)
+        numbers = [self.submit(prompt, sampling, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
+        found: dict[int, Completion] = {}
+        while len(found) < len(numbers):
+            found.update((number, completion) for number, completion in self.step() if number >= numbers[0])
+        return [found[number] for number in numbers]
+
+    def submit(self, prompt: Sequence[int], sampling: Sampling, seed: int, structure: str | None = None) -> int:
+        """See ``Engine.submit``."""
+        body = {
+            "prompt": list(prompt),
+            "max_tokens": room(len(prompt), sampling, self.max_model_len),
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "top_k": sampling.top_k,
+            "seed": seed,
+            "logprobs": 1,
+            "return_token_ids": True,
+        }
+        if structure is not None:
+            body["structured_outputs"] = {"structural_tag": structure}
+        number = next(self._numbers)
+        asked = self._threads.submit(self._complete, body)
+        asked.add_done_callback(lambda ended: self._ended.put((number, ended)))
+        return number
+
+    def step(self) -> list[tuple[int, Completion]]:
+        """Waits for one completion, and takes what else has ended.
+
+        Raises:
+            UserError: if the server refuses a request, or is gone.
+        """
+        ended = [self._ended.get()]
+        while not self._ended.empty():
+            ended.append(self._ended.get())
+        completions = [(number, future.result()) for number, future in ended]
+        self.tokens_generated += sum(len(completion.token_ids) for _, completion in completions)
+        return completions
+
+    def score(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
+        """See ``Engine.score``."""
+        body = {"prompt": [list(ids) for ids in sequences], "max_tokens": 1, "prompt_logprobs": 0}
+        choices = self._post("/v1/completions", {**body, "model": self._model})["choices"]
+        return [
+            [entry[str(token)]["logprob"] for entry, token in zip(c["prompt_logprobs"][1:], ids[1:], strict=True)]
+            for c, ids in zip(choices, sequences, strict=True)
+        ]
+
+    def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
+        """See ``Engine.load_weights``: every rank takes part in gathering a parameter, the first one writes it.
+
+        Raises:
+            UserError: if the server cannot load them.
+        """
+        first = not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
+        if not first:
+            for _ in weights:
+                pass
+        else:
+            with TemporaryDirectory(prefix="weights-", dir=self._weights_folder) as shards:
+                _write_shards(weights, Path(shards))
+                self._post("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": shards}})
+            self._post("/reset_prefix_cache", {})
+        if torch.distributed.is_initialized():
+            torch.distributed.barrier()
+
+    def sleep(self) -> None:
+        """Nothing: the server's memory is its own."""
+
+    def wake(self) -> None:
+        """Nothing was freed."""
+
+    def close(self) -> None:
+        """Ends the connections; the server goes on."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._client.close()
+
+    def _served_model(self) -> str:
+        served = self._get("/v1/models")["data"][0]
+        if served["max_model_len"] < self.max_model_len:
+            raise UserError(
+                f"the server at {self._url} takes {served['max_model_len']} tokens, engine.max_model_len is "
+                f"{self.max_model_len}: start it with --max-model-len {self.max_model_len}"
+            )
+        return str(served["id"])
+
+    def _complete(self, body: dict[str, Any]) -> Completion:
+        choice = self._post("/v1/completions", {**body, "model": self._model})["choices"][0]
+        finish = "stop" if choice["finish_reason"] == "stop" else "length"
+        return Completion(choice["token_ids"], choice["logprobs"]["token_logprobs"], finish)
+
+    def _get(self, path: str) -> Any:
+        return self._call(lambda: self._client.get(f"{self._url}{path}", cast_to=object), path)
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> Any:
+        return self._call(lambda: self._client.post(f"{self._url}{path}", body=body, cast_to=object), path)
+
+    def _call(self, request: Any, path: str) -> Any:
+        try:
+            return request()
+        except openai.NotFoundError as error:
+            raise UserError(
+                f"the server at {self._url} has no {path}: start it as `{_START}`, so that weights can be loaded"
+            ) from error
+        except openai.APIConnectionError as error:
+            raise UserError(f"the server at {self._url} does not answer: start it as `{_START}`") from error
+        except openai.APIStatusError as error:
+            raise UserError(
+                f"the server at {self._url} refused {path} ({error.status_code}): {error.message}"
+            ) from error
+
+
+def _write_shards(weights: Iterable[tuple[str, Tensor]], folder: Path) -> None:
+    """Files of about ``SHARD_BYTES``, so that no second copy of the model is held."""
+    shard: dict[str, Tensor] = {}
+    number = 0
+    for name, value in weights:
+        shard[name] = value.detach().cpu().contiguous().clone()
+        if sum(tensor.nbytes for tensor in shard.values()) >= SHARD_BYTES:
+            save_file(shard, folder / f"model-{number:05d}.safetensors")
+            shard, number = {}, number + 1
+    if shard:
+        save_file(shard, folder / f"model-{number:05d}.safetensors")
