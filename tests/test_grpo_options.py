@@ -8,13 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from commands import ROOT, fit_grpo, metrics
+from commands import ALTERNATING, COLD, ROOT, fit_grpo, metrics
 from int_lightning.data.hints import HintConfig, hint
 from int_lightning.types import Problem, UserError
 
 HARD = "--data.init_args.problems=mini:hard-train:4"
-COLD = "--data.init_args.sampling={max_tokens: 48, temperature: 1.0}"
-ALTERNATING = "--data.init_args.rewards=[{path: test_groups.alternating}]"
 IN_LOOP = "int_lightning.collect.in_loop.InterveneOnFailedGroups"
 ORACLE = (
     "{class_path: int_lightning.collect.oracles.PolicyOracle, init_args: {proposals: 4, sampling: {max_tokens: 24}}}"

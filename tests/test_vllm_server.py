@@ -18,7 +18,7 @@ import torch
 from scripted_server import KEY, propose
 from transformers import AutoModelForCausalLM
 
-from commands import fit_grpo, metrics
+from commands import ALTERNATING, COLD, fit_grpo, metrics
 from int_lightning.collect.oracles import Attempt
 from int_lightning.collect.server import ServerOracle
 from int_lightning.engines import EngineConfig, open_engine, vllm
@@ -190,8 +190,7 @@ def test_weights_of_a_step_reach_the_server_and_older_ones_show(engine: ServerEn
 
 def test_grpo_samples_from_a_server(engine: ServerEngine, vllm_server: str, tmp_path: Path) -> None:
     server = f"--engine={{name: server, url: '{vllm_server}', threads: 1, max_model_len: 256, max_num_seqs: 16}}"
-    cold = "--data.init_args.sampling={max_tokens: 48, temperature: 1.0}"
-    assert fit_grpo(tmp_path / "run", server, cold, "--data.init_args.rewards=[{path: test_groups.alternating}]") == 0
+    assert fit_grpo(tmp_path / "run", server, COLD, ALTERNATING) == 0
     rows = metrics(tmp_path / "run", "train/sync_gap", "train/engine_gap")
     assert len(rows) == 4
     assert all(0 < gap <= 1e-4 and 0 <= apart <= 1e-4 for gap, apart in rows)

@@ -133,6 +133,8 @@ class VLLMEngine:
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         """See ``Engine.load_weights``."""
         self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
+        if not torch.cuda.is_available():
+            self._llm.apply_model(_pack_tied_head)
         self._llm.reset_prefix_cache()
 
     def sleep(self) -> None:
@@ -153,6 +155,14 @@ class VLLMEngine:
         del self._llm
         if self._owns_process_group:
             cleanup_dist_env_and_memory()
+
+
+def _pack_tied_head(model: torch.nn.Module) -> None:
+    """For a CPU the head is packed, and vLLM 0.28 forgets to do so again when its weights are the embedding's."""
+    head: Any = getattr(model, "lm_head", None)
+    method = getattr(head, "quant_method", None)
+    if method is not None and getattr(model.config, "tie_word_embeddings", False):
+        method.process_weights_after_loading(head)
 
 
 def _gpu_options(config: EngineConfig) -> dict[str, Any]:
