@@ -3,10 +3,10 @@
     python benchmarks/grpo.py --device cpu
     python benchmarks/grpo.py --device cpu --reward answer --steps 20 --repeats 5
 
-Ours is ``int-lightning fit``, with vLLM as its engine; TRL samples with transformers, its default. Every fit is a process of
-its own: a first step that does not count, then so many. All of TRL's ways run once; then the fastest takes turns with
-ours. We train only on groups in which rewards differ, TRL on all: with the right answer as the reward the mini world's hard
-problems leave next to nothing to train on; ``alternate`` rewards every other rollout of a group, so that both train on all.
+Ours is ``int-lightning fit`` with either of its engines; TRL samples with transformers, its default. Every fit is a process of
+its own: a first step that does not count, then so many. All ways run once; then the fastest of each takes turns. We train only
+on groups in which rewards differ, TRL on all: with the right answer as the reward the mini world's hard problems leave next to
+nothing to train on; ``alternate`` rewards every other rollout of a group, so that both train on all.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from sft_report import OURS, TRL, fastest
 
 HERE = Path(__file__).parent
 CONFIG = HERE.parent / "configs" / "mini" / "grpo.yaml"
-OUR_WAY = "vLLM"
+ENGINES = ("vllm", "transformers")
 PAGE = 32  # tokens
 CLIP = {"low": 0.2, "high": 0.35}
 WEIGHT_DECAY, MAX_GRAD_NORM = 0.0, 1.0
@@ -93,7 +93,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def our_command(options: argparse.Namespace, plan: Plan, reward: str, out: Path, record: Path) -> list[str]:
+def our_command(
+    options: argparse.Namespace, plan: Plan, reward: str, engine: str, out: Path, record: Path
+) -> list[str]:
     """The command line of a fit, which differs from a user's by the callback alone."""
     data = {
         "problems": options.problems,
@@ -117,7 +119,7 @@ def our_command(options: argparse.Namespace, plan: Plan, reward: str, out: Path,
         *(str(Path(sys.executable).with_name("int-lightning")), "fit", f"--config={CONFIG}", f"--out={out}"),
         *(f"--data.init_args.{key}={value}" for key, value in data.items()),
         *(f"--model.init_args.{key}={value}" for key, value in module.items()),
-        *("--engine.name=vllm", f"--engine.threads={options.threads}", f"--seed_everything={options.seed}"),
+        *(f"--engine.name={engine}", f"--engine.threads={options.threads}", f"--seed_everything={options.seed}"),
         f"--checkpoint_every={2 + options.steps}",
         f"--trainer.accelerator={options.device}",
         "--trainer.callbacks+=grpo_ours.StepTimes",
@@ -128,16 +130,16 @@ def our_command(options: argparse.Namespace, plan: Plan, reward: str, out: Path,
 def _measure(
     options: argparse.Namespace, peer: Path, plan: Plan, reward: str, folder: Path, console: Console
 ) -> list[Fit]:
-    """All ways once, then ours and TRL's fastest in turns, each round beginning with the other one."""
+    """All ways once, then the fastest of each in turns, each round beginning with the other one."""
     ways = trl_ways(options.prompts * options.group, plan.longest_prompt + options.max_tokens)
     fits: list[Fit] = []
     for number in range(options.repeats):
-        theirs = [(TRL, fastest(fits, TRL))] if number else [(TRL, way) for way in ways]
-        turns = [(OURS, OUR_WAY), *theirs]
+        every = [(OURS, engine) for engine in ENGINES] + [(TRL, way) for way in ways]
+        turns = [(provider, fastest(fits, provider)) for provider in (OURS, TRL)] if number else every
         for provider, way in reversed(turns) if number % 2 else turns:
             name = folder / f"{reward}-{number}-{len(fits)}"
             if provider == OURS:
-                fit = Fit(provider, way, number, **_our_fit(options, plan, reward, name))
+                fit = Fit(provider, way, number, **_our_fit(options, plan, reward, way, name))
             else:
                 fit = Fit(provider, way, number, **_trl_fit(options, peer, plan, ways[way], reward, name))
             console.print(
@@ -148,10 +150,10 @@ def _measure(
     return fits
 
 
-def _our_fit(options: argparse.Namespace, plan: Plan, reward: str, out: Path) -> dict[str, Any]:
+def _our_fit(options: argparse.Namespace, plan: Plan, reward: str, engine: str, out: Path) -> dict[str, Any]:
     """What the callback saw, once it is certain which prompts were sampled."""
     record = out.with_suffix(".record")
-    found = _run(our_command(options, plan, reward, out, record), options, record)
+    found = _run(our_command(options, plan, reward, engine, out, record), options, record)
     check_our_prompts(out / "rollouts", plan)
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import count
 
 import torch
@@ -10,7 +11,28 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel
 
 from int_lightning.engines.base import NO_STRUCTURE, EngineConfig, room
+from int_lightning.engines.kv_cache import growing_cache
 from int_lightning.types import Completion, Sampling, UserError
+
+SPARSE = 0.75
+"""Share of live rows at which those that have ended are dropped."""
+
+
+@dataclass(slots=True)
+class _Row:
+    """A completion that is being decoded."""
+
+    tokens: list[int]
+    logprobs: list[float]
+    generator: torch.Generator
+    limit: int
+    live: bool = True
+
+    def take(self, token: int, logprob: float, eos: set[int]) -> None:
+        if self.live:
+            self.tokens.append(token)
+            self.logprobs.append(logprob)
+            self.live = token not in eos and len(self.tokens) < self.limit
 
 
 class TransformersEngine:
@@ -96,39 +118,44 @@ class TransformersEngine:
         """Nothing outlives the object."""
 
     def _decode(self, prompts: list[Sequence[int]], sampling: Sampling, seeds: list[int]) -> list[Completion]:
+        """Decodes side by side; rows that have ended are dropped once they are a quarter."""
         device = self._model.device
         width = max(map(len, prompts))
-        limits = [room(len(p), sampling, self.config.max_model_len) for p in prompts]
+        rows = [
+            _Row([], [], torch.Generator(device).manual_seed(seed), room(len(p), sampling, self.config.max_model_len))
+            for p, seed in zip(prompts, seeds, strict=True)
+        ]
+        side_by_side = rows
         ids = torch.tensor([[0] * (width - len(p)) + list(p) for p in prompts], device=device)
         mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
-        generators = [torch.Generator(device).manual_seed(s) for s in seeds]
-        tokens: list[list[int]] = [[] for _ in prompts]
-        logprobs: list[list[float]] = [[] for _ in prompts]
-        live, cache = [True] * len(prompts), None
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
-        while any(live):
+        cache = None if self._model._is_stateful else growing_cache(self._model)
+        while True:
             output = self._model(
                 input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
             )
-            cache = output.past_key_values
             logits = output.logits[:, -1].float()
-            chosen = _sample(logits, sampling, generators, live)
-            picked = logits.log_softmax(-1).gather(-1, chosen[:, None]).squeeze(-1).tolist()
-            for i, token in enumerate(chosen.tolist()):
-                if live[i]:
-                    tokens[i].append(token)
-                    logprobs[i].append(picked[i])
-                    live[i] = token not in self._eos and len(tokens[i]) < limits[i]
-            ids = chosen[:, None]
-            mask = torch.cat([mask, mask.new_ones(len(prompts), 1)], -1)
-            positions = positions[:, -1:] + 1
-        return [
-            Completion(t, lp, "stop" if t[-1] in self._eos else "length")
-            for t, lp in zip(tokens, logprobs, strict=True)
-        ]
+            chosen = _sample(logits, sampling, side_by_side)
+            picked = logits.log_softmax(-1).gather(-1, chosen[:, None]).squeeze(-1)
+            for row, token, logprob in zip(side_by_side, chosen.tolist(), picked.tolist(), strict=True):
+                row.take(token, logprob, self._eos)
+            live = [i for i, row in enumerate(side_by_side) if row.live]
+            if not live:
+                return [
+                    Completion(r.tokens, r.logprobs, "stop" if r.tokens[-1] in self._eos else "length") for r in rows
+                ]
+            ids, positions = chosen[:, None], positions[:, -1:] + 1
+            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], -1)
+            if cache is None:
+                cache = output.past_key_values
+            elif not self._model._is_stateful and len(live) <= SPARSE * len(side_by_side):
+                kept = torch.tensor(live, device=device)
+                side_by_side = [side_by_side[i] for i in live]
+                ids, positions, mask = ids[kept], positions[kept], mask[kept]
+                cache.batch_select_indices(kept)
 
 
-def _sample(logits: Tensor, sampling: Sampling, generators: list[torch.Generator], live: list[bool]) -> Tensor:
+def _sample(logits: Tensor, sampling: Sampling, rows: Sequence[_Row]) -> Tensor:
     """One token a row: greedy at temperature 0, else from the truncated distribution by exponential races."""
     if sampling.temperature == 0:
         return logits.argmax(-1)
@@ -140,7 +167,7 @@ def _sample(logits: Tensor, sampling: Sampling, generators: list[torch.Generator
         beyond = ordered.cumsum(-1) - ordered >= sampling.top_p * ordered.sum(-1, keepdim=True)
         probs = probs.masked_fill(torch.zeros_like(beyond).scatter(-1, order, beyond), 0)
     race = torch.ones_like(probs)
-    for row, generator, alive in zip(race, generators, live, strict=True):
-        if alive:
-            row.exponential_(generator=generator)
+    for numbers, row in zip(race, rows, strict=True):
+        if row.live:
+            numbers.exponential_(generator=row.generator)
     return (probs / race).argmax(-1)
