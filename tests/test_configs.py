@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import yaml
+from docstring_parser import parse
 
 from commands import ROOT
 from int_lightning.cli import IntCLI
+from int_lightning.data.groups import GroupConfig
+from int_lightning.data.rollouts import RolloutData
+from int_lightning.engines import EngineConfig
+from int_lightning.learn.grpo import GRPOModule
+from int_lightning.types import Sampling
 
 CONFIGS = sorted((ROOT / "configs").glob("*/*.yaml"))
 COMMANDS = {"pretrain": "fit", "sft": "fit", "grpo": "fit", "collect": "collect", "evaluate": "evaluate", "run": "run"}
@@ -37,3 +44,13 @@ def test_a_shipped_config_parses(path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_all_kinds_of_config_are_there() -> None:
     assert {p.parent.name for p in CONFIGS} >= {"mini", "smollm2", "paper", "sources"}
+
+
+def test_fewer_than_sixty_documented_keys_decide_a_grpo_run() -> None:
+    keys = {"seed_everything", "out", "checkpoint_every", "ckpt_path"}
+    for part in (GRPOModule, RolloutData, GroupConfig, Sampling, EngineConfig):
+        names = set(inspect.signature(part).parameters)
+        described = {p.arg_name for p in parse(part.__doc__ or "").params if p.description}
+        assert names <= described, part
+        keys |= {f"{part.__name__}.{name}" for name in names}
+    assert len(keys - {"RolloutData.groups", "RolloutData.sampling"}) < 60

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -34,8 +37,18 @@ pytest_plugins = ["scripted_server"]
 pytestmark = pytest.mark.usefixtures("api_key")
 
 
+class Running(NamedTuple):
+    process: subprocess.Popen[bytes]
+    url: str
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
 @pytest.fixture(scope="module")
-def vllm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def vllm_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     if not vllm.available():
         pytest.skip("vLLM is not installed")
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -65,10 +78,14 @@ def vllm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         while not _healthy(port):
             assert process.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()[-3000:]
             time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}/v1"
+        yield Running(process, f"http://127.0.0.1:{port}/v1")
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        Running(process, "").kill()
+
+
+@pytest.fixture
+def vllm_server(vllm_process: Running) -> str:
+    return vllm_process.url
 
 
 def _healthy(port: int) -> bool:
@@ -157,13 +174,13 @@ def test_a_conversation_that_a_vllm_server_has_no_room_for_waits(vllm_server: st
 
 
 @pytest.fixture
-def engine(vllm_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServerEngine]:
+def engine(vllm_server: str, monkeypatch: pytest.MonkeyPatch) -> ServerEngine:
+    """With the weights of the mini model, which opening it loads."""
     monkeypatch.setenv("VLLM_API_KEY", KEY)
     config = EngineConfig("server", vllm_server, max_model_len=256, max_num_seqs=16)
     engine = open_engine(resolve_model("mini"), config)
     assert isinstance(engine, ServerEngine)
-    yield engine
-    open_engine(resolve_model("mini"), config)  # with the folder's weights again
+    return engine
 
 
 def test_a_completion_of_the_server_has_its_tokens_and_logprobs(engine: ServerEngine) -> None:
@@ -188,9 +205,12 @@ def test_weights_of_a_step_reach_the_server_and_older_ones_show(engine: ServerEn
     assert sync(policy, engine) <= 1e-4
 
 
+def served_by(url: str) -> str:
+    return f"--engine={{name: server, url: '{url}', threads: 1, max_model_len: 256, max_num_seqs: 16}}"
+
+
 def test_grpo_samples_from_a_server(engine: ServerEngine, vllm_server: str, tmp_path: Path) -> None:
-    server = f"--engine={{name: server, url: '{vllm_server}', threads: 1, max_model_len: 256, max_num_seqs: 16}}"
-    assert fit_grpo(tmp_path / "run", server, COLD, ALTERNATING) == 0
+    assert fit_grpo(tmp_path / "run", served_by(vllm_server), COLD, ALTERNATING) == 0
     rows = metrics(tmp_path / "run", "train/sync_gap", "train/engine_gap")
     assert len(rows) == 4
     assert all(0 < gap <= 1e-4 and 0 <= apart <= 1e-4 for gap, apart in rows)
@@ -202,3 +222,20 @@ def test_a_server_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.Capt
         port = free.getsockname()[1]
     assert fit_grpo(tmp_path / "run", f"--engine={{name: server, url: 'http://127.0.0.1:{port}'}}") == 2
     assert f"the server at http://127.0.0.1:{port} does not answer" in capsys.readouterr().err
+
+
+def test_a_server_killed_while_it_samples_is_named_and_the_last_checkpoint_survives(
+    engine: ServerEngine, vllm_process: Running, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+
+    def kill_after_a_checkpoint() -> None:
+        while not (out / "checkpoints" / "last.ckpt").exists():
+            time.sleep(0.05)
+        vllm_process.kill()
+
+    threading.Thread(target=kill_after_a_checkpoint, daemon=True).start()
+    endless = ["--data.init_args.steps=10000", "--checkpoint_every=1"]
+    assert fit_grpo(out, served_by(vllm_process.url), *endless) == 2
+    assert f"the server at {vllm_process.url.removesuffix('/v1')} does not answer" in capsys.readouterr().err
+    assert torch.load(out / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] >= 1
