@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -215,6 +216,22 @@ def test_grpo_samples_from_a_server(engine: ServerEngine, vllm_server: str, tmp_
     assert len(rows) == 4
     assert all(0 < gap <= 1e-4 and 0 <= apart <= 1e-4 for gap, apart in rows)
     assert KEY not in (tmp_path / "run" / "config.yaml").read_text()
+
+
+def test_a_server_with_another_tokenizer_is_refused(engine: ServerEngine, vllm_server: str, tmp_path: Path) -> None:
+    shutil.copytree(resolve_model("mini"), tmp_path / "other")
+    path = tmp_path / "other" / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    known = tokenizer["model"]["vocab"]
+    known["1"], known["2"] = known["2"], known["1"]
+    path.write_text(json.dumps(tokenizer))
+    with pytest.raises(UserError, match="has another tokenizer than"):
+        ServerEngine(str(tmp_path / "other"), EngineConfig("server", vllm_server, max_model_len=256))
+
+
+def test_a_context_that_the_server_does_not_have_is_refused(engine: ServerEngine, vllm_server: str) -> None:
+    with pytest.raises(UserError, match="start it with --max-model-len 512"):
+        ServerEngine(resolve_model("mini"), EngineConfig("server", vllm_server, max_model_len=512))
 
 
 def test_a_server_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

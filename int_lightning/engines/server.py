@@ -19,6 +19,7 @@ import openai
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
+from transformers import AutoTokenizer
 
 from int_lightning.address import plain_address
 from int_lightning.engines.base import EngineConfig, room
@@ -28,6 +29,7 @@ KEY = "VLLM_API_KEY"
 """Of the environment, which the server reads too."""
 
 SHARD_BYTES = 2**30
+_PROBE = "1+2=3, so 4*5 = 20\n\n\\boxed{7}"
 RETRIES = 3
 _START = "VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --host 127.0.0.1"
 
@@ -40,7 +42,7 @@ class ServerEngine:
         config: Address, sizes and limits.
 
     Raises:
-        UserError: if the server does not answer, or is started with too short a context.
+        UserError: if the server does not answer, takes too short sequences or has another tokenizer.
     """
 
     name = "server"
@@ -59,6 +61,7 @@ class ServerEngine:
         )
         self._weights_folder = config.weights_folder
         self._model = self._served_model()
+        self._check_tokenizer()
         self._numbers = count()
         self._ended: SimpleQueue[tuple[int, Future[Completion]]] = SimpleQueue()
         self._threads = ThreadPoolExecutor(config.max_num_seqs, "int-lightning-server")
@@ -151,6 +154,15 @@ class ServerEngine:
                 f"{self.max_model_len}: start it with --max-model-len {self.max_model_len}"
             )
         return str(served["id"])
+
+    def _check_tokenizer(self) -> None:
+        own = AutoTokenizer.from_pretrained(self.folder).encode(_PROBE, add_special_tokens=False)
+        asked = {"model": self._model, "prompt": _PROBE, "add_special_tokens": False}
+        if own != self._post("/tokenize", asked)["tokens"]:
+            raise UserError(
+                f"the server at {self._url} has another tokenizer than {self.folder}: start it with that folder, or one of the "
+                "same tokenizer"
+            )
 
     def _complete(self, body: dict[str, Any]) -> Completion:
         choice = self._post("/v1/completions", {**body, "model": self._model})["choices"][0]
