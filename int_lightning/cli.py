@@ -159,11 +159,10 @@ class IntCLI(LightningCLI):
         kwargs["default_root_dir"] = out
         if self.subcommand in self._FITTING:
             given = self._get(self.config_init, "trainer")
-            if given.get("logger") in (None, True):
-                kwargs["logger"] = run_loggers(out)
-            own = given.get("callbacks") or []
+            if given.get("logger") is not False:
+                kwargs["logger"] = [*run_loggers(out), *_listed(given.get("logger"))]
             limit = StepTimeLimit(self._get(self.config_init, "engine").time_limit)
-            callbacks = [limit, *(own if isinstance(own, list) else [own]), FitProgress(type(self.model).__name__)]
+            callbacks = [limit, *_listed(given.get("callbacks")), FitProgress(type(self.model).__name__)]
             callbacks += [LearningRateMonitor("step"), ExportModel(f"{out}/model")]
             if self.subcommand == "fit" and not any(isinstance(c, ModelCheckpoint) for c in callbacks):
                 callbacks.append(run_checkpoints(out, self._get(self.config, "checkpoint_every")))
@@ -256,6 +255,13 @@ def _user_error(error: BaseException | None) -> UserError | None:
             return error
         error = error.__cause__ or error.__context__
     return None
+
+
+def _listed(given: Any) -> list[Any]:
+    """One or several objects, or none (a logger of ``true`` is the default)."""
+    if given is None or given is True:
+        return []
+    return given if isinstance(given, list) else [given]
 
 
 def _meaning(config: str) -> dict[str, Any]:

@@ -95,6 +95,14 @@ def test_samples_are_shown_and_every_step_says_where_its_time_went(
     assert all(gap < 1e-4 and largest < 1e-3 for *_, gap, largest in rows)
 
 
+def test_a_logger_of_the_users_gets_the_metrics_too(tmp_path: Path) -> None:
+    own = ["--trainer.logger=lightning.pytorch.loggers.CSVLogger", f"--trainer.logger.save_dir={tmp_path / 'own'}"]
+    assert fit_grpo(tmp_path / "run", "--engine.name=transformers", *own) == 0
+    (theirs,) = (tmp_path / "own").rglob("metrics.csv")
+    names = ("step", "train/reward", "train/length")
+    assert metrics(theirs.parent, *names) == metrics(tmp_path / "run", *names) != []
+
+
 MISTAKES = [
     (["--data.init_args.rollouts_per_prompt=1"], "a group of one never has an advantage"),
     (["--model.init_args.importance_cap=2"], "set data.sampling to temperature 1, top_p 1 and top_k 0"),

@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from int_lightning.console import progress, say
+from int_lightning.learn.metrics_csv import MetricsCSV
 from int_lightning.learn.module import PolicyModule
 from int_lightning.results import written
 from int_lightning.time_limit import time_limit
@@ -132,9 +133,7 @@ class RunCheckpoint(ModelCheckpoint):
         Raises:
             UserError: if it cannot be written.
         """
-        within_a_step = trainer._logger_connector._first_loop_iter is not None
-        if within_a_step:  # its metrics would be lost where the run is killed before Lightning writes them
-            trainer._logger_connector.update_train_step_metrics()
+        _keep_step_metrics(trainer)
         path, aside = Path(filepath), Path(f"{filepath}.part")
         if trainer.is_global_zero:
             _remove(aside)
@@ -171,6 +170,17 @@ class RunCheckpoint(ModelCheckpoint):
             raise KeyboardInterrupt
         self._requested = True
         say("interrupted: a checkpoint is saved after this step; interrupt again to end at once")
+
+
+def _keep_step_metrics(trainer: L.Trainer) -> None:
+    """Writes the row of the step that ends, if one does: Lightning writes it after the checkpoint, and a run that is killed in
+    between would never have it."""
+    connector = trainer._logger_connector
+    within_a_step = connector._first_loop_iter is not None
+    for logger in trainer.loggers if within_a_step else []:
+        if isinstance(logger, MetricsCSV):
+            row = {**cast(dict[str, float], connector.metrics["log"]), "epoch": trainer.current_epoch}
+            logger.log_metrics(row, trainer.fit_loop.epoch_loop._batches_that_stepped)
 
 
 def _remove(path: Path) -> None:
