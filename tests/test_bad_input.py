@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from commands import MINI, collect, fit_sft
+from commands import MINI, fit_sft
 from int_lightning.__main__ import main
 from int_lightning.learn.pretrained import resolve_model
 
@@ -116,9 +116,11 @@ def test_a_folder_without_interventions_is_named(tmp_path: Path, capsys: pytest.
     assert "collect" in said
 
 
-def test_an_out_folder_with_another_run_is_refused_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_out_folder_with_another_run_is_refused_and_kept(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "run"
-    assert collect(out) == 0
+    shutil.copytree(dataset, out)
     before = {p: p.stat().st_mtime_ns for p in out.rglob("*.parquet")}
     command = ["collect", "-c", str(MINI / "collect.yaml"), f"--out={out}", "--collection.attempts=5"]
     assert str(out) in fails(capsys, command)

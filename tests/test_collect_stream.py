@@ -37,13 +37,6 @@ def records(out: Path) -> dict[str, dict[str, object]]:
     return found
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("stream") / "run"
-    assert collect(out) == 0
-    return out
-
-
 @given(st.integers(1, 40), st.integers(1, 200))
 def test_waves_draw_every_sample_once_and_double(first: int, total: int) -> None:
     drawn = list(waves(first, total))
@@ -59,16 +52,16 @@ def test_easy_problems_cost_one_wave(tmp_path: Path) -> None:
     assert [o.attempts for o in outcomes] == [4] * 6
 
 
-def test_a_batch_without_its_outcomes_does_not_count_and_is_made_again(uninterrupted: Path, tmp_path: Path) -> None:
+def test_a_batch_without_its_outcomes_does_not_count_and_is_made_again(dataset: Path, tmp_path: Path) -> None:
     again = tmp_path / "again"
     assert collect(again) == 0
     shards = sorted((again / "dataset" / OUTCOMES).glob("*.parquet"))
     assert len(shards) > 1
     shards[-1].unlink()
-    assert len(records(again)["attempts"]) < len(records(uninterrupted)["attempts"])
+    assert len(records(again)["attempts"]) < len(records(dataset)["attempts"])
     assert collect(again) == 0
-    assert records(again) == records(uninterrupted)
-    assert (again / "results.json").read_bytes() == (uninterrupted / "results.json").read_bytes()
+    assert records(again) == records(dataset)
+    assert (again / "results.json").read_bytes() == (dataset / "results.json").read_bytes()
 
 
 def test_killed_again_and_again_it_ends_with_the_same_dataset(tmp_path: Path) -> None:
@@ -147,10 +140,10 @@ def test_a_dry_run_counts_and_samples_nothing(tmp_path: Path, capfd: pytest.Capt
     assert not (tmp_path / "out" / "dataset").exists()
 
 
-def test_a_ray_cluster_of_two_engines_accepts_the_same_interventions(uninterrupted: Path, tmp_path: Path) -> None:
+def test_a_ray_cluster_of_two_engines_accepts_the_same_interventions(dataset: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed")
     command = [sys.executable, "-m", "int_lightning", "collect", "-c", str(MINI / "collect.yaml"), *SMALL_COLLECT]
     command += [f"--out={tmp_path / 'out'}", "--executor=ray", "--actors=2"]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"RAY_DEDUP_LOGS": "0"})
     assert done.returncode == 0, done.stderr[-3000:]
-    assert records(tmp_path / "out") == records(uninterrupted)
+    assert records(tmp_path / "out") == records(dataset)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, CohereConfig, LlamaConfig, PreTrainedConfig, PreTrainedModel, Qwen3Config
 
-from commands import collect, fit_sft, metrics
+from commands import fit_sft, metrics
 from int_lightning.data.collate import MicroBatch, Row, micro_batches
 from int_lightning.learn.liger_layers import Layers, use_layers
 from int_lightning.learn.lora import LoRAConfig, adapt
@@ -179,13 +179,12 @@ def test_ligers_head_refuses_a_softcap_with_a_temperature() -> None:
 
 
 @pytest.mark.usefixtures("kernels")
-def test_sft_trains_the_same_with_ligers_head(tmp_path: Path) -> None:
-    assert collect(tmp_path / "collect") == 0
+def test_sft_trains_the_same_with_ligers_head(dataset: Path, tmp_path: Path) -> None:
     names = ["train/loss", "train/grad_norm"]
     runs = {}
     for head in ("auto", "liger"):
         two_steps = ["--trainer.max_steps=2", f"--model.init_args.head={head}"]
-        assert fit_sft(tmp_path / head, tmp_path / "collect", *two_steps) == 0
+        assert fit_sft(tmp_path / head, dataset, *two_steps) == 0
         runs[head] = metrics(tmp_path / head, *names)
     assert len(runs["auto"]) == 2
     torch.testing.assert_close(torch.tensor(runs["auto"]), torch.tensor(runs["liger"]), atol=1e-5, rtol=1e-4)

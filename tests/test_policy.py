@@ -18,7 +18,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from commands import collect, fit_grpo, fit_sft, metrics
+from commands import fit_grpo, fit_sft, metrics
 from int_lightning.data.collate import MicroBatch, Row, pad
 from int_lightning.learn.model import Policy
 from int_lightning_kernels import Implementation, Metrics, Rows
@@ -78,9 +78,7 @@ def test_a_fused_loss_has_the_gradients_of_one_made_of_log_probs(name: str) -> N
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
 
 
-def test_the_reference_head_trains_the_same(tmp_path: Path) -> None:
-    assert collect(tmp_path / "collect") == 0
-    dataset = tmp_path / "collect"
+def test_the_reference_head_trains_the_same(dataset: Path, tmp_path: Path) -> None:
     names = ["train/loss", "train/grad_norm"]
     runs = {}
     for head in ("auto", "reference"):
