@@ -106,6 +106,19 @@ class Engine(Protocol):
         ...
 
 
+def generate_by_steps(
+    engine: Engine, prompts: Sequence[Sequence[int]], sampling: Sampling, seeds: Sequence[int]
+) -> list[Completion]:
+    """``Engine.generate`` out of ``submit`` and ``step``. Completions that were submitted before are dropped."""
+    for prompt in prompts:
+        room(len(prompt), sampling, engine.max_model_len)
+    numbers = [engine.submit(prompt, sampling, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
+    found: dict[int, Completion] = {}
+    while len(found) < len(numbers):
+        found.update((number, completion) for number, completion in engine.step() if number >= numbers[0])
+    return [found[number] for number in numbers]
+
+
 def room(prompt_tokens: int, sampling: Sampling, max_model_len: int) -> int:
     """Tokens a completion may take.
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from transformers import AutoTokenizer
 
 from int_lightning.address import plain_address
-from int_lightning.engines.base import EngineConfig, room
+from int_lightning.engines.base import EngineConfig, generate_by_steps, room
 from int_lightning.types import Completion, Sampling, UserError
 
 KEY = "VLLM_API_KEY"
@@ -68,13 +68,7 @@ class ServerEngine:
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
         """See ``Engine.generate``."""
-        for prompt in prompts:
-            room(len(prompt), sampling, self.max_model_len)
-        numbers = [self.submit(prompt, sampling, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
-        found: dict[int, Completion] = {}
-        while len(found) < len(numbers):
-            found.update((number, completion) for number, completion in self.step() if number >= numbers[0])
-        return [found[number] for number in numbers]
+        return generate_by_steps(self, prompts, sampling, seeds)
 
     def submit(self, prompt: Sequence[int], sampling: Sampling, seed: int, structure: str | None = None) -> int:
         """See ``Engine.submit``."""
