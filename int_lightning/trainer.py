@@ -45,7 +45,9 @@ class IntTrainer(L.Trainer):
         """The engine for a model folder, started when it is first asked for and then the same for all who sample. It serves the
         folder's weights until others are loaded into it."""
         if self._engine is None or self._engine.folder != folder:
-            self._engine = open_engine(folder, self.engine_config)
+            module = self.lightning_module
+            lora = module.lora if isinstance(module, PolicyModule) else None
+            self._engine = open_engine(folder, self.engine_config, lora.rank if lora else 0)
         return self._engine
 
     def synced_sampler(self, prompts: PromptSet, grader: Grader) -> RolloutSampler:

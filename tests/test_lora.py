@@ -1,4 +1,4 @@
-"""Low-rank adapters: they alone are trained, and everything that leaves the trainer has them merged."""
+"""Low-rank adapters: they alone are trained, vLLM gets them alone, and all else that leaves the trainer has them merged."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from commands import fit_grpo, fit_sft, fit_sft_sharded, metrics
+from commands import ALTERNATING, COLD, fit_grpo, fit_sft, fit_sft_sharded, metrics
 from int_lightning.data.collate import MicroBatch, Row, micro_batches
+from int_lightning.engines import EngineConfig, open_engine, vllm
 from int_lightning.learn import GRPOModule, SFTModule
 from int_lightning.learn.lora import FACTOR, LoRAConfig, Unadapted
 from int_lightning.learn.model import Policy, export, load_policy, named_weights
 from int_lightning.learn.pretrained import resolve_model
-from int_lightning.types import UserError
+from int_lightning.learn.sync import SyncError, sync, verify
+from int_lightning.types import Sampling, UserError
 
 BASE = resolve_model("mini")
 RANK_4 = "--model.init_args.lora={rank: 4}"
@@ -125,7 +127,41 @@ def test_the_reference_is_the_policy_without_its_adapters(adapted: Policy) -> No
     assert all((FACTOR in name) == p.requires_grad for name, p in adapted.named_parameters())
 
 
-def test_grpo_syncs_merged_weights_and_keeps_its_reference(tmp_path: Path) -> None:
+def test_vllm_gets_the_adapters_alone_and_old_ones_show(adapted: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not vllm.available():
+        pytest.skip("vLLM is not installed")
+    config = EngineConfig(name="vllm", max_model_len=128, max_num_seqs=16, threads=1)
+    engine = open_engine(BASE, config, lora_rank=4)
+    assert engine.takes_adapters
+    monkeypatch.setattr(engine, "load_weights", None)  # a sync that used it would raise
+    assert sync(adapted, engine) <= 1e-4
+    prompts, cold = [[5, 9, 7, 11]] * 3, Sampling(max_tokens=24, temperature=1.0)
+    before = engine.generate(prompts, cold, [1, 2, 3])
+    whole = [p + c.token_ids for p, c in zip(prompts, before, strict=True)]
+    for completion, scores in zip(before, engine.score(whole), strict=True):
+        assert completion.logprobs == pytest.approx(scores[3:], abs=1e-4)
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            if FACTOR in name:
+                parameter.mul_(1.1)
+    with pytest.raises(SyncError):
+        verify(adapted, engine)
+    assert sync(adapted, engine) <= 1e-4
+    assert engine.generate(prompts, cold, [1, 2, 3]) != before
+    merged_engine = open_engine(BASE, config)
+    assert not merged_engine.takes_adapters
+    assert sync(adapted, merged_engine) <= 1e-4
+
+
+@pytest.mark.parametrize("engine", ["vllm", "transformers"])
+def test_grpo_samples_from_the_adapted_policy_whether_merged_or_not(engine: str, tmp_path: Path) -> None:
+    assert fit_grpo(tmp_path, RANK_4, FAST, COLD, ALTERNATING, f"--engine.name={engine}") == 0
+    gaps = metrics(tmp_path, "train/sync_gap", "train/engine_gap")
+    assert len(gaps) == 4
+    assert all(gap <= 1e-4 and apart <= 1e-4 for gap, apart in gaps)
+
+
+def test_grpo_keeps_its_reference(tmp_path: Path) -> None:
     terms = [RANK_4, "--model.init_args.kl_coefficient=0.1", "--data.init_args.updates_per_batch=2"]
     assert fit_grpo(tmp_path / "kl", *terms, "--model.init_args.optimizer.init_args.lr=0.003") == 0
     kl = [value for (value,) in metrics(tmp_path / "kl", "train/kl")]

@@ -21,15 +21,20 @@ __all__ = ["Engine", "EngineConfig", "open_engine", "tokens_generated", "weights
 
 log = logging.getLogger(__name__)
 _NOT_ARCHITECTURE = {"_name_or_path", "dtype", "torch_dtype", "transformers_version", "use_cache"}
-_current: tuple[EngineConfig, Engine] | None = None
+_current: tuple[EngineConfig, int, Engine] | None = None
 _tokens_of_closed = 0
 
 
-def open_engine(folder: str, config: EngineConfig) -> Engine:
+def open_engine(folder: str, config: EngineConfig, lora_rank: int = 0) -> Engine:
     """An engine that serves the weights of ``folder``.
 
     An engine already running with this configuration and architecture takes the folder's weights instead of being started
     again; any other is closed first, for a process holds one engine only.
+
+    Args:
+        folder: Model folder.
+        config: Sizes and dtype.
+        lora_rank: Of the adapters that it will be given, if it can take them; 0 for none.
 
     Raises:
         UserError: if vLLM was asked for by name and is not installed.
@@ -37,30 +42,32 @@ def open_engine(folder: str, config: EngineConfig) -> Engine:
     global _current, _tokens_of_closed
     name = _choose(config)
     if _current is not None:
-        held_config, engine = _current
-        if held_config == config and _architecture(engine.folder) == _architecture(folder):
+        held_config, held_rank, engine = _current
+        if (held_config, held_rank, lora_rank) == (config, 0, 0) and _architecture(engine.folder) == _architecture(
+            folder
+        ):
             engine.load_weights(weights_of_folder(folder))
             engine.folder = folder
             return engine
         _tokens_of_closed += engine.tokens_generated
         engine.close()
         _current = None
-    started = _start(name, folder, config)
-    _current = (config, started)
+    started = _start(name, folder, config, lora_rank)
+    _current = (config, lora_rank, started)
     return started
 
 
-def _start(name: str, folder: str, config: EngineConfig) -> Engine:
+def _start(name: str, folder: str, config: EngineConfig, lora_rank: int) -> Engine:
     if name == "server":
         server = ServerEngine(folder, config)
         server.load_weights(weights_of_folder(folder))
         return server
-    return VLLMEngine(folder, config) if name == "vllm" else TransformersEngine(folder, config)
+    return VLLMEngine(folder, config, lora_rank) if name == "vllm" else TransformersEngine(folder, config)
 
 
 def tokens_generated() -> int:
     """Tokens all engines of this process have generated."""
-    return _tokens_of_closed + (_current[1].tokens_generated if _current is not None else 0)
+    return _tokens_of_closed + (_current[-1].tokens_generated if _current is not None else 0)
 
 
 def weights_of_folder(folder: str) -> Iterator[tuple[str, Tensor]]:

@@ -47,6 +47,7 @@ class ServerEngine:
 
     name = "server"
     takes_structure = True
+    takes_adapters = False
 
     def __init__(self, folder: str, config: EngineConfig) -> None:
         self.folder = folder
@@ -128,6 +129,10 @@ class ServerEngine:
             self._post("/reset_prefix_cache", {})
         if torch.distributed.is_initialized():
             torch.distributed.barrier()
+
+    def load_adapter(self, folder: Path) -> None:
+        """Never called: adapters come merged into the weights."""
+        raise NotImplementedError
 
     def sleep(self) -> None:
         """Nothing: the server's memory is its own."""

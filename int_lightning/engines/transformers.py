@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -45,6 +46,7 @@ class TransformersEngine:
 
     name = "transformers"
     takes_structure = False
+    takes_adapters = False
 
     def __init__(self, folder: str, config: EngineConfig) -> None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -107,6 +109,10 @@ class TransformersEngine:
         own = dict(self._model.named_parameters(remove_duplicate=False))
         for name, value in weights:
             own[name].copy_(value)
+
+    def load_adapter(self, folder: Path) -> None:
+        """Never called: adapters come merged into the weights."""
+        raise NotImplementedError
 
     def sleep(self) -> None:
         """Nothing to free: the weights stay."""

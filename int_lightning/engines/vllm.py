@@ -7,13 +7,21 @@ import importlib.util
 import os
 from collections.abc import Iterable, Sequence
 from itertools import count
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from transformers import AutoConfig
 
 from int_lightning.engines.base import EngineConfig, generate_by_steps, room
 from int_lightning.types import Completion, Sampling, UserError
+
+if TYPE_CHECKING:
+    from vllm.lora.request import LoRARequest
+
+_ADAPTER_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""Those that vLLM makes room for."""
 
 
 def available() -> bool:
@@ -27,12 +35,13 @@ class VLLMEngine:
     Args:
         folder: Model folder.
         config: Sizes and dtype.
+        lora_rank: Of the adapters it will be given; 0 for none. An architecture for which vLLM has no adapters takes none.
     """
 
     name = "vllm"
     takes_structure = True
 
-    def __init__(self, folder: str, config: EngineConfig) -> None:
+    def __init__(self, folder: str, config: EngineConfig, lora_rank: int = 0) -> None:
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(config.kv_cache_gib)
         os.environ["VLLM_NO_USAGE_STATS"] = "1"
@@ -49,6 +58,8 @@ class VLLMEngine:
         self.max_model_len = config.max_model_len
         self.tokens_generated = 0
         self.prompt_tokens_cached = 0
+        self.takes_adapters = 0 < lora_rank <= _ADAPTER_RANKS[-1] and _knows_adapters(folder)
+        self._adapter: LoRARequest | None = None
         self._numbers = count()
         self._sleeps = on_gpu
         self._owns_process_group = not torch.distributed.is_initialized()
@@ -66,6 +77,7 @@ class VLLMEngine:
             enable_sleep_mode=on_gpu,
             distributed_executor_backend=None if self._owns_process_group else "external_launcher",
             **(_gpu_options(config) if on_gpu else _cpu_options(config)),
+            **(_adapter_options(lora_rank) if self.takes_adapters else {}),
         )
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
@@ -90,7 +102,9 @@ class VLLMEngine:
             structured_outputs=StructuredOutputsParams(structural_tag=structure) if structure is not None else None,
         )
         number = next(self._numbers)
-        self._llm.llm_engine.add_request(str(number), TokensPrompt(prompt_token_ids=list(prompt)), params)
+        self._llm.llm_engine.add_request(
+            str(number), TokensPrompt(prompt_token_ids=list(prompt)), params, lora_request=self._adapter
+        )
         return number
 
     def step(self) -> list[tuple[int, Completion]]:
@@ -116,12 +130,17 @@ class VLLMEngine:
         return ended
 
     def score(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
-        """See ``Engine.score``."""
+        """See ``Engine.score``. With adapters one after another, for vLLM knows which adapter a token has in one prompt only."""
         from vllm import SamplingParams, TokensPrompt
 
         params = SamplingParams(max_tokens=1, prompt_logprobs=0, detokenize=False)
         requests = [TokensPrompt(prompt_token_ids=list(s)) for s in sequences]
-        outputs = self._llm.generate(requests, params, use_tqdm=False)
+        batches = [requests] if self._adapter is None else [[request] for request in requests]
+        outputs = [
+            output
+            for batch in batches
+            for output in self._llm.generate(batch, params, use_tqdm=False, lora_request=self._adapter)
+        ]
         return [_prompt_logprobs(o.prompt_logprobs, ids) for o, ids in zip(outputs, sequences, strict=True)]
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
@@ -131,10 +150,22 @@ class VLLMEngine:
             self._llm.apply_model(_pack_tied_head)
         self._llm.reset_prefix_cache()
 
+    def load_adapter(self, folder: Path) -> None:
+        """See ``Engine.load_adapter``."""
+        from vllm.lora.request import LoRARequest
+
+        before = self._adapter
+        number = 1 if before is None else before.lora_int_id + 1
+        if before is not None:
+            self._llm.llm_engine.remove_lora(before.lora_int_id)
+        self._adapter = LoRARequest(f"adapter-{number}", number, str(folder))
+        self._llm.llm_engine.add_lora(self._adapter)
+
     def sleep(self) -> None:
-        """Frees weights and KV cache on a GPU; on a CPU there is nothing to free."""
+        """Frees weights and KV cache on a GPU, where the weights wait in main memory if only adapters will be loaded; on a CPU
+        there is nothing to free."""
         if self._sleeps:
-            self._llm.sleep(level=2)
+            self._llm.sleep(level=1 if self.takes_adapters else 2)
 
     def wake(self) -> None:
         """Takes the memory again."""
@@ -171,6 +202,20 @@ def _cpu_options(config: EngineConfig) -> dict[str, Any]:
         "max_num_batched_tokens": max(config.max_model_len, 8192),
         "block_size": 32,
     }
+
+
+def _adapter_options(rank: int) -> dict[str, Any]:
+    return {"enable_lora": True, "max_loras": 1, "max_lora_rank": next(r for r in _ADAPTER_RANKS if r >= rank)}
+
+
+def _knows_adapters(folder: str) -> bool:
+    from vllm import ModelRegistry
+    from vllm.model_executor.models import supports_lora
+
+    known = [
+        ModelRegistry.models[a] for a in AutoConfig.from_pretrained(folder).architectures if a in ModelRegistry.models
+    ]
+    return any(supports_lora(model.load_model_cls()) for model in known)
 
 
 def _finish(reason: str | None) -> str:

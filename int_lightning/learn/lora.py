@@ -114,7 +114,7 @@ def is_adapted(causal_lm: nn.Module) -> bool:
 
 
 def save_adapter(causal_lm: PreTrainedModel, state: Mapping[str, Tensor], folder: Path) -> None:
-    """Writes the adapters of a model's full state in peft's own format, as safetensors."""
+    """Writes the adapters of a model's full state, or those factors alone, in peft's own format, as safetensors."""
     from peft import get_peft_model_state_dict
 
     factors = get_peft_model_state_dict(causal_lm, state, NAME, save_embedding_layers=False)
@@ -122,6 +122,11 @@ def save_adapter(causal_lm: PreTrainedModel, state: Mapping[str, Tensor], folder
     tensors = {f"base_model.model.{name}": factor.contiguous() for name, factor in factors.items()}
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     causal_lm.peft_config[NAME].save_pretrained(str(folder))
+
+
+def adapter_factors(causal_lm: nn.Module) -> dict[str, Tensor]:
+    """The adapters' A and B in full; under FSDP2 every rank must call it."""
+    return {name: full(factor) for name, factor in causal_lm.named_parameters() if FACTOR in name}
 
 
 def keep_state_of_adapters_only(module: nn.Module) -> None:

@@ -6,11 +6,14 @@ A stale tied head, a dropped or transposed tensor, or weights one step old do no
 from __future__ import annotations
 
 import random
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor
 
 from int_lightning.engines.base import Engine
+from int_lightning.learn.lora import adapter_factors, save_adapter
 from int_lightning.learn.model import Policy, logit_divisor, named_weights
 from int_lightning.types import UserError
 
@@ -23,7 +26,8 @@ class SyncError(UserError):
 
 
 def sync(policy: Policy, engine: Engine) -> float:
-    """Loads the policy's weights into the engine and verifies them; every rank calls it.
+    """Loads the policy's weights into the engine, or its adapters alone where the engine takes them, and verifies them; every
+    rank calls it.
 
     Returns:
         The mean absolute difference of log-probs, in nats.
@@ -32,7 +36,12 @@ def sync(policy: Policy, engine: Engine) -> float:
         SyncError: if it is beyond the tolerance of the trainer's dtype.
     """
     engine.wake()
-    engine.load_weights(named_weights(policy))
+    if engine.takes_adapters:
+        with TemporaryDirectory(prefix="adapter-") as folder:
+            save_adapter(policy.causal_lm, adapter_factors(policy.causal_lm), Path(folder))
+            engine.load_adapter(Path(folder))
+    else:
+        engine.load_weights(named_weights(policy))
     return verify(policy, engine)
 
 
