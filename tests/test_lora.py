@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from commands import ALTERNATING, COLD, fit_grpo, fit_sft, fit_sft_sharded, metrics
 from int_lightning.data.collate import MicroBatch, Row, micro_batches
 from int_lightning.engines import EngineConfig, open_engine, vllm
+from int_lightning.engines.vllm import VLLMEngine
 from int_lightning.learn import GRPOModule, SFTModule
 from int_lightning.learn.lora import FACTOR, LoRAConfig, Unadapted
 from int_lightning.learn.model import Policy, export, load_policy, named_weights
@@ -132,7 +133,7 @@ def test_vllm_gets_the_adapters_alone_and_old_ones_show(adapted: Policy, monkeyp
         pytest.skip("vLLM is not installed")
     config = EngineConfig(name="vllm", max_model_len=128, max_num_seqs=16, threads=1)
     engine = open_engine(BASE, config, lora_rank=4)
-    assert engine.takes_adapters
+    assert isinstance(engine, VLLMEngine) and engine.takes_adapters
     monkeypatch.setattr(engine, "load_weights", None)  # a sync that used it would raise
     assert sync(adapted, engine) <= 1e-4
     prompts, cold = [[5, 9, 7, 11]] * 3, Sampling(max_tokens=24, temperature=1.0)
@@ -149,7 +150,7 @@ def test_vllm_gets_the_adapters_alone_and_old_ones_show(adapted: Policy, monkeyp
     assert sync(adapted, engine) <= 1e-4
     assert engine.generate(prompts, cold, [1, 2, 3]) != before
     merged_engine = open_engine(BASE, config)
-    assert not merged_engine.takes_adapters
+    assert isinstance(merged_engine, VLLMEngine) and not merged_engine.takes_adapters
     assert sync(adapted, merged_engine) <= 1e-4
 
 

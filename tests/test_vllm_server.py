@@ -74,14 +74,15 @@ def vllm_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         process = subprocess.Popen(
             command, env=os.environ | settings, cwd=folder, stdout=log, stderr=log, start_new_session=True
         )
+    running = Running(process, f"http://127.0.0.1:{port}/v1")
     try:
         deadline = time.monotonic() + 240
         while not _healthy(port):
             assert process.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()[-3000:]
             time.sleep(0.2)
-        yield Running(process, f"http://127.0.0.1:{port}/v1")
+        yield running
     finally:
-        Running(process, "").kill()
+        running.kill()
 
 
 @pytest.fixture

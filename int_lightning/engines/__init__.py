@@ -29,7 +29,7 @@ def open_engine(folder: str, config: EngineConfig, lora_rank: int = 0) -> Engine
     """An engine that serves the weights of ``folder``.
 
     An engine already running with this configuration and architecture takes the folder's weights instead of being started
-    again; any other is closed first, for a process holds one engine only.
+    again; any other, and one with adapters, is closed first, for a process holds one engine only.
 
     Args:
         folder: Model folder.

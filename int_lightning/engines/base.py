@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, Protocol
 
 from torch import Tensor
@@ -53,15 +52,13 @@ class EngineConfig:
 
 
 class Engine(Protocol):
-    """Generates for the trainer. ``takes_structure`` says whether ``submit`` does, ``takes_adapters`` whether ``load_adapter``
-    can be called."""
+    """Generates for the trainer. ``takes_structure`` says whether ``submit`` does."""
 
     name: str
     folder: str
     max_model_len: int
     tokens_generated: int
     takes_structure: bool
-    takes_adapters: bool
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
         """One completion a prompt, in order, each drawn with its own seed. Log-probs are those of the unscaled logits.
@@ -94,11 +91,6 @@ class Engine(Protocol):
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         """Replaces the weights, given under their transformers names, and forgets every cached prefix."""
-        ...
-
-    def load_adapter(self, folder: Path) -> None:
-        """Puts the low-rank adapters of a folder (peft's format) on top of the weights, in place of those before. The folder is
-        not read later."""
         ...
 
     def sleep(self) -> None:

@@ -7,7 +7,7 @@ loads them in place. That call is one of vLLM's development endpoints, which hav
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
@@ -47,7 +47,6 @@ class ServerEngine:
 
     name = "server"
     takes_structure = True
-    takes_adapters = False
 
     def __init__(self, folder: str, config: EngineConfig) -> None:
         self.folder = folder
@@ -130,10 +129,6 @@ class ServerEngine:
         if torch.distributed.is_initialized():
             torch.distributed.barrier()
 
-    def load_adapter(self, folder: Path) -> None:
-        """Never called: adapters come merged into the weights."""
-        raise NotImplementedError
-
     def sleep(self) -> None:
         """Nothing: the server's memory is its own."""
 
@@ -174,7 +169,7 @@ class ServerEngine:
     def _post(self, path: str, body: Mapping[str, Any]) -> Any:
         return self._call(lambda: self._client.post(f"{self._url}{path}", body=body, cast_to=object), path)
 
-    def _call(self, request: Any, path: str) -> Any:
+    def _call(self, request: Callable[[], Any], path: str) -> Any:
         try:
             return request()
         except openai.NotFoundError as error:
@@ -194,7 +189,7 @@ def _write_shards(weights: Iterable[tuple[str, Tensor]], folder: Path) -> None:
     shard: dict[str, Tensor] = {}
     number = 0
     for name, value in weights:
-        shard[name] = value.detach().cpu().contiguous().clone()
+        shard[name] = value.detach().to("cpu", copy=True).contiguous()
         if sum(tensor.nbytes for tensor in shard.values()) >= SHARD_BYTES:
             save_file(shard, folder / f"model-{number:05d}.safetensors")
             shard, number = {}, number + 1

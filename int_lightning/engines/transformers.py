@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -46,7 +45,6 @@ class TransformersEngine:
 
     name = "transformers"
     takes_structure = False
-    takes_adapters = False
 
     def __init__(self, folder: str, config: EngineConfig) -> None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -110,10 +108,6 @@ class TransformersEngine:
         for name, value in weights:
             own[name].copy_(value)
 
-    def load_adapter(self, folder: Path) -> None:
-        """Never called: adapters come merged into the weights."""
-        raise NotImplementedError
-
     def sleep(self) -> None:
         """Nothing to free: the weights stay."""
 
@@ -152,9 +146,8 @@ class TransformersEngine:
                 ]
             ids, positions = chosen[:, None], positions[:, -1:] + 1
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], -1)
-            if cache is None:
-                cache = output.past_key_values
-            elif not self._model._is_stateful and len(live) <= SPARSE * len(side_by_side):
+            cache = output.past_key_values
+            if not self._model._is_stateful and len(live) <= SPARSE * len(side_by_side):
                 kept = torch.tensor(live, device=device)
                 side_by_side = [side_by_side[i] for i in live]
                 ids, positions, mask = ids[kept], positions[kept], mask[kept]

@@ -30,7 +30,8 @@ def available() -> bool:
 
 
 class VLLMEngine:
-    """One ``vllm.LLM`` without worker processes. ``prompt_tokens_cached`` counts prompt tokens found in the prefix cache.
+    """One ``vllm.LLM`` without worker processes. ``prompt_tokens_cached`` counts prompt tokens found in the prefix cache,
+    ``takes_adapters`` says whether it is given adapters or weights with them merged.
 
     Args:
         folder: Model folder.
@@ -151,7 +152,8 @@ class VLLMEngine:
         self._llm.reset_prefix_cache()
 
     def load_adapter(self, folder: Path) -> None:
-        """See ``Engine.load_adapter``."""
+        """Puts the low-rank adapters of a folder (peft's format) on top of the weights, in place of those before; only where
+        ``takes_adapters``. The folder is not read later."""
         from vllm.lora.request import LoRARequest
 
         before = self._adapter

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ class MetricsCSV(Logger):
                     csv.DictWriter(file, self._columns).writerow(row)
             else:
                 self._columns = sorted({*self._columns, *row})
-                self._write(self._rows.values())
+                self._write()
 
     def _read(self) -> None:
         """Keeps the rows of the file that is there, but for one that was being written when the run was killed."""
@@ -71,15 +71,15 @@ class MetricsCSV(Logger):
             row = {name: value for name, value in cells.items() if value}
             self._rows[_kind(row)] = row
         self._columns = list(reader.fieldnames or ())
-        self._write(self._rows.values())
+        self._write()
 
-    def _write(self, rows: Iterable[dict[str, str]]) -> None:
+    def _write(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         aside = self.path.with_suffix(".part")
         with aside.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self._columns)
             writer.writeheader()
-            writer.writerows(rows)
+            writer.writerows(self._rows.values())
         aside.replace(self.path)
 
 

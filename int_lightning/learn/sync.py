@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from int_lightning.engines.base import Engine
+from int_lightning.engines.vllm import VLLMEngine
 from int_lightning.learn.lora import adapter_factors, save_adapter
 from int_lightning.learn.model import Policy, logit_divisor, named_weights
 from int_lightning.types import UserError
@@ -36,7 +37,7 @@ def sync(policy: Policy, engine: Engine) -> float:
         SyncError: if it is beyond the tolerance of the trainer's dtype.
     """
     engine.wake()
-    if engine.takes_adapters:
+    if isinstance(engine, VLLMEngine) and engine.takes_adapters:
         with TemporaryDirectory(prefix="adapter-") as folder:
             save_adapter(policy.causal_lm, adapter_factors(policy.causal_lm), Path(folder))
             engine.load_adapter(Path(folder))
