@@ -31,6 +31,10 @@ def alternating(problem: Problem, rollout: Rollout) -> float:
     return float(rollout.sample % 2)
 
 
+def alternating_on_half(problem: Problem, rollout: Rollout) -> float:
+    return float(rollout.sample % 2 and int(problem.id.rpartition("-")[2]) % 2)
+
+
 def fails_on_wrong(problem: Problem, rollout: Rollout) -> float:
     if not rollout.correct:
         raise KeyError(rollout.text)

@@ -94,6 +94,23 @@ def test_killed_at_a_random_moment_and_resumed_it_is_the_uninterrupted_run(
     assert_same_run(whole, out)
 
 
+@pytest.mark.parametrize("stop", [1, 2])
+def test_resumed_within_a_batch_or_between_two_it_is_the_uninterrupted_run(
+    stop: int, whole: Path, tmp_path: Path
+) -> None:
+    assert fit_grpo(tmp_path, *OPTIONS, f"--trainer.max_steps={stop}") == 0
+    assert fit_grpo(tmp_path, *OPTIONS, "--ckpt_path=last") == 0
+    assert_same_run(whole, tmp_path)
+
+
+def test_a_step_with_nothing_to_train_on_has_no_metrics_of_the_step_before(whole: Path) -> None:
+    """Each batch has one group with an advantage, which goes into the first of its two steps."""
+    steps = metrics(whole, "step", "train/loss", "train/grad_norm")
+    assert [step for step, loss, norm in steps if loss or norm] == [0, 2]
+    assert [step for step, _ in metrics(whole, "step", "train/reward")] == [0, 1, 2, 3]
+    assert [step for step, *_ in metrics(whole, "step", "train/entropy", "train/ratio")] == [0, 2]
+
+
 def test_two_processes_killed_and_resumed_are_the_uninterrupted_run(two: Path, tmp_path: Path) -> None:
     command = grpo_sharded(tmp_path, 2, *OPTIONS)
     kill(command, tmp_path, random.Random(0))

@@ -81,6 +81,14 @@ def test_every_algorithm_trains(algorithm: str, tmp_path: Path) -> None:
     assert rows[0, 2] == pytest.approx(1.0, abs=1e-4)
 
 
+def test_groups_with_an_advantage_are_dealt_to_all_steps_of_a_batch(tmp_path: Path) -> None:
+    reward = "--data.init_args.rewards=[{path: test_groups.alternating_on_half}]"
+    sizes = ["--data.init_args.prompts_per_batch=8", "--data.init_args.updates_per_batch=2", "--data.init_args.steps=2"]
+    assert fit_grpo(tmp_path, *sizes, reward) == 0
+    assert metrics(tmp_path, "train/zero_advantage_ratio") == [[0.5], [0.5]]
+    assert all(norm > 0 for (norm,) in metrics(tmp_path, "train/grad_norm"))
+
+
 def test_samples_are_shown_and_every_step_says_where_its_time_went(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

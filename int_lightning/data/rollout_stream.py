@@ -46,7 +46,8 @@ class Pending:
 
 @dataclass(slots=True)
 class Sampled:
-    """One batch: all groups that were drawn, those of them to train on, and what interventions made of failed ones."""
+    """One batch: all groups that were drawn, those of them to train on, the ones with an advantage first, and what
+    interventions made of failed ones."""
 
     drawn: list[Group]
     kept: list[Group]
@@ -105,8 +106,8 @@ class RolloutStream(IterableDataset[Step]):
         if self.layout.rank == 0:
             self._show(sampled)
         metrics = self._metrics(sampled, seconds, tokens)
-        size = -(-len(sampled.kept) // data.updates_per_batch)
-        parts = [sampled.kept[i : i + size] for i in range(0, len(sampled.kept), size)]
+        dealt = (sampled.kept[i :: data.updates_per_batch] for i in range(data.updates_per_batch))
+        parts = [part for part in dealt if part]
         with data.int_trainer.limited(f"scoring batch {self.batch}"):
             steps = [self.optimiser_step(part, sampled.rescues, metrics) for part in parts]
         self._check_patience(any(step.rows for step in steps))

@@ -127,12 +127,20 @@ class PolicyModule(L.LightningModule):
                 f"{self._adapters or 'null'}: go on with its settings, or start afresh in another folder"
             )
 
+    def on_train_batch_start(self, *_: Any) -> None:
+        """Forgets what the step before logged: Lightning would log it again where this one, with nothing to train on, does not
+        measure it."""
+        for metric in self.trainer._results.values() if self.trainer._results else ():
+            if not metric.meta.on_epoch:
+                metric.reset()
+
     def optimise(self, batches: Sequence[MicroBatch], loss_of: Callable[[MicroBatch], Loss]) -> dict[str, Tensor]:
         """One optimiser step. ``loss_of`` returns a micro-batch's share of the step's loss and of its metrics, both
         already divided by the step's global count; shares add up over micro-batches and ranks.
 
         Returns:
-            The metrics over this rank's micro-batches (see ``add_metrics``), with ``loss`` and ``grad_norm``.
+            The metrics over this rank's micro-batches (see ``add_metrics``), with ``loss`` and ``grad_norm``: both 0 and no
+            others in a step that has nothing to train on.
 
         Raises:
             UserError: if the loss or the gradient is not finite; the weights are then those before the step.
@@ -140,7 +148,7 @@ class PolicyModule(L.LightningModule):
         optimizer, schedule = self.optimizers(), self.lr_schedulers()
         assert not isinstance(optimizer, list) and not isinstance(schedule, list)
         optimizer.zero_grad(set_to_none=True)
-        totals: dict[str, Tensor] = {}
+        totals = {"loss": torch.zeros((), device=self.device)}
         for i, batch in enumerate(batches):
             if isinstance(self.scorer, FSDPModule):  # embedding and head stay gathered between micro-batches
                 self.scorer.set_reshard_after_backward(i == len(batches) - 1, recurse=False)
