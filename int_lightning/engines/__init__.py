@@ -12,7 +12,6 @@ from torch import Tensor
 
 from int_lightning.engines import vllm
 from int_lightning.engines.base import Engine, EngineConfig
-from int_lightning.engines.server import ServerEngine
 from int_lightning.engines.transformers import TransformersEngine
 from int_lightning.engines.vllm import VLLMEngine
 from int_lightning.types import UserError
@@ -59,6 +58,8 @@ def open_engine(folder: str, config: EngineConfig, lora_rank: int = 0) -> Engine
 
 def _start(name: str, folder: str, config: EngineConfig, lora_rank: int) -> Engine:
     if name == "server":
+        from int_lightning.engines.server import ServerEngine
+
         server = ServerEngine(folder, config)
         server.load_weights(weights_of_folder(folder))
         return server
