@@ -49,6 +49,7 @@ def test_a_seed_gives_one_completion_whatever_the_batch(engine: TransformersEngi
     same(together, alone)
     same(together, make(max_num_seqs=3).generate(PROMPTS, WARM, SEEDS))
     same(together[::-1], engine.generate(PROMPTS[::-1], WARM, SEEDS[::-1]))
+    same(together + together[::-1], engine.generate(PROMPTS + PROMPTS[::-1], WARM, SEEDS + SEEDS[::-1]))
     copies = engine.generate([PROMPTS[0]] * 6, WARM, [SEEDS[0]] * 3 + [1, 2, 3])
     same(copies[:3], [together[0]] * 3)
     assert len({tuple(c.token_ids) for c in copies}) > 1

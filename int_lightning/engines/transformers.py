@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from itertools import count
 
 import torch
@@ -58,6 +59,9 @@ class TransformersEngine:
             folder, dtype=config.dtype, trust_remote_code=config.trust_remote_code
         )
         self._model.to(device).eval()  # type: ignore[arg-type]
+        self._only_last_logits = (
+            {"logits_to_keep": 1} if "logits_to_keep" in signature(self._model.forward).parameters else {}
+        )
         eos = GenerationConfig.from_pretrained(folder).eos_token_id
         self._eos = set(eos if isinstance(eos, list) else [eos])
 
@@ -118,23 +122,30 @@ class TransformersEngine:
         """Nothing outlives the object."""
 
     def _decode(self, prompts: list[Sequence[int]], sampling: Sampling, seeds: list[int]) -> list[Completion]:
-        """Decodes side by side; rows that have ended are dropped once they are a quarter."""
+        """Decodes side by side. A prompt of several rows is read once; rows that have ended go once they are a quarter."""
         device = self._model.device
-        width = max(map(len, prompts))
         rows = [
             _Row([], [], torch.Generator(device).manual_seed(seed), room(len(p), sampling, self.config.max_model_len))
             for p, seed in zip(prompts, seeds, strict=True)
         ]
         side_by_side = rows
-        ids = torch.tensor([[0] * (width - len(p)) + list(p) for p in prompts], device=device)
-        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
-        positions = (mask.cumsum(-1) - 1).clamp(min=0)
         cache = None if self._model._is_stateful else growing_cache(self._model)
+        numbers = {prompt: i for i, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
+        ids, mask, positions = _left_padded(prompts if cache is None else list(numbers), device)
         while True:
             output = self._model(
-                input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+                **self._only_last_logits,
             )
-            logits = output.logits[:, -1].float()
+            cache, logits = output.past_key_values, output.logits[:, -1].float()
+            if len(logits) < len(side_by_side):
+                of_row = torch.tensor([numbers[tuple(p)] for p in prompts], device=device)
+                logits, mask, positions = logits[of_row], mask[of_row], positions[of_row]
+                cache.batch_select_indices(of_row)
             chosen = _sample(logits, sampling, side_by_side)
             picked = logits.log_softmax(-1).gather(-1, chosen[:, None]).squeeze(-1)
             for row, token, logprob in zip(side_by_side, chosen.tolist(), picked.tolist(), strict=True):
@@ -146,12 +157,19 @@ class TransformersEngine:
                 ]
             ids, positions = chosen[:, None], positions[:, -1:] + 1
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], -1)
-            cache = output.past_key_values
             if not self._model._is_stateful and len(live) <= SPARSE * len(side_by_side):
                 kept = torch.tensor(live, device=device)
                 side_by_side = [side_by_side[i] for i in live]
                 ids, positions, mask = ids[kept], positions[kept], mask[kept]
                 cache.batch_select_indices(kept)
+
+
+def _left_padded(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Token ids, attention mask and positions, each [B, T] int64."""
+    width = max(map(len, prompts))
+    ids = torch.tensor([[0] * (width - len(p)) + list(p) for p in prompts], device=device)
+    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
+    return ids, mask, (mask.cumsum(-1) - 1).clamp(min=0)
 
 
 def _sample(logits: Tensor, sampling: Sampling, rows: Sequence[_Row]) -> Tensor:
