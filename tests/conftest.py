@@ -1,5 +1,6 @@
-"""Settings of every test: property tests have no deadline, for a busy machine is no defect; without a GPU, Triton's kernels
-are interpreted, which has to be said before anything imports Triton."""
+"""Settings of every test: property tests have no deadline, for a busy machine is no defect, and the same examples every time,
+but with ``--hypothesis-profile explore``; without a GPU, Triton's kernels are interpreted, which has to be said before anything
+imports Triton."""
 
 import os
 from pathlib import Path
@@ -11,8 +12,9 @@ from hypothesis import settings
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 
-settings.register_profile("no-deadline", deadline=None)
-settings.load_profile("no-deadline")
+settings.register_profile("explore", deadline=None)
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session")

@@ -35,6 +35,10 @@ def alternating_on_half(problem: Problem, rollout: Rollout) -> float:
     return float(rollout.sample % 2 and int(problem.id.rpartition("-")[2]) % 2)
 
 
+def alternating_on_one(problem: Problem, rollout: Rollout) -> float:
+    return float(rollout.sample % 2 and problem.id == "easy-00000")
+
+
 def fails_on_wrong(problem: Problem, rollout: Rollout) -> float:
     if not rollout.correct:
         raise KeyError(rollout.text)

@@ -15,10 +15,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from commands import fit_grpo, grpo_sharded, metrics, short_grpo
+from commands import ALTERNATING, fit_grpo, grpo_sharded, metrics, short_grpo
 
 WATCHED = ("train/loss", "train/grad_norm", "train/reward", "train/length")
-OPTIONS = ["--data.init_args.updates_per_batch=2", "--checkpoint_every=1"]
+OPTIONS = ["--data.init_args.updates_per_batch=2", "--checkpoint_every=1", ALTERNATING]
+HERE = Path(__file__).parent  # where processes find the rewards of test_groups
 KILLS = int(os.environ.get("INT_KILLS", "2"))
 
 
@@ -59,12 +60,14 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(*command: str) -> int:
-    return subprocess.run(command, capture_output=True, timeout=300).returncode
+    return subprocess.run(command, capture_output=True, timeout=300, cwd=HERE).returncode
 
 
 def kill(command: list[str], out: Path, rng: random.Random) -> None:
     """Starts a run, and kills all its processes at a moment after its first checkpoint."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, cwd=HERE
+    )
     while process.poll() is None and not (out / "checkpoints" / "last.ckpt").exists():
         time.sleep(0.05)
     time.sleep(rng.uniform(0, 1))
@@ -94,21 +97,21 @@ def test_killed_at_a_random_moment_and_resumed_it_is_the_uninterrupted_run(
     assert_same_run(whole, out)
 
 
-@pytest.mark.parametrize("stop", [1, 2])
-def test_resumed_within_a_batch_or_between_two_it_is_the_uninterrupted_run(
-    stop: int, whole: Path, tmp_path: Path
-) -> None:
-    assert fit_grpo(tmp_path, *OPTIONS, f"--trainer.max_steps={stop}") == 0
-    assert fit_grpo(tmp_path, *OPTIONS, "--ckpt_path=last") == 0
-    assert_same_run(whole, tmp_path)
-
-
-def test_a_step_with_nothing_to_train_on_has_no_metrics_of_the_step_before(whole: Path) -> None:
-    """Each batch has one group with an advantage, which goes into the first of its two steps."""
-    steps = metrics(whole, "step", "train/loss", "train/grad_norm")
-    assert [step for step, loss, norm in steps if loss or norm] == [0, 2]
+def test_resumed_within_a_batch_it_is_the_uninterrupted_run(tmp_path: Path) -> None:
+    """Of each batch's two steps the second has nothing to train on, and no metrics of the first."""
+    one_group = ["--data.init_args.rewards=[{path: test_groups.alternating_on_one}]"]
+    one_group += ["--data.init_args.prompts_per_batch=8", "--data.init_args.updates_per_batch=2"]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert fit_grpo(whole, *one_group) == 0
+    assert [step for step, loss, norm in metrics(whole, "step", "train/loss", "train/grad_norm") if loss or norm] == [
+        0,
+        2,
+    ]
     assert [step for step, _ in metrics(whole, "step", "train/reward")] == [0, 1, 2, 3]
-    assert [step for step, *_ in metrics(whole, "step", "train/entropy", "train/ratio")] == [0, 2]
+    assert [step for step, _ in metrics(whole, "step", "train/entropy")] == [0, 2]
+    assert fit_grpo(parts, *one_group, "--trainer.max_steps=1") == 0
+    assert fit_grpo(parts, *one_group, "--ckpt_path=last") == 0
+    assert_same_run(whole, parts)
 
 
 def test_two_processes_killed_and_resumed_are_the_uninterrupted_run(two: Path, tmp_path: Path) -> None:

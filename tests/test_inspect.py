@@ -18,7 +18,7 @@ from typing import get_args
 import pytest
 import torch
 import yaml
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from rich.console import Console
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -280,6 +280,7 @@ def test_token_texts_join_to_the_rows_text(data: bytes, special: int) -> None:
 
 @given(st.text(min_size=1))
 def test_a_character_of_several_tokens_is_the_last_ones(text: str) -> None:
+    assume("<|" not in text)  # which may begin a special token, whose text is one token
     texts = token_texts(encode(text), BYTES)
     assert [t for t in texts if t] == list(text)
 
