@@ -14,6 +14,7 @@ from int_lightning.__main__ import main
 ROOT = Path(__file__).parents[1]
 MINI = ROOT / "configs" / "mini"
 ENGINE = "--engine={name: auto, threads: 1, max_model_len: 256, max_num_seqs: 64}"
+PORTABLE_ENGINE = ENGINE.replace("auto", "transformers")  # which starts at once
 COLD = "--data.init_args.sampling={max_tokens: 48, temperature: 1.0}"
 ALTERNATING = "--data.init_args.rewards=[{path: test_groups.alternating}]"
 SMALL_COLLECT = [

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commands import ENGINE, MINI, SMALL_COLLECT, collect
+from commands import ENGINE, MINI, PORTABLE_ENGINE, SMALL_COLLECT, collect
 from int_lightning.__main__ import main
 from int_lightning.collect.oracles import WAITING, Attempt, PolicyOracle
 from int_lightning.collect.pipeline import TABLES
@@ -65,8 +65,8 @@ def test_a_batch_without_its_outcomes_does_not_count_and_is_made_again(dataset: 
 
 
 def test_killed_again_and_again_it_ends_with_the_same_dataset(tmp_path: Path) -> None:
-    args = ["collect", "-c", str(MINI / "collect.yaml"), *SMALL_COLLECT[:-1], "--collection.batch_problems=2"]
-    args += ["--engine={name: transformers, threads: 1, max_model_len: 256, max_num_seqs: 64}"]
+    args = ["collect", "-c", str(MINI / "collect.yaml"), *SMALL_COLLECT[:-1], PORTABLE_ENGINE]
+    args += ["--problems=mini:hard-train:8", "--collection.batch_problems=2"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert main([*args, f"--out={whole}"]) == 0
     command = [sys.executable, "-m", "int_lightning", *args, f"--out={killed}"]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from commands import MINI, SMALL_COLLECT, collect
+from commands import MINI, PORTABLE_ENGINE, SMALL_COLLECT, collect
 from int_lightning.__main__ import main
 from int_lightning.collect.categories import ErrorCategory
 from int_lightning.collect.store import Store
@@ -102,8 +102,8 @@ def test_several_sources_from_a_config_each_with_its_own_number_of_attempts(tmp_
 
 
 def test_a_full_disk_ends_in_one_line_and_what_was_done_is_kept(tmp_path: Path) -> None:
-    args = ["collect", "-c", str(MINI / "collect.yaml"), *SMALL_COLLECT[:3], "--collection.batch_problems=2"]
-    args += ["--engine={name: transformers, threads: 1, max_model_len: 256, max_num_seqs: 64}", f"--out={tmp_path}/run"]
+    args = ["collect", "-c", str(MINI / "collect.yaml"), *SMALL_COLLECT[:3], PORTABLE_ENGINE]
+    args += ["--problems=mini:hard-train:6", "--collection.batch_problems=2", f"--out={tmp_path}/run"]
     largest = 6_000  # bytes: some shards are smaller, some are not
     without_coverage = {
         k: v for k, v in os.environ.items() if not k.startswith("COVERAGE")
