@@ -179,6 +179,21 @@ def test_a_resumed_fit_is_the_uninterrupted_one(dataset: Path, fitted: Path, tmp
         assert all(torch.equal(whole[k], parts[k]) for k in whole)
 
 
+def test_a_resumed_grpo_is_the_uninterrupted_one(tmp_path: Path) -> None:
+    """From within a batch."""
+    options = [RANK_4, FAST, ALTERNATING, "--data.init_args.updates_per_batch=2"]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert fit_grpo(whole, *options) == 0
+    assert fit_grpo(parts, *options, "--trainer.max_steps=1") == 0
+    assert fit_grpo(parts, *options, "--ckpt_path=last") == 0
+    one, other = (
+        load_file(out / "adapter" / "adapter_model.safetensors") for out in (whole / "model", parts / "model")
+    )
+    assert all(torch.equal(one[k], other[k]) for k in one)
+    watched = ("step", "train/loss", "train/grad_norm", "train/length")
+    assert metrics(whole, *watched) == metrics(parts, *watched)
+
+
 @pytest.mark.parametrize("lora", ["{rank: 4, targets: [q_proj]}", "{rank: 2}", "null"])
 def test_a_checkpoint_of_other_adapters_is_refused(
     lora: str, dataset: Path, fitted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
