@@ -229,7 +229,10 @@ DEFECTIVE = [
     ),
     *(
         Case(f'<intervention>{{"location": 1, "content": {content}}}</intervention>', defect="no content")
-        for content in ["null", '""', '" \\n"', "12", "true", '["We add 1."]', '{"text": "We add 1."}']
+        for content in [
+            "null", '""', '" \\n"', "12", "true", '["a", "b"]', '{"text": "We add 1."}', '"..."', '"…"', '"[ ]"',
+            '"THE REPLACEMENT STEP"', '"(the replacement step)"', '"[Corrected step here]"', '"Step 1:"',
+        ]
     ),
     Case('<intervention>{"location": 1}</intervention>', defect="no content"),
     Case('<replacement>[{"location": 1}, {"location": 3, "content": "We add 9."}]</replacement>', defect="no content"),
