@@ -103,6 +103,28 @@ def test_the_corpus_is_large_and_names_each_output_once() -> None:
     assert len({case.raw for case in CASES}) == len(CASES)
 
 
+@pytest.mark.parametrize(
+    "rest", ["", "\n```\n", " Wait, it", "\nThe ", "</inter", "</intervention>", "</intervention>\n", " No"]
+)
+def test_what_the_length_limit_cut_counts_only_where_the_proposal_ends_it(rest: str) -> None:
+    raw = '1. holds.\n<intervention>{"location": 1, "content": "We add 1."}' + rest
+    whole = Parsed(1, "We add 1.")
+    assert parse_proposal(raw, STEPS) == whole
+    goes_on = any(c.isalpha() for c in rest.replace("</intervention>", "").replace("</inter", ""))
+    assert kind(parse_proposal(raw, STEPS, cut=True)) == ("truncated" if goes_on else "")
+    assert kind(parse_proposal("1. holds. 2. ho", STEPS, cut=True)) == "truncated"
+
+
+def test_a_label_that_the_student_wrote_stays() -> None:
+    steps = ["Step 1: Let x = 2.", "Step 2: So x = 3."]
+    assert (
+        parse_proposal(tagged('{"location": 1, "content": "Step 2: So x = 2."}'), steps).content == "Step 2: So x = 2."
+    )
+    assert parse_proposal(tagged('{"location": 1, "content": "Step 1: So x = 2."}'), steps).content == "So x = 2."
+    assert kind(parse_proposal(tagged('{"location": 1, "content": "Step 3: So x = 2."}'), steps)) == "ambiguous"
+    assert kind(parse_proposal(tagged('{"location": 1, "content": "So x = 3"}'), steps)) == "repeats the step"
+
+
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
 @given(LOCATIONS, TEXT, st.sampled_from(FRAMES))
 @settings(max_examples=60)
@@ -193,7 +215,23 @@ def test_real_steps_come_through_every_form(form: Form) -> None:
     + [("<intervention>", unit) for unit in ["[", '{"a":', '"', "{ ", " ", "` "]]
     + [
         ('<intervention>{"location": 1, "content": "', unit)
-        for unit in ['{"a":', '"', '", "', '"//', '",\n#', '{"}', "\\", r"\nu ", "\n", "<intervention>"]
+        for unit in [
+            '{"a":',
+            '"',
+            '", "',
+            '"//',
+            '",\n#',
+            '{"}',
+            "\\",
+            r"\nu ",
+            "\n",
+            "<intervention>",
+            r"\\begin{array}",
+            "$",
+            "</think>",
+            "“",
+            '" + ',
+        ]
     ],
 )
 def test_a_megabyte_of_anything_takes_seconds(start: str, unit: str) -> None:
