@@ -212,6 +212,8 @@ def test_real_steps_come_through_every_form(form: Form) -> None:
 @pytest.mark.parametrize(
     ("start", "unit"),
     [("", unit) for unit in ["<intervention>", "<intervention> and </intervention>", "<", "< "]]
+    + [("<intervention>{}</intervention>", unit) for unit in [" ", "1. ", "<intervention>{}</intervention> "]]
+    + [('<intervention>{"content": "x", "location": "Step', unit) for unit in [" ", "_", " (", "0", "#:"]]
     + [("<intervention>", unit) for unit in ["[", '{"a":', '"', "{ ", " ", "` "]]
     + [
         ('<intervention>{"location": 1, "content": "', unit)
@@ -237,6 +239,7 @@ def test_real_steps_come_through_every_form(form: Form) -> None:
 def test_a_megabyte_of_anything_takes_seconds(start: str, unit: str) -> None:
     began = time.thread_time()
     parse_proposal(start + unit * (MEGABYTE // len(unit)), STEPS)
+    parse_proposal(start + unit * (MEGABYTE // len(unit)) + '"}</intervention>', STEPS)
     assert time.thread_time() - began < 10
 
 

@@ -50,6 +50,7 @@ def unescape(raw: str) -> str:
     undoubled = any(_is_command(raw, e) for e in escapes)
     doubled = any(e[2] == "\\" and _DOUBLED.match(raw, e.end()) for e in escapes)
     plain_rows = r"\begin{" in raw and r"\\begin{" not in raw
+    broken = "\n" in raw
     rows = _half_doubled_rows(raw)
     inline = [mark.start() for mark in _INLINE.finditer(raw)]
     display = [mark.start() for mark in _DISPLAY.finditer(raw)]
@@ -61,8 +62,8 @@ def unescape(raw: str) -> str:
 
     def is_word(start: int) -> bool:
         """Whether a line break (or tab) and a word are meant where a command may be."""
-        if "\n" in raw or raw.endswith(_OPENING, 0, start):
-            return "\n" not in raw
+        if broken or raw.endswith(_OPENING, 0, start):
+            return not broken
         if inline or display:
             return not (_inside(inline, start) or (_inside(display, start) and not doubled))
         return not undoubled and (doubled or raw[max(0, start - 1) : start] not in _BEFORE_COMMAND)

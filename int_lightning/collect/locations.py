@@ -13,7 +13,7 @@ from int_lightning.collect.defect import DefectError
 from int_lightning.collect.loose_json import Value
 
 _PLAIN = str.maketrans({"*": " ", "`": " ", "\u00a0": " "} | {chr(0xFF10 + i): str(i) for i in range(10)})
-_AROUND = " \t\r\n'\"$()[]"
+_AROUND = " '\"$()[]"
 
 _NAME = r"(?:(?:in|at|on)\s+)?(?:the\s+)?(?:sub)?steps?"
 _BEFORE = rf"(?:{_NAME}(?:\s*(?:no\.?|number|-(?=\d))\s*|[\s_#:]*)|[#+=])?\s*"
@@ -47,7 +47,7 @@ def step_number(value: Value, steps: Sequence[str]) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     if isinstance(value, str):
-        plain = value.translate(_PLAIN).strip(_AROUND)
+        plain = " ".join(value.translate(_PLAIN).split()).strip(_AROUND)
         if found := _STEP.fullmatch(plain) or _ORDINAL.fullmatch(plain):
             return int(found[1])
         if (span := _RANGE.fullmatch(plain)) and int(span[1]) < int(span[2]):

@@ -22,9 +22,9 @@ _MENTION = re.compile(
     re.IGNORECASE,
 )
 _AND = re.compile(
-    r"[\s`*#\d.)-]*(?:(?:and|or|then|alternatively)\b[\s,:]*)?"
+    r"[ `*#\d.)-]*+(?:(?:and|or|then|alternatively)\b[\s,:]*)?"
     r"(?:(?:the |an? )?(?:second|third|next|other|another|further|later)(?: critical)?(?: (?:error|mistake|intervention)s?)?)?"
-    r"[\s`*:.(\d)-]*",
+    r"[ `*:.(\d)-]*+",
     re.IGNORECASE,
 )
 _THOUGHTS = r"\s{0,3}(?:[a-z]{1,9}:)?(?:think(?:ing)?|thoughts?|reasoning)\s{0,3}[>\]▷]"
@@ -66,7 +66,7 @@ def last_tag(raw: str) -> Tag:
         if re.search("step|location", tags[i][2] or ""):
             raise DefectError("ambiguous: the tag itself names a step")
         closed = i + 1 < len(texts)
-        beside = i > 1 and tags[i - 1][1] and not tags[i - 2][1] and _AND.fullmatch(texts[i - 1])
+        beside = i > 1 and tags[i - 1][1] and not tags[i - 2][1] and _AND.fullmatch(" ".join(texts[i - 1].split()))
         after = answer[tags[i + 1].end() :] if i + 1 < len(tags) else ""
         return Tag(texts[i], closed, after, texts[i - 2] if beside else None)
     raise DefectError("no proposal: no <intervention> tag with something in it")
