@@ -34,13 +34,15 @@ KEYWORDS = (
 SEPARATORS: dict[Segmentation, str] = {"blank_lines": SEPARATOR, "lines": "\n", "keywords": SEPARATOR}
 """What follows an intervention: that which ends a step."""
 
-_BLANK_LINE = r"\n[ \t]*\n\s*"
-_TURN = rf"(?=[\"'“‘*_(]*(?:(?:but|so|oh|no),? )?(?:{'|'.join(KEYWORDS)})\b)"
+_BLANK_LINE = r"\n[^\S\n]*+\n\s*"
+_NUMBER = r"\d{1,3}\.[^\S\n]++"
+_TURN = rf"(?=(?:{_NUMBER})?[\"'“‘*_(]*(?:(?:but|so|oh|no),? )?(?:{'|'.join(KEYWORDS)})\b)"
 _BOUNDARIES: dict[Segmentation, re.Pattern[str]] = {
     "blank_lines": re.compile(_BLANK_LINE),
     "lines": re.compile(r"\n\s*"),
     "keywords": re.compile(rf"{_BLANK_LINE}|\n[^\S\n]*+{_TURN}|[.!?…][\"'”’*_)\]$]*+[^\S\n]++{_TURN}", re.IGNORECASE),
 }
+_NUMBER_ALONE = re.compile(rf"\s*{_NUMBER}")
 _WINDOW = 8  # tokens: long windows cost in the search for a boundary, short ones in the walk over the rest
 
 
@@ -64,11 +66,17 @@ def split_steps(text: str, how: Segmentation = "blank_lines") -> list[str]:
     Args:
         text: The attempt.
         how: ``blank_lines`` - at blank lines; ``lines`` - at every line break; ``keywords`` - at blank lines, and where a line
-            or sentence opens with one of ``KEYWORDS`` in any case ("Wait", "Alternatively", also "But wait" and "Oh, wait").
+            or sentence opens with one of ``KEYWORDS`` in any case ("Wait", "Alternatively", also "But wait", "Oh, wait" and, as
+            an item of a list, "2. Wait").
+
+    A line is blank, too, with white space of any kind in it, such as a carriage return.
     """
     beginning = len(text) - len(text.lstrip())
-    ends = [m.end() for m in _BOUNDARIES[how].finditer(text) if beginning < m.end() < len(text)]
-    return [text[a:b] for a, b in pairwise([0, *ends, len(text)]) if b > a]
+    bounds = [0]
+    for boundary in _BOUNDARIES[how].finditer(text):
+        if beginning < boundary.end() < len(text) and not _NUMBER_ALONE.fullmatch(text, bounds[-1], boundary.end()):
+            bounds.append(boundary.end())
+    return [text[a:b] for a, b in pairwise([*bounds, len(text)]) if b > a]
 
 
 def number_steps(steps: Sequence[str]) -> str:

@@ -64,7 +64,22 @@ USABLE = [
         3,
         "We add 9.",
     ),
+    # thoughts before the answer
+    *(
+        Case(f'{thoughts}<intervention>{{"location": 3, "content": "We add 9."}}</intervention>', 3, "We add 9.")
+        for thoughts in [
+            '<think>Is it <intervention>{"location": 1, "content": "No."}</intervention>? No.</think>\n',
+            'Is it <intervention>{"location": 1, "content": "I am not\n</think>\n\n1. holds.\n',
+            "<thinking>As <intervention>{location, content}</thinking>",
+            'analysisPerhaps <intervention>{"location": 1, "content": "Noassistantfinal',
+            "[THINK]<intervention>[/THINK]",
+            "Step 0 (`<think>`) holds.\n",
+        ]
+    ),
     # outputs that were cut, or closed wrongly
+    Case('<intervention {"location": 4, "content": "We add 16."}</intervention>', 4, "We add 16."),
+    Case('<intervention>{"location": 4, "content": "We add 16."}</', 4, "We add 16."),
+    Case('<intervention>{"location": 4, "content": "We add 16."}\n<interv', 4, "We add 16."),
     Case('<intervention>{"location": 4, "content": "We add 16."}', 4, "We add 16."),
     Case('<intervention>\n{"location": 4, "content": "We add 16."}\n', 4, "We add 16."),
     Case('<intervention>{"location": 4, "content": "We add 16."}</interv', 4, "We add 16."),
@@ -100,7 +115,47 @@ USABLE = [
     Case('<intervention>{"content": "call it "x", as before", "location": 5}</intervention>', 5, 'call it "x", as before'),
     Case('<intervention>{"location": 5, "content": "the \\"odd\\" ones"}</intervention>', 5, 'the "odd" ones'),
     Case('<intervention>{"location": 5, "location": 5, "content": "We add 25."}</intervention>', 5, "We add 25."),
+    Case("<intervention>{“location”: 5, “content”: “the \"odd\" ones”}</intervention>", 5, 'the "odd" ones'),
+    Case('<intervention>{"location": 5, "content": “We add 25.”}</intervention>', 5, "We add 25."),
+    Case('<intervention>{"content": "We add 25."\n "location": "5"\n}</intervention>', 5, "We add 25."),
+    Case('<intervention>{"step": 5, "replacement": "We add 25."}</intervention>', 5, "We add 25."),
+    Case('<intervention>{"location": 5, "content": ["We add 25."]}</intervention>', 5, "We add 25."),
+    Case('<intervention>{"location": 5, "content": "a b"}\n{"location": 5, "content": "a b"}</intervention>', 5, "a b"),
+    # labels
+    *(
+        Case(f'<intervention>{{"location": 5, "content": "{label}We add 25."}}</intervention>', 5, "We add 25.")
+        for label in [
+            "Step 5: ", "step 5. ", "**Step 5:** ", "**Step 5**: ", "**Step 5** ",
+            "### Step 5\\n", "Step 5 - ", "[Step 5] \\n", "Substep 5:",
+        ]
+    ),
+    Case('<intervention>{"location": 5, "content": "**Step 5: Add.** So 25."}</intervention>', 5, "**Add.** So 25."),
+    Case('<intervention>{"location": 5, "content": "Step 4 gave 16."}</intervention>', 5, "Step 4 gave 16."),
+    Case('<intervention>{"location": 5, "content": "Step 5.1 gave 16."}</intervention>', 5, "Step 5.1 gave 16."),
+    Case('<intervention>{"location": 5, "content": "There is no error in step 4: it gave 16."}</intervention>', 5,
+         "There is no error in step 4: it gave 16."),
     # backslashes and line breaks
+    *(
+        Case(f'<intervention>{{"location": 6, "content": "{written}"}}</intervention>', 6, meant)
+        for written, meant in [
+            (r"if $q\nmid m$ and $3\nu \ne 1$", r"if $q\nmid m$ and $3\nu \ne 1$"),
+            (r"if \\(q\nmid m\\) and $A\nLeftarrow B$", r"if \(q\nmid m\) and $A\nLeftarrow B$"),
+            (r"the $\tr(A)$ and $\norm{x}$", r"the $\tr(A)$ and $\norm{x}$"),
+            (r"\noindent \thickapprox \toprule \tt", r"\noindent \thickapprox \toprule \tt"),
+            (r"with $\beta$:\ni) odd\nii) even", "with $\\beta$:\ni) odd\nii) even"),
+            (r"let $\beta = 1$.\n\ne is odd", "let $\\beta = 1$.\n\ne is odd"),
+            (r"that is, \ni.e. 5", "that is, \ni.e. 5"),
+            (r"\\[\nu^2 = 4\n\\]", "\\[\nu^2 = 4\n\\]"),
+            (r"$$\nu = \frac{1}{2}\n$$", "$$\nu = \\frac{1}{2}\n$$"),
+            (r"$$3\nu = \frac{1}{2}$$", r"$$3\nu = \frac{1}{2}$$"),
+            (r"a &= \frac{1}{2}\\\nb &= 2", "a &= \\frac{1}{2}\\\\\nb &= 2"),
+            (r"\frac{1}{2}\\\frac{3}{4}", r"\frac{1}{2}\\\frac{3}{4}"),
+            (r"\\begin{pmatrix}1 & 2\\3 & 4 \\ x & y\\end{pmatrix}", r"\begin{pmatrix}1 & 2\\3 & 4 \\ x & y\end{pmatrix}"),
+            (r"\\begin{cases}1\\\\ 2\\ 3\\end{cases}", r"\begin{cases}1\\ 2\ 3\end{cases}"),
+            (r"x \\ y \\, z", r"x \ y \, z"),
+        ]
+    ),
+    Case('<intervention>{"location": 6, "content": "one\n$$\\nu_2$$"}</intervention>', 6, "one\n$$\\nu_2$$"),
     Case(r'<intervention>{"location": 6, "content": "\frac{1}{2} \times \nu"}</intervention>', 6, r"\frac{1}{2} \times \nu"),
     Case(r'<intervention>{"location": 6, "content": "\\frac{1}{2} \\times \\nu"}</intervention>', 6, r"\frac{1}{2} \times \nu"),
     Case(r'<intervention>{"location": 6, "content": "x \neq 3"}</intervention>', 6, r"x \neq 3"),
@@ -123,6 +178,8 @@ USABLE = [
         for location in [
             '"7"', '" 7 "', "7.0", '"7.0"', '"7."', '"07"', '"#7"', '"Step 7"', '"step 7:"', '"Substep 7"', '"STEP #7"',
             '"step_7"', '"**Step 7**"', '"[7]"', '"(7)"', "[7]", '["Step 7"]', "Step 7", "#7", '"Steps 7-8"', '"steps 7 to 9"',
+            '"step-7"', '"Step No. 7"', '"step number 7"', '"7th step"', '"in step 7"', '"At Step 7."', '"=7"', "+7", "\"'7'\"",
+            '"$7$"', '"Step\\u00a07"', '"７"', "7;", '"7,"', '"Step 7 (the first error)"', '"Step 7, where it grows"',
             '"7–8"', "7-8", '"Step 7: Then a_7 = 49, so"', '"Step 7: Then a_7 = 49..."',
         ]
     ),
@@ -135,6 +192,13 @@ USABLE = [
     ),
     Case('<intervention>{"interventions": [{"location": 3, "content": "We add 9."}]}</intervention>', 3, "We add 9."),
     Case('<replacement>[{"location": 3, "content": "We add 9."}, {}]</replacement>', 3, "We add 9."),
+    Case('<replacement>[{"location": 0, "content": "OK"},{"location": 3, "content": "We add 9."}]</replacement>', 3, "We add 9."),
+    Case(
+        'Second: <intervention>{"location": 5, "content": "No."}</intervention>\n'
+        'First: <intervention>{"location": 3, "content": "We add 9."}</intervention>',
+        3,
+        "We add 9.",
+    ),
 ]  # fmt: skip
 
 DEFECTIVE = [
@@ -148,6 +212,7 @@ DEFECTIVE = [
             '```json\n{"location": 1, "content": "We add 1."}\n```',
             '<interventional>{"location": 1, "content": "We add 1."}</interventional>',
             '{"location": 1, "content": "We add 1."}</intervention>',
+            '<think><intervention>{"location": 1, "content": "No."}</intervention></think>It is step 2.',
         ]
     ),
     *(
@@ -163,6 +228,17 @@ DEFECTIVE = [
             '<intervention>{"location": null, "content": null}</intervention>',
             '<intervention>{"location": None, "content": ""}</intervention>',
             "<intervention>```json\n{}\n```</intervention>",
+            "<intervention>```json\nnull\n```</intervention>",
+            "<intervention>No critical error.</intervention>",
+            '<intervention>{"location": 0, "content": "No mistakes were found."}</intervention>',
+            '<intervention>{"location": 3, "content": "There is no error: the attempt is correct."}</intervention>',
+            '<intervention>{"location": 3, "content": "Step 3 is correct."}</intervention>',
+            '<intervention>{"location": -1, "content": ""}</intervention>',
+            '<intervention>{"location": "n/a", "content": "N/A"}</intervention>',
+            '<intervention>{"location": null, "content": "ok"}</intervention>',
+            '<intervention>{"location": 0, "content": "{}"}</intervention>',
+            '<intervention>{"verdict": "no error"}</intervention>',
+            '<intervention>{"no_error": true}</intervention>',
             "<intervention>{}",
             '<intervention>{"location": 1, "content": "We add 1."}</intervention> No: <intervention>{}</intervention>',
         ]
@@ -179,6 +255,11 @@ DEFECTIVE = [
             '<intervention>[{"location": 1, "content": "We add 1."}, {"loc',
             '<intervention>{"location": 1, "content": "No."}</intervention> Rather <intervention>{"location": 2, "cont',
             '<intervention>{"location": 1, "content": "No."}</intervention>\n<intervention>',
+            '<intervention>{"location": 1, "content": "No."}</intervention>\nRather <replac',
+            '<intervention>{"location": 1, "content": "No."}</intervention>\n<',
+            '<intervention>{"location": 1, "content": "No."} Rather <inter',
+            '<think>Is it <intervention>{"location": 1, "content": "No."}</intervention>? Step 2',
+            "<thinking>\nI am not",
         ]
     ),
     *(
@@ -195,6 +276,8 @@ DEFECTIVE = [
             '<intervention>{"location": 1, "content": We add 1, then 2}</intervention>',
             '<intervention>{"a": ' + "[" * 40 + "]" * 40 + "}</intervention>",
             '<intervention>{"location": 1, "content": "No."}</intervention> <intervention>Step 2 instead</intervention>',
+            '<intervention>{"location": 1, "content": "We add " + "1."}</intervention>',
+            '<intervention>{"location": 1, "content": "We add "\n"1."}</intervention>',
             '<intervention>{"content": "say "x", "y": z", "location": 1}</intervention>',
         ]
     ),
@@ -211,6 +294,13 @@ DEFECTIVE = [
             '<intervention>{"location": 1, "content": "the set "a"} is"}</intervention>',
             '<intervention>{"location": 1, "content": "as {\\"location\\": 2}"}</intervention>',
             '<intervention>{"location": "Step 1: Then a_2 = 4", "content": "We add 1."}</intervention>',
+            '<intervention>{"location": 1, "content": "Step 2: We add 1."}</intervention>',
+            '<intervention step="2">{"location": 1, "content": "We add 1."}</intervention>',
+            *(
+                '<intervention>{"location": 1, "content": "a b"}</intervention>' + between +
+                '<intervention>{"location": 2, "content": "b c"}</intervention>'
+                for between in ["\n", "\n2. Second error:\n", " or ", "\nThe next critical mistake: "]
+            ),
         ]
     ),
     *(
@@ -218,7 +308,11 @@ DEFECTIVE = [
         for location in [
             "true", "False", "null", '"one"', '""', '"Step 3 or 4"', '"3 and 4"', '"1, 2"', "[1, 2]", "[]", '{"step": 1}', "1.5",
             '"Step 1.2"', '"Step"', '"the first step"', "NUMBER_OF_THE_STEP", '"3/4"', '"Steps 4-3"', '"1 (2)"', '"step 1 2"',
-            '"2 (1-indexed)"', '"before step 3"', '"not step 3"', "NaN", "1e1", '"' + "1" * 5000 + '"',
+            '"2 (1-indexed)"', '"before step 3"', '"not step 3"', "NaN", "1e1",
+            '"Step 1 -> 2"', '">1"', '"<2"', '"1 → 2"', '"Step 3(-5)"', '"Step 1 (of 13)"', '"Step 1, not step 2"',
+            '"Step 1 (or the next)"',
+            '"Step 1 of the reference"', '"1 (first error)"', '"step 1 (counted from one)"', '"after step 1"', '"２²"', '"~1"',
+            '"' + "1" * 5000 + '"',
         ]
     ),
     Case('<intervention>{"content": "We add 1."}</intervention>', defect="no step number"),
@@ -229,11 +323,18 @@ DEFECTIVE = [
     ),
     *(
         Case(f'<intervention>{{"location": 1, "content": {content}}}</intervention>', defect="no content")
-        for content in ["null", '""', '" \\n"', "12", "true", '["We add 1."]', '{"text": "We add 1."}']
+        for content in [
+            "null", '""', '" \\n"', "12", "true", '["a", "b"]', '{"text": "We add 1."}', '"..."', '"…"', '"[ ]"',
+            '"THE REPLACEMENT STEP"', '"(the replacement step)"', '"[Corrected step here]"', '"Step 1:"',
+        ]
     ),
     Case('<intervention>{"location": 1}</intervention>', defect="no content"),
     Case('<replacement>[{"location": 1}, {"location": 3, "content": "We add 9."}]</replacement>', defect="no content"),
     Case('<intervention>{"location": 1, "content": "Then a_1 = 1, so the sum grows."}</intervention>', defect="repeats the step"),
+    *(
+        Case(f'<intervention>{{"location": 1, "content": "{content}"}}</intervention>', defect="repeats the step")
+        for content in ["Step 1: Then a_1 = 1, so the sum grows.", "Then  a_1 = 1,\\nso the sum grows"]
+    ),
 ]  # fmt: skip
 
 CASES = USABLE + DEFECTIVE

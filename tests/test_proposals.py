@@ -23,7 +23,7 @@ TEXT = st.lists(
     st.sampled_from(
         ["We add 25.", " so ", "x = 3", r"\frac{1}{2}", r"\times ", r" \neq 0", r"\sqrt{2}", r"\(x\)", r"\beta ", r"\rho ",
          r"\{1, 2\}", r"\left\{ x", "{a}", "{", "}", "it's", "f'(x) ", 'the "odd" ones', '"', "'", ", ", ": ", "\n", "\n\n",
-         "Step 3", '"location": 5', "location: 5", "// no", "# 4", "[2]", "/* x", "1,000", "é", "𝑥", "null", "\t"]
+         "of Step 3", '"location": 5', "location: 5", "// no", "# 4", "[2]", "/* x", "1,000", "é", "𝑥", "null", "\t"]
     ),
     min_size=1,
     max_size=8,
@@ -103,6 +103,28 @@ def test_the_corpus_is_large_and_names_each_output_once() -> None:
     assert len({case.raw for case in CASES}) == len(CASES)
 
 
+@pytest.mark.parametrize(
+    "rest", ["", "\n```\n", " Wait, it", "\nThe ", "</inter", "</intervention>", "</intervention>\n", " No"]
+)
+def test_what_the_length_limit_cut_counts_only_where_the_proposal_ends_it(rest: str) -> None:
+    raw = '1. holds.\n<intervention>{"location": 1, "content": "We add 1."}' + rest
+    whole = Parsed(1, "We add 1.")
+    assert parse_proposal(raw, STEPS) == whole
+    goes_on = any(c.isalpha() for c in rest.replace("</intervention>", "").replace("</inter", ""))
+    assert kind(parse_proposal(raw, STEPS, cut=True)) == ("truncated" if goes_on else "")
+    assert kind(parse_proposal("1. holds. 2. ho", STEPS, cut=True)) == "truncated"
+
+
+def test_a_label_that_the_student_wrote_stays() -> None:
+    steps = ["Step 1: Let x = 2.", "Step 2: So x = 3."]
+    assert (
+        parse_proposal(tagged('{"location": 1, "content": "Step 2: So x = 2."}'), steps).content == "Step 2: So x = 2."
+    )
+    assert parse_proposal(tagged('{"location": 1, "content": "Step 1: So x = 2."}'), steps).content == "So x = 2."
+    assert kind(parse_proposal(tagged('{"location": 1, "content": "Step 3: So x = 2."}'), steps)) == "ambiguous"
+    assert kind(parse_proposal(tagged('{"location": 1, "content": "So x = 3"}'), steps)) == "repeats the step"
+
+
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
 @given(LOCATIONS, TEXT, st.sampled_from(FRAMES))
 @settings(max_examples=60)
@@ -120,7 +142,7 @@ def test_a_wrongly_written_proposal_is_read_as_meant_or_is_a_defect(
     if not parsed.defect:
         assert parsed == Parsed(location, content)
     elif form.exact:
-        assert kind(parsed) in ("no content", "ambiguous") or "</intervention>" in content
+        assert kind(parsed) in ("no content", "no critical error", "ambiguous") or "</intervention>" in content
 
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
@@ -148,9 +170,10 @@ def test_an_output_cut_anywhere_is_read_in_full_or_is_a_defect(
 
 @given(LOCATIONS, st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\\")))
 def test_json_as_a_program_writes_it_is_read_exactly(location: int, content: str) -> None:
+    content = f"Then {content}".strip()
     parsed = parse_proposal(tagged(json.dumps({"location": location, "content": content})), STEPS)
-    if content.strip() and "location" not in content and "intervention" not in content:
-        assert parsed == Parsed(location, content.strip())
+    if "location" not in content and "intervention" not in content:
+        assert parsed == Parsed(location, content)
 
 
 @given(
@@ -178,25 +201,45 @@ def test_every_output_gives_a_step_of_the_attempt_or_a_reason(raw: str, steps: l
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
 def test_real_steps_come_through_every_form(form: Form) -> None:
     with gzip.open(SHARED / "processbench" / "math.json.gz", "rt", encoding="utf-8") as file:
-        steps = [step.strip() for attempt in json.load(file)[:300] for step in attempt["steps"] if step.strip()]
+        steps = [step.strip() for attempt in json.load(file)[:300] for step in attempt["steps"]]
+    steps = [step for step in steps if any(c.isalnum() for c in step)]
     assert len(steps) > 1500
     for i, step in enumerate(steps):
-        parsed = parse_proposal(tagged(form.render(i % len(STEPS), step)), STEPS)
+        parsed = parse_proposal(tagged(form.render(i % len(STEPS), step)), [f"{step} So it is."] * len(STEPS))
         assert parsed == Parsed(i % len(STEPS), step)
 
 
 @pytest.mark.parametrize(
     ("start", "unit"),
     [("", unit) for unit in ["<intervention>", "<intervention> and </intervention>", "<", "< "]]
+    + [("<intervention>{}</intervention>", unit) for unit in [" ", "1. ", "<intervention>{}</intervention> "]]
+    + [('<intervention>{"content": "x", "location": "Step', unit) for unit in [" ", "_", " (", "0", "#:"]]
     + [("<intervention>", unit) for unit in ["[", '{"a":', '"', "{ ", " ", "` "]]
     + [
         ('<intervention>{"location": 1, "content": "', unit)
-        for unit in ['{"a":', '"', '", "', '"//', '",\n#', '{"}', "\\", r"\nu ", "\n", "<intervention>"]
+        for unit in [
+            '{"a":',
+            '"',
+            '", "',
+            '"//',
+            '",\n#',
+            '{"}',
+            "\\",
+            r"\nu ",
+            "\n",
+            "<intervention>",
+            r"\\begin{array}",
+            "$",
+            "</think>",
+            "“",
+            '" + ',
+        ]
     ],
 )
 def test_a_megabyte_of_anything_takes_seconds(start: str, unit: str) -> None:
     began = time.thread_time()
     parse_proposal(start + unit * (MEGABYTE // len(unit)), STEPS)
+    parse_proposal(start + unit * (MEGABYTE // len(unit)) + '"}</intervention>', STEPS)
     assert time.thread_time() - began < 10
 
 

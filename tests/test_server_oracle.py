@@ -106,6 +106,19 @@ def test_structured_decoding_is_asked_for_in_the_second_turn(serve) -> None:
     assert '("0" | "1" | "2")' in tag["content"]["grammar"]
 
 
+@pytest.mark.parametrize(("finish", "defect"), [("stop", ""), (None, ""), ("length", "truncated")])
+def test_a_proposal_that_the_length_limit_may_have_kept_from_being_taken_back_is_not_used(
+    serve, tmp_path, finish: str | None, defect: str
+) -> None:
+    reply = completion(GOOD + " But step 2")
+    reply["choices"][0]["finish_reason"] = finish
+    server = serve(lambda n, body: (200, reply, {}))
+    for _ in range(2):  # the second time from the file
+        oracle = oracle_at(server.url, proposals=1, answers=str(tmp_path / "answers.jsonl"))
+        assert ask_one(oracle).defect.partition(":")[0] == defect
+    assert len(server.requests) == 1
+
+
 def test_top_k_is_sent_only_where_it_is_set(serve) -> None:
     server = serve(ok)
     ask_one(oracle_at(server.url))

@@ -35,6 +35,8 @@ OPENINGS = [
     "\n\n",
     ". ",
     "? ",
+    "\n1. ",
+    "\r\n",
     " ",
     "x",
     "**",
@@ -166,6 +168,9 @@ def test_keywords_only_add_boundaries_to_those_of_blank_lines(text: str) -> None
         ("one\n \t\n\n  two\n\n", ["one\n \t\n\n  ", "two\n\n"]),
         ("\n\none\n\n\ntwo\nthree", ["\n\none\n\n\n", "two\nthree"]),
         ("\n\n", ["\n\n"]),
+        ("one\r\n\r\ntwo\r\nthree", ["one\r\n\r\n", "two\r\nthree"]),
+        ("one\n\r\ntwo\r\n", ["one\n\r\n", "two\r\n"]),
+        ("one\n\u00a0\ntwo\n\u3000\u2003\n three", ["one\n\u00a0\n", "two\n\u3000\u2003\n ", "three"]),
     ],
 )
 def test_splits_written_out(text: str, steps: list[str]) -> None:
@@ -188,6 +193,12 @@ def test_lines_written_out() -> None:
         ('He said: "Wait." "Let me see."', ['He said: "Wait." ', '"Let me see."']),
         ("  Alternatively, 3.5 maybe", ["  Alternatively, 3.5 maybe"]),
         ("...\n\n\n  Wait", ["...\n\n\n  ", "Wait"]),
+        (
+            "Two cases:\n1. Wait, n = 0.\n 2. Maybe n = 1. Hmm",
+            ["Two cases:\n", "1. Wait, n = 0.\n ", "2. Maybe n = 1. ", "Hmm"],
+        ),
+        ("12. Actually no\r\nHmm", ["12. Actually no\r\n", "Hmm"]),
+        ("So n = 1. Wait", ["So n = 1. ", "Wait"]),
     ],
 )
 def test_keywords_written_out(text: str, steps: list[str]) -> None:
@@ -202,7 +213,9 @@ def test_every_keyword_opens_a_step_in_any_case(keyword: str) -> None:
 
 
 @pytest.mark.parametrize("how", HOW)
-@pytest.mark.parametrize("unit", ["\n", " \n", ". ", ".", "a\n\n", " ", "\n \t", "wait. ", "!)" * 5, "\u3000\n"])
+@pytest.mark.parametrize(
+    "unit", ["\n", " \n", ". ", ".", "a\n\n", " ", "\n \t", "wait. ", "!)" * 5, "\u3000\n", "\n1. ", "\r\n", "\n\u3000"]
+)
 def test_splitting_is_linear_in_the_length(unit: str, how: Segmentation) -> None:
     text = unit * 100_000 + "x"
     assert "".join(split_steps(text, how)) == text

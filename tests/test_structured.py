@@ -131,6 +131,8 @@ def test_what_the_grammar_allows_is_json_and_is_read_as_it_was_written(content: 
     assert json.loads(body) == {"location": 1, "content": content}
     parsed = parse_proposal(tagged(body), STEPS)
     kept_back = ("repeats the step", "ambiguous: the content seems to hold another object")
+    if not any(c.isalnum() for c in content):
+        kept_back = ("no content",)
     assert parsed == Parsed(1, content.strip()) or parsed.defect.startswith(kept_back)
 
 
@@ -164,7 +166,7 @@ def test_a_vocabulary_of_bytes_never_leaves_the_grammar() -> None:
         if said.endswith(b"</intervention>"):
             closed += 1
             json.loads(said[len(b"<intervention>") : -len(b"</intervention>")])
-            assert 0 <= parsed.location < 3 or parsed.defect == "no critical error: the object is empty"
+            assert 0 <= parsed.location < 3 or parsed.defect.startswith(("no critical error", "no content"))
         else:
             assert parsed.defect.startswith("truncated: ") or parsed.content
     assert closed > 50
@@ -223,7 +225,7 @@ def test_a_structured_proposal_is_inside_the_attempt(trained: bool, untrained: s
     assert any(parsed.defect.startswith(unusable) for parsed in said(structured=False))
     structured = said(structured=True)
     assert len(structured) > 20
-    assert not [parsed for parsed in structured if parsed.defect.startswith(unusable)]
+    assert not [p for p in structured if p.defect.startswith(unusable) and not p.defect.startswith("no content")]
     assert {parsed.location for parsed in structured} >= {0, 1, 2}
 
 

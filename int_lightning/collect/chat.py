@@ -180,8 +180,9 @@ class ChatServer:
                     extra_body={limit: self.sampling.max_tokens, **fields},
                 )
             body = json.loads(response.http_response.text)
-            text, model = body["choices"][0]["message"]["content"] or "", body.get("model") or ""
-            answer = Answer(self._clean(text), self._clean(model))
+            choice = body["choices"][0]
+            text, model = choice["message"]["content"] or "", body.get("model") or ""
+            answer = Answer(self._clean(text), self._clean(model), cut=choice.get("finish_reason") == "length")
             self._count(body.get("usage"))
             return answer
         except (TimeoutError, openai.APITimeoutError):

@@ -13,11 +13,13 @@ from int_lightning.types import UserError
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server said and the model that it names, or why there is no answer (a kind and its detail)."""
+    """What a server said, the model that it names and whether the length limit cut it short; or why there is no answer (a kind
+    and its detail)."""
 
     text: str = ""
     model: str = ""
     failure: str = ""
+    cut: bool = False
 
 
 class KeptAnswers:
@@ -55,12 +57,12 @@ class KeptAnswers:
         with self._path.open("rb") as file:
             file.seek(offset)
             record = json.loads(file.readline())
-        return Answer(record["text"], record["model"])
+        return Answer(record["text"], record["model"], cut=record.get("cut", False))
 
     def keep(self, question: object, answer: Answer) -> None:
         """Appends the answer to a question."""
         if self._path is not None:
-            record = {"question": _digest(question), "model": answer.model, "text": answer.text}
+            record = {"question": _digest(question), "model": answer.model, "text": answer.text, "cut": answer.cut}
             with self._path.open("ab") as file:
                 file.write(json.dumps(record).encode() + b"\n")
 

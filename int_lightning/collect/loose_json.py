@@ -1,6 +1,6 @@
 r"""JSON as language models write it, read in linear time and never evaluated.
 
-Beyond JSON it takes: quotes of either kind and in threes, bare keys and bare values (``None``, ``Step 3``), trailing commas,
+Beyond JSON it takes: quotes of any kind and in threes, bare keys and bare values (``None``, ``Step 3``), trailing commas,
 comments, line breaks inside strings, LaTeX backslashes that were not doubled, and quotes inside a string that were not
 escaped, where it is clear which quote ends the string. What it cannot read without a guess is an error.
 """
@@ -8,6 +8,8 @@ escaped, where it is clear which quote ends the string. What it cannot read with
 from __future__ import annotations
 
 import re
+
+from int_lightning.collect.backslashes import unescape
 
 Value = None | bool | int | float | str | list["Value"] | dict[str, list["Value"]]
 """An object holds, for each key in lower case, every value the key was given."""
@@ -18,30 +20,28 @@ _LONGEST_KEY = 60
 _COMMENT = r"(?://|\#)[^\n]{0,200}+(?=\n)|/\*[^*]{0,200}+\*/"
 _GAP = rf"\s*+(?:(?:{_COMMENT})\s*+){{0,4}}+"  # bounded, for it is looked for behind every quote
 _GAPS = re.compile(_GAP)
-_KEY = re.compile(rf"(?:\"([^\"\n]{{1,{_LONGEST_KEY}}})\"|'([^'\n]{{1,{_LONGEST_KEY}}})'|([a-zA-Z_]\w{{0,40}})){_GAP}:")
-_CUT_KEY = re.compile(rf"[\"']?[\w ]{{0,{_LONGEST_KEY}}}+[\"']?\s*\Z")
+_KEY = re.compile(
+    rf"(?:\"([^\"\n]{{1,{_LONGEST_KEY}}})\"|'([^'\n]{{1,{_LONGEST_KEY}}})'|[“”]([^“”\n]{{1,{_LONGEST_KEY}}})[“”]|([a-zA-Z_]\w{{0,40}}))"
+    rf"{_GAP}:"
+)
+_CUT_KEY = re.compile(rf"[\"'“”]?[\w ]{{0,{_LONGEST_KEY}}}+[\"'“”]?\s*\Z")
 _CUT_AFTER_STRING = re.compile(rf"{_GAP},?\s*(?:{_CUT_KEY.pattern})")
-_BARE = re.compile(r"(?:[^,:{}\[\]\"'/#\n]|#(?=\d)){1,100}+")
+_BARE = re.compile(r"(?:[^,:{}\[\]\"'“”/#\n]|#(?=\d)){1,100}+")
 _LITERALS: dict[str, Value] = {"null": None, "none": None, "true": True, "false": False}
 _INTEGER = re.compile(r"-?\d{1,100}", re.ASCII)
 _DECIMAL = re.compile(r"-?\d{1,100}\.\d{1,100}", re.ASCII)
 
-_STRING_PART = re.compile(r"\\\\[{}]|\\.|[{}\"']", re.DOTALL)
-_QUOTED_KEY = rf"(?:\"[^\"\n]{{1,{_LONGEST_KEY}}}\"|'[^'\n]{{1,{_LONGEST_KEY}}}'){_GAP}:"
+_END = {'"': '"', "'": "'", "“": "”", "”": "”"}
+_STRING_PART = re.compile(r"\\\\[{}]|\\.|[{}\"'”]", re.DOTALL)
+_QUOTED_KEY = (
+    rf"(?:\"[^\"\n]{{1,{_LONGEST_KEY}}}\"|'[^'\n]{{1,{_LONGEST_KEY}}}'|[“”][^“”\n]{{1,{_LONGEST_KEY}}}[“”]){_GAP}:"
+)
+_NEXT_LINE = rf"[ \t\r]*\n\s*[\"'“”](?:location|content)[\"'“”]{_GAP}:"
 _AFTER_STRING = {
-    "}": re.compile(rf"{_GAP}(?:\}}|,{_GAP}(?:\}}|{_QUOTED_KEY}|(?:location|content){_GAP}:))"),
+    "}": re.compile(rf"{_GAP}(?:\}}|,{_GAP}(?:\}}|{_QUOTED_KEY}|(?:location|content){_GAP}:))|{_NEXT_LINE}"),
     "]": re.compile(rf"{_GAP}[\],]"),
 }
-
-_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
-_CONTROL = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
-_LATEX = re.compile(
-    r"[bfr][a-zA-Z]"
-    r"|(?:t(?:an|anh|au|o|op|imes|heta|frac|binom|ilde|ag|herefore|hinspace|ext\w*|riangle\w*)"
-    r"|n(?:eq|eg|ot|otin|abla|geq|leq|cong|sim|olimits|onumber|ewline|earrow|warrow|subseteq|supseteq))(?![a-zA-Z])"
-)
-_LATEX_OR_NEWLINE = re.compile(r"n(?:u|e|i|mid|exists)(?![a-zA-Z])")
-_BEFORE_MATH = frozenset(["", *" $({[=+-*/^_|<>"])
+_NEXT_PIECE = re.compile(r"[ \t\r]*+[+\n]\s*+[\"'“]")
 
 
 class UnreadableError(ValueError):
@@ -69,7 +69,7 @@ class _Reader:
     def __init__(self, text: str, cut: bool) -> None:
         self.text = text
         self.cut = cut
-        self.last = {quote: text.rfind(quote) for quote in "\"'"}
+        self.last = {quote: text.rfind(quote) for quote in _END.values()}
 
     def value(self, i: int, closer: str, depth: int) -> tuple[Value, int]:
         """The value at ``i`` inside something that ends with ``closer``."""
@@ -80,8 +80,8 @@ class _Reader:
             return self.object(i + 1, depth)
         if start == "[":
             return self.array(i + 1, depth)
-        if start in ('"', "'"):
-            return self.string(i, start, closer)
+        if start in _END:
+            return self.string(i, _END[start], closer)
         bare = _BARE.match(self.text, i)
         if not bare:
             raise UnreadableError("no value", i)
@@ -97,7 +97,7 @@ class _Reader:
             if not key:
                 raise UnreadableError("no key", len(self.text) if _CUT_KEY.match(self.text, i) else i)
             value, i = self.value(self.gap(key.end()), "}", depth - 1)
-            members.setdefault((key[1] or key[2] or key[3]).strip().lower(), []).append(value)
+            members.setdefault((key[1] or key[2] or key[3] or key[4]).strip().lower(), []).append(value)
             i = self.comma(i)
 
     def array(self, i: int, depth: int) -> tuple[Value, int]:
@@ -133,6 +133,8 @@ class _Reader:
             elif mark == quote:
                 if self.ends_string(at, quote, closer, braces):
                     return unescape(self.text[i + 1 : at]), at + 1
+                if _NEXT_PIECE.match(self.text, at + 1):
+                    raise UnreadableError("a string in pieces", at)
                 if self.cut:
                     at_end = _CUT_AFTER_STRING.match(self.text, at + 1)
                     raise UnreadableError("a quote that was not escaped", len(self.text) if at_end else at)
@@ -152,46 +154,3 @@ def _scalar(word: str) -> Value:
     if _INTEGER.fullmatch(word):
         return int(word)
     return float(word) if _DECIMAL.fullmatch(word) else word
-
-
-def unescape(raw: str) -> str:
-    r"""The text that the inside of a quoted string stands for.
-
-    - A backslash that begins no JSON escape stands for itself, and so does one that begins an escape and a LaTeX command
-      alike: ``\frac``, ``\times``, ``\neq``.
-    - Short commands that look like a line break and a word (``\nu``, ``\ne``, ``\ni``, ``\nmid``, ``\nexists``) are
-      commands where the string has other undoubled ones, or where it has no doubled ones and a space, bracket or operator
-      stands before; else they are a line break.
-    - ``\\`` is one backslash; but LaTeX's line break in a string with an undoubled ``\begin``, and before a space in a string
-      with any undoubled command.
-    - A surrogate pair is its character.
-    """
-    escapes = list(_ESCAPE.finditer(raw))
-    undoubled = any(_is_latex(raw, e) for e in escapes)
-    rows = r"\begin{" in raw and r"\\begin{" not in raw
-    doubled = any(e[2] == "\\" and raw[e.end() : e.end() + 1].isalpha() for e in escapes)
-
-    def meant(escape: re.Match[str]) -> str:
-        if escape[1]:
-            return chr(int(escape[1], 16))
-        letter: str = escape[2]
-        if letter == "\\":
-            return r"\\" if rows or (undoubled and raw[escape.end() : escape.end() + 1].isspace()) else "\\"
-        if letter in "\"'/":
-            return letter
-        if _is_latex(raw, escape):
-            return escape.group()
-        if _LATEX_OR_NEWLINE.match(raw, escape.start(2)):
-            in_math = not doubled and raw[max(0, escape.start() - 1) : escape.start()] in _BEFORE_MATH
-            return escape.group() if undoubled or in_math else "\n" + letter[1:]
-        return _CONTROL[letter]
-
-    text = _ESCAPE.sub(meant, raw)
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
-
-
-def _is_latex(raw: str, escape: re.Match[str]) -> bool:
-    """Whether a backslash is surely LaTeX's own."""
-    if escape[1] or escape[2] in "\\\"'/":
-        return False
-    return escape[2] not in _CONTROL or _LATEX.match(raw, escape.start(2)) is not None

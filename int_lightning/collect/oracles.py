@@ -51,9 +51,11 @@ class Oracle(ABC):
     async def propose(self, attempts: Sequence[Attempt], sampler: RolloutSampler) -> list[list[Proposal]]:
         """Proposals for each attempt, in order of preference; unusable ones carry their defect."""
 
-    def proposal(self, attempt: Attempt, sample: int, raw: str, provenance: Provenance | None = None) -> Proposal:
-        """A record of what the oracle said."""
-        parsed = parse_proposal(raw, attempt.steps)
+    def proposal(
+        self, attempt: Attempt, sample: int, raw: str, provenance: Provenance | None = None, cut: bool = False
+    ) -> Proposal:
+        """A record of what the oracle said; ``cut`` where it stopped at its length limit."""
+        parsed = parse_proposal(raw, attempt.steps, cut)
         return Proposal(
             id=f"{attempt.rollout.id}/{self.name}/{sample}",
             problem_id=attempt.problem.id,
@@ -119,8 +121,9 @@ class PolicyOracle(Oracle):
         )
         records: dict[str, list[Proposal]] = {a.rollout.id: [] for a in attempts}
         for (a, k), completion, seed in zip(items, completions, seeds, strict=True):
-            text = decode(sampler.tokenizer, completion.token_ids)
-            records[a.rollout.id].append(self.proposal(a, k, text, sampler.provenance("verify", self.sampling, seed)))
+            text, cut = decode(sampler.tokenizer, completion.token_ids), completion.finish == "length"
+            provenance = sampler.provenance("verify", self.sampling, seed)
+            records[a.rollout.id].append(self.proposal(a, k, text, provenance, cut))
         return [records[a.rollout.id] or [self._too_long(a, len(prompts[a.rollout.id]), longest)] for a in attempts]
 
     def _too_long(self, attempt: Attempt, tokens: int, longest: int) -> Proposal:

@@ -107,7 +107,7 @@ class ServerOracle(Oracle):
         """Of a server's weights no more is known than its address, which stands for their fingerprint."""
         model, seed = answer.model or self.server.model, NO_SEED if seed is None else seed
         provenance = Provenance(model, self.server.base_url, self.name, template, self.sampling, seed)
-        record = self.proposal(attempt, sample, answer.text, provenance)
+        record = self.proposal(attempt, sample, answer.text, provenance, answer.cut)
         return replace(record, defect=f"{WAITING}{answer.failure}") if answer.failure else record
 
     def _seed(self, *parts: int | str) -> int | None:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from int_lightning.collect.oracles import Oracle, is_waiting
-from int_lightning.collect.proposals import parse_proposal
+from int_lightning.collect.proposals import NO_ERROR as SAYS_NO_ERROR
 from int_lightning.console import interval, progress, show_table
 from int_lightning.evaluation.labelled_attempts import NO_ERROR, LabelledAttempt
 from int_lightning.evaluation.metrics import bootstrap
@@ -80,8 +80,7 @@ def predict(proposals: Sequence[Proposal]) -> int | None:
 
 def _parsable(proposal: Proposal) -> bool:
     """Whether it names a step or says that there is no error."""
-    no_error = parse_proposal("<intervention>{}</intervention>", []).defect
-    return not proposal.defect or _kind(proposal) == no_error.partition(":")[0]
+    return not proposal.defect or _kind(proposal) == SAYS_NO_ERROR
 
 
 def _kind(proposal: Proposal) -> str:
