@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from int_lightning.grading import Grader, extract_answer, normalise
+from int_lightning.grading import Grader, extract_answer, normalise, worker
 
 SAME = {
     "places": [
@@ -268,20 +268,19 @@ def repeated(text: str, length: int = 1900) -> str:
 
 @pytest.mark.parametrize(
     "piece",
-    ["1", "1,000,", "1 1/2 ", " ", r"\text{a}", r"\boxed{", r"\boxed{1},", "a=", "so the ", "answer is ", "|x", "(a,", "**", "B. ", "{}",
-     "no, ", "0.1", "1e", r"\dots", r"\left(", r"\pmod", "\\", r"\$1", "word ", "²", ":"],
+    ["1", "1,000,", "1 1/2 ", " ", r"\text{a}", r"\boxed{", r"\boxed{1},", "a=", "so the ", "answer is ", "|x", "(a,", "**",
+     "B. ", "{}", "no, ", "0.1", "1e", r"\dots", r"\left(", r"\pmod", "\\", r"\$1", "word ", "²", ":"],
 )  # fmt: skip
-def test_no_rule_takes_long_with_what_is_repeated(grader: Grader, piece: str) -> None:
-    grader.equivalent(["x+1", repeated(piece)], ["1+x", "!"])
-    before = time.perf_counter()
-    assert grader.equivalent([repeated(piece) + "!"], ["17"])[0].note != "timeout"
-    assert time.perf_counter() - before < 5
+def test_no_rule_takes_long_with_what_is_repeated(piece: str) -> None:
+    before = time.process_time()
+    assert worker._by_reading(repeated(piece) + "!", "17") in (None, (False, ""), (False, "unparsable"))
+    assert time.process_time() - before < 2
 
 
-def test_texts_of_a_megabyte_are_searched_in_linear_time() -> None:
+def test_long_texts_are_searched_in_linear_time() -> None:
     before = time.process_time()
     for piece in (r"\boxed{", r"\boxed{1} ", " ", "answer is ", "$", "1,000", ". "):
-        text = repeated(piece, 1_000_000)
+        text = repeated(piece, 100_000)
         extract_answer(text)
         normalise(text)
-    assert time.process_time() - before < 20
+    assert time.process_time() - before < 5

@@ -35,6 +35,8 @@ def unwrap(answer: str) -> str:
     """What a text concludes, without math delimiters, enclosing box and final period."""
     answer = conclusion(answer).strip()
     while True:
+        if answer.endswith(".") and not answer.endswith(".."):
+            answer = answer[:-1].rstrip()
         before = answer
         if answer.startswith((r"\boxed", r"\fbox")) and answer.endswith("}"):
             answer = extract_answer(answer) or answer
@@ -42,8 +44,6 @@ def unwrap(answer: str) -> str:
             if answer.startswith(left) and answer.endswith(right) and len(answer) > len(left) + len(right):
                 inside = answer[len(left) : -len(right)]
                 answer = answer if left in inside else inside.strip()
-        if answer.endswith(".") and not answer.endswith(".."):
-            answer = answer[:-1].rstrip()
         if answer == before:
             return answer
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from int_lightning.grading.words import changes_number
+
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _BOX_OR_BRACE = re.compile(_BOXED.pattern + "|" + _BRACE.pattern, re.DOTALL)
@@ -13,10 +15,8 @@ _NEAR = 40
 _LABEL = r"(?:the )?(?:final )?(?:answer(?: is)?|a)\s*"
 _LABELLED = re.compile(rf"\s*(?:####|{_LABEL}:|\\text(?:bf)?\s*\{{{_LABEL}:\s*\}})\s*(.+)", re.IGNORECASE)
 _ANSWER_IS = re.compile(r"\b(?:final |correct )?answer(?: is| =|:)[\s:*]*", re.IGNORECASE)
-_CLOSING = re.compile(
-    r"(?:so|thus|hence|therefore),? (?:(?:we (?:get|have|find|obtain)|the (?:sum|total|value|number|area|probability) is) )?",
-    re.IGNORECASE,
-)
+_STATEMENT = r"(?:(?:so|thus|hence|therefore)\b,? ?)?(?:we (?:get|have|find|obtain)\b|the ((?:[a-z]+ ){1,4})is\b)?"
+_CLOSING = re.compile(rf"(?:\\text\s*\{{{_STATEMENT}\s*\}}|{_STATEMENT}) *", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"\.(?=\s+[A-Z])")
 
 
@@ -43,7 +43,8 @@ def conclusion(text: str) -> str:
         return label[1]
     if sentences := list(_ANSWER_IS.finditer(text)):
         return _first_sentence(text[sentences[-1].end() :])
-    if closing := _CLOSING.match(last_line):
+    closing = _CLOSING.match(last_line)
+    if closing and closing[0].strip() and not changes_number(closing[1] or closing[2] or ""):
         return _first_sentence(last_line[closing.end() :])
     return text
 

@@ -165,7 +165,8 @@ class AnswerParser(ExpressionParser):
         label = named[0].kind in ("word", "text") or (len(named) == 1 and named[0].text.isupper())
         if sign not in ("=", r"\equiv", r"\in", r"\approx") and not (sign == ":" and label):
             return "", None
-        if changes_number(" ".join(token.text for token in words)) and any(token not in words for token in named):
+        in_words = " ".join(token.text for token in words)
+        if in_words and len(words) < len(named) and (sign == r"\equiv" or changes_number(in_words)):
             raise UnreadableError("words")
         self.at = end + 1
         return "".join(token.text for token in named if token.text not in ("{", "}")), self._left(named)

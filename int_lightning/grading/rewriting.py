@@ -124,6 +124,7 @@ _REWRITES: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = 
         (r"^\s*((?:[a-zA-Z]\s*=\s*){2,})([^=,;a-zA-Z]*\d[^=,;a-zA-Z]*)$", _equal_names),
         (r"^\s*[a-zA-Z](?:\([a-z]\))?\s*=\s*(?=\\begin\s*\{cases\})", ""),
         (r",\s*&", " &"),
+        (r"^\s*(?:\\text\s*\{)?\s*(?:exactly|approximately|about|roughly)\s*\}?\s*(?=[\d\\$-])", ""),
         (r"^\s*(?:\\text\s*\{)?\s*(?i:infinity|inf|oo|infinite|infinitely many(?: [a-z]+)?)\s*\}?\s*$", r"\\infty"),
     )
 ]

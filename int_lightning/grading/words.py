@@ -18,8 +18,8 @@ _NAMES = re.compile(
 _CHANGES = re.compile(
     r"\b(?:not|no|none|if|when|whenever|while|unless|where|because|since|except|without|otherwise|else|but|is|are|was|isn|"
     r"cannot|suppose|assume|consider|let|given|case|counterexample|wrong|incorrect|impossible|unsolvable|we|for|modulo|"
-    r"or|more|less|fewer|greater|smaller|larger|least|most|than|over|under|above|below|beyond|times|even|odd|prime|"
-    r"positive|negative|bound|minus|plus|half|halves|thirds?|quarters?|remainder|base)\b",
+    r"or|more|less|fewer|greater|smaller|larger|least|most|than|over|under|above|below|beyond|bound|minus|plus|half|halves|"
+    r"thirds?|quarters?|remainder|base|(?:even|odd|prime|positive|negative)(?!\s+[a-z]))\b",
     re.IGNORECASE,
 )
 
