@@ -6,8 +6,10 @@ import re
 from collections.abc import Callable
 
 _FONT = re.compile(r"\\(?:text|textbf|textrm|mathrm|mathbf|bf)\s*\{([^{}]*)\}")
+_ANOTHER = re.compile(r"(?<![a-zA-Z])(?:\([A-Ha-h]\)|[A-H](?:[.:)]|$))")
 _OPTION = re.compile(
-    r"(?:(?:the )?(?:option|choice) )?\s*(?:\(([A-H])\)|([A-H])(?=[.):]|$)[.):]?)\s*(.*)", re.IGNORECASE | re.DOTALL
+    r"(?:(?:the )?(?:option|choice) )?\s*(?:\(([A-H])\)(?=\s|$)|([A-H])(?=[.):]|$)[.):]?)\s*(.*)",
+    re.IGNORECASE | re.DOTALL,
 )
 
 
@@ -30,6 +32,8 @@ def compare(pred: str, gold: str, same: Callable[[str, str], bool | None]) -> bo
 
 
 def _option(answer: str) -> tuple[str, str] | None:
-    """The letter of an option, and the rest; None where the answer is no option."""
-    match = _OPTION.fullmatch(" ".join(_FONT.sub(r"\1", answer).replace("~", " ").split()))
-    return ((match[1] or match[2]).upper(), match[3]) if match else None
+    """The letter of an option, and the rest; None where the answer is not exactly one option."""
+    match = _OPTION.fullmatch(" ".join(_FONT.sub(r"\1 ", answer).replace("~", " ").split()))
+    if not match or _ANOTHER.search(match[3]):
+        return None
+    return (match[1] or match[2]).upper(), match[3]

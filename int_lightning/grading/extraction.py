@@ -37,7 +37,12 @@ def extract_answer(text: str) -> str:
 def conclusion(text: str) -> str:
     """The part of a text that gives the answer; all of it where it is nothing but an answer."""
     if boxes := _last_boxes(text):
-        return ", ".join(map(conclusion, boxes))
+        return ", ".join(map(_stated, boxes))
+    return _stated(text)
+
+
+def _stated(text: str) -> str:
+    """What is behind the last label or in the closing sentence of a text, all of it where it has neither."""
     last_line = text.strip().rpartition("\n")[2]
     if label := _LABELLED.fullmatch(last_line):
         return label[1]

@@ -10,7 +10,7 @@ _ORDERED = re.compile(r"\(.*[,;].*\)")
 _LINK = re.compile(r"[,;]|\band\b")
 _WORD = re.compile(r"[a-z]{4,}")
 _VERDICTS = ("yes", "no", "true", "false")
-_VERDICT = re.compile(rf"({'|'.join(_VERDICTS)})(?:[,.;:]|$)")
+_VERDICT = re.compile(rf"\b({'|'.join(_VERDICTS)})(?:[,.;:]|$)")
 _EXISTENCE = re.compile(r"(?:there (?:is|are)|it has|has)\s+(?=no\b)")
 _NAMES = re.compile(
     r"\\(?:begin|end)\s*\{[a-z]*\}|\\[a-zA-Z]+|\b(?:(?:arc)?(?:sin|cos|tan|cot|sec|csc)h?|log|exp|sqrt|max|min|and|or)(?![a-z])"
@@ -18,7 +18,7 @@ _NAMES = re.compile(
 _CHANGES = re.compile(
     r"\b(?:not|no|none|if|when|whenever|while|unless|where|because|since|except|without|otherwise|else|but|is|are|was|isn|"
     r"cannot|suppose|assume|consider|let|given|case|counterexample|wrong|incorrect|impossible|unsolvable|we|for|modulo|"
-    r"or|more|less|fewer|greater|smaller|larger|least|most|than|over|under|above|below|beyond|bound|minus|plus|half|halves|"
+    r"or|more|less|fewer|greater|smaller|larger|least|most|than|over|under|above|below|beyond|squared|cubed|factorial|tenths?|hundredths?|thousandths?|bound|minus|plus|half|halves|"
     r"thirds?|quarters?|remainder|base|(?:even|odd|prime|positive|negative)(?!\s+[a-z]))\b",
     re.IGNORECASE,
 )
@@ -52,8 +52,8 @@ def compare(pred: str, gold: str) -> bool | None:
 def _same_verdict(ours: str, theirs: str) -> bool | None:
     """Whether two answers begin with the same yes or no, where one of them is no more than that; else None."""
     for short, long in ((ours, theirs), (theirs, ours)):
-        if short in _VERDICTS and (found := _VERDICT.match(long)):
-            return found[1] == short
+        if short in _VERDICTS and _VERDICT.match(long):
+            return set(_VERDICT.findall(long)) == {short}
     return None
 
 
