@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from int_lightning.grading.arithmetic import exactly, is_real
+from int_lightning.grading.arithmetic import UnreadableError, exactly, is_real
 from int_lightning.grading.functions import radians
-from int_lightning.grading.notation import UNITS
 from int_lightning.grading.quantities import Quantity, constant, equal, scaled
 
-_MEASURES = frozenset(UNITS.values())
 _ROUNDED = 5e-7
 _SIGNIFICANT = 3
 _HUNDRED = constant(100)
 
 
 def same_amount(x: Quantity, y: Quantity) -> bool:
-    """Equal with units; left out may be a degree sign, a unit of measure and, of a number without decimals, a percent sign."""
-    if {x.unit, y.unit} <= _MEASURES and x.unit != y.unit:
+    """Equal with units; one of the two may leave out its unit, and degrees may be given in radians."""
+    if x.unit.startswith("base ") and y.unit.startswith("base "):
+        return _in_base(x) == _in_base(y)
+    if x.unit and y.unit and x.unit != y.unit and {x.unit, y.unit} != {"°", "rad"}:
         return False
     return any(_same_number(a, b) for a in _forms(x, y) for b in _forms(y, x))
 
 
+def _in_base(x: Quantity) -> int:
+    try:
+        return int(str(x.values[0]), int(x.unit.removeprefix("base ")))
+    except ValueError:
+        raise UnreadableError("no digits of this base") from None
+
+
 def _forms(x: Quantity, other: Quantity) -> list[Quantity]:
     if x.unit == "%" != other.unit:
-        return [x] if x.decimals else [x, scaled(x, _HUNDRED)]
-    return [x, radians(x)] if x.unit == "°" != other.unit else [x]
+        return [x, scaled(x, _HUNDRED)]
+    if x.unit == "°" != other.unit:
+        return [radians(x)] if other.unit == "rad" else [x, radians(x)]
+    return [x]
 
 
 def _same_number(x: Quantity, y: Quantity) -> bool:

@@ -1,4 +1,4 @@
-r"""Final answers as text: the last ``\boxed{}``, what never changes a meaning, and the verdicts that need no parser."""
+r"""Final answers as text: what never changes a meaning, and the verdicts that need no parser."""
 
 from __future__ import annotations
 
@@ -6,19 +6,17 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
+from int_lightning.grading.extraction import conclusion, extract_answer
 from int_lightning.types import UserError
 
 MAX_ANSWER = 2000
 """Longest answer that is compared, in characters."""
 
-_BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
-_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
-_DELIMITERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
-_LABELLED = re.compile(r"\s*(?:####|(?:the )?(?:final )?(?:answer(?: is)?|a)\s*:)\s*(.+)", re.IGNORECASE)
+_DELIMITERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"))
 _TEXT = re.compile(r"\\(?:text|mathrm|textbf|mathbf)\s*\{([^{}\\]*)\}")
 _FRAC = re.compile(r"\\[dt]frac(?![a-zA-Z])")
 _SIZED = re.compile(r"\\(?:left|right)(?![a-zA-Z])\s*")
-_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:(?:,|\{,\}|\\,|\\!,)\d{3})+(?:\.\d+)?")
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:(?:,|\{,\}|\\,|\\!,|,\\!)\d{3})+(?:\.\d+)?")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)", re.ASCII)
 
 
@@ -33,26 +31,12 @@ class Verdict:
     note: str = ""
 
 
-def extract_answer(text: str) -> str:
-    r"""The content of the last ``\boxed{}`` or ``\fbox{}``; "" if there is none or its braces do not balance.
-
-    Escaped braces (``\{``) do not count. Linear in the length of the text.
-    """
-    start = max((box.end() for box in _BOXED.finditer(text)), default=len(text))
-    depth = 1
-    for brace in _BRACE.finditer(text, start):
-        depth += {"{": 1, "}": -1}.get(brace.group(), 0)
-        if depth == 0:
-            return text[start : brace.start()].strip()
-    return ""
-
-
 def unwrap(answer: str) -> str:
-    """The answer without label, math delimiters, enclosing box and final period."""
-    answer = answer.strip()
-    if label := _LABELLED.fullmatch(answer.rpartition("\n")[2]):
-        answer = label[1]
+    """What a text concludes, without math delimiters, enclosing box and final period."""
+    answer = conclusion(answer).strip()
     while True:
+        if answer.endswith(".") and not answer.endswith(".."):
+            answer = answer[:-1].rstrip()
         before = answer
         if answer.startswith((r"\boxed", r"\fbox")) and answer.endswith("}"):
             answer = extract_answer(answer) or answer
@@ -60,8 +44,6 @@ def unwrap(answer: str) -> str:
             if answer.startswith(left) and answer.endswith(right) and len(answer) > len(left) + len(right):
                 inside = answer[len(left) : -len(right)]
                 answer = answer if left in inside else inside.strip()
-        if answer.endswith(".") and not answer.endswith(".."):
-            answer = answer[:-1].rstrip()
         if answer == before:
             return answer
 
@@ -69,7 +51,7 @@ def unwrap(answer: str) -> str:
 def normalise(answer: str) -> str:
     r"""The answer without what never changes its meaning.
 
-    A label in its last line (``Answer: 5``, ``#### 5``), math delimiters, an enclosing box, ``\text{}``, a final
+    All but the last box, label or closing sentence (``Answer: 5``, ``The answer is 5.``), math delimiters, ``\text{}``, a final
     period, runs of spaces, thousands separators, ``\dfrac`` for ``\frac``, ``\left`` and ``\right``.
     """
     answer = _FRAC.sub(r"\\frac", _TEXT.sub(r"\1", unwrap(answer)))

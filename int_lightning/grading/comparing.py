@@ -6,8 +6,9 @@ import re
 from collections.abc import Sequence
 
 from int_lightning.grading.amounts import rounds_to, same_amount
-from int_lightning.grading.arithmetic import UnreadableError, digits, divide, exactly, subtract
+from int_lightning.grading.arithmetic import UnreadableError, digits, divide, subtract
 from int_lightning.grading.equations import difference, share_solutions
+from int_lightning.grading.parts import by_names, is_set, is_tuple, parts_of, values_of
 from int_lightning.grading.quantities import Quantity, apply, equal, ratio_sign
 from int_lightning.grading.reading import read
 from int_lightning.grading.readings import (
@@ -21,7 +22,7 @@ from int_lightning.grading.readings import (
     as_set,
     symbols_of,
 )
-from int_lightning.grading.sets import Combination, Interval, Points, RealSet, same_set
+from int_lightning.grading.sets import Combination, Interval, Points, same_set
 
 _FUNCTION_OF = re.compile(r"(\w+)\((\w)\)")
 _WORDS = re.compile(r"[a-zA-Z][a-z ]{2,}")
@@ -36,8 +37,10 @@ _FLIPPED = {"<": ">", ">": "<", "≤": "≥", "≥": "≤"}
 def compare(pred: str, gold: str) -> bool | None:
     """Whether two rewritten answers mean the same; None where this reading of them cannot say."""
     ours, theirs = read(pred), read(gold)
-    if ours is None or theirs is None or (ours.clause and theirs.clause and ours.clause != theirs.clause):
+    if ours is None or theirs is None:
         return None
+    if ours.clause and theirs.clause and ours.clause != theirs.clause:
+        return False
     try:
         if not _same_meaning(ours, theirs):
             return False
@@ -56,6 +59,7 @@ def _same_meaning(ours: Answer, theirs: Answer) -> bool:
 
 def _same_answer(ours: Answer, theirs: Answer) -> bool:
     """Names count where both answers give them; where one gives symbols as names, its values are in order."""
+    ours, theirs = by_names(ours, theirs)
     names = [[item.name for item in answer.items] for answer in (ours, theirs)]
     if any(isinstance(item.value, Relations) for item in (*ours.items, *theirs.items)):
         if len(ours.items) > 1 or len(theirs.items) > 1:
@@ -72,36 +76,16 @@ def _same_answer(ours: Answer, theirs: Answer) -> bool:
         if names[0][0] != names[1][0]:
             return len(ours.items) == len(theirs.items) == 1 and _same_equation(ours, theirs)
     if several:
-        parts = [_parts(_values(answer)) for answer in (ours, theirs)]
+        parts = [parts_of(values_of(answer)) for answer in (ours, theirs)]
         in_words = all(_WORDS.fullmatch(name) for given in several for name in given)
         return len(parts[0]) == len(parts[1]) and _same_parts(parts[0], parts[1], ordered=not in_words)
-    return _same_values(_values(ours), _values(theirs))
+    if (is_set(ours) and is_tuple(theirs)) or (is_set(theirs) and is_tuple(ours)):
+        return False
+    return _same_values(values_of(ours), values_of(theirs))
 
 
 def _by_name(answer: Answer) -> list[Item]:
     return sorted(answer.items, key=lambda item: item.name)
-
-
-def _values(answer: Answer) -> list[Reading]:
-    """The values of an answer; conditions and intervals that are linked are one set."""
-    values = [item.value for item in answer.items]
-    if len(values) == 1 or not any(
-        isinstance(value, Interval | Combination) or _is_interval(value) for value in values
-    ):
-        return values
-    sets: list[RealSet] = [as_set(value) for value in values]
-    whole = sets[0]
-    for other in sets[1:]:
-        whole = Combination("intersection" if answer.links == {"and"} else "union", whole, other)
-    return [whole]
-
-
-def _is_interval(value: Reading) -> bool:
-    """Whether brackets cannot be a tuple's: they differ, or an end is infinite."""
-    if not isinstance(value, Group) or len(value.items) != 2 or value.left not in ("(", "["):
-        return False
-    ends = [item.values[0] for item in value.items if isinstance(item, Quantity) and not item.symbols]
-    return (value.left, value.right) in (("(", "]"), ("[", ")")) or any(e in (exactly.inf, -exactly.inf) for e in ends)
 
 
 def _same_values(ours: Sequence[Reading], theirs: Sequence[Reading]) -> bool:
@@ -110,14 +94,7 @@ def _same_values(ours: Sequence[Reading], theirs: Sequence[Reading]) -> bool:
     in_order = any(
         len(values) == 1 and isinstance(values[0], Group) and values[0].left == "(" for values in (ours, theirs)
     )
-    return _same_parts(_parts(ours), _parts(theirs), in_order)
-
-
-def _parts(values: Sequence[Reading]) -> Sequence[Reading]:
-    r"""The values of a list, also of one in parentheses or braces."""
-    if len(values) == 1 and isinstance(group := values[0], Group) and group.left in ("(", r"\{"):
-        return group.items
-    return values
+    return _same_parts(parts_of(ours), parts_of(theirs), in_order)
 
 
 def _same_parts(ours: Sequence[Reading], theirs: Sequence[Reading], ordered: bool) -> bool:
@@ -169,6 +146,8 @@ def _same_group(x: Group, y: Group) -> bool:
             return False
         scales = [apply(divide, as_quantity(a), as_quantity(b)) for a, b in zip(x.items, y.items, strict=True)]
         return all(equal(scales[0], scale) for scale in scales)
+    if (x.left == r"\{") != (y.left == r"\{"):
+        return False
     if len(x.items) == len(y.items) == 2 and {x.left, y.left} <= {"(", "["} and (x.left, x.right) != (y.left, y.right):
         return False
     return _same_parts(x.items, y.items, ordered=not x.left == y.left == r"\{")
@@ -232,7 +211,7 @@ def _same_renamed(ours: Answer, theirs: Answer) -> bool:
     if names is None or names[0] == names[1] or names[1] in symbols_of(ours):
         return False
     renamed = read(ours.latex, names)
-    return renamed is not None and _same_values(_values(renamed), _values(theirs))
+    return renamed is not None and _same_values(values_of(renamed), values_of(theirs))
 
 
 def _renaming(ours: Answer, theirs: Answer) -> tuple[str, str] | None:

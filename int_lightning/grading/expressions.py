@@ -17,6 +17,7 @@ from int_lightning.grading.quantities import Quantity, apply, constant, negative
 from int_lightning.grading.readings import Group, Matrix, Reading, as_quantity
 from int_lightning.grading.scanner import Scanner
 from int_lightning.grading.sets import INFINITY, REALS, Points
+from int_lightning.grading.units import in_digits
 
 _DEPTH = 40
 _CLOSING = {"(": ")", "[": "]", r"\{": r"\}"}
@@ -89,7 +90,9 @@ class ExpressionParser(Scanner):
         exponent = None
         while mark := self.accept("^", "_", "!", "%", r"\degree"):
             number = as_quantity(base)
-            if mark == "%":
+            if mark == "_" and exponent is None and isinstance(number.values[0], int):
+                base = replace(number, unit=f"base {in_digits(self.raw())}")
+            elif mark == "%":
                 base = replace(apply(ar.divide, number, constant(100)), unit="%", decimals=number.decimals)
             elif mark == r"\degree" or (mark == "^" and self.accept_command(r"\circ")):
                 if self.token.text == "'":

@@ -10,7 +10,8 @@ from operator import attrgetter
 from types import TracebackType
 from typing import Generic, TypeVar
 
-from int_lightning.grading.answers import Verdict, decide, extract_answer
+from int_lightning.grading.answers import Verdict, decide
+from int_lightning.grading.extraction import extract_answer
 from int_lightning.grading.pool import Pair, Pool
 from int_lightning.types import UserError
 

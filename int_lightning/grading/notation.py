@@ -1,79 +1,13 @@
-"""How answers are written: many ways of writing the same thing brought to one, and its tokens."""
+"""The tokens that rewritten answers are made of."""
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from int_lightning.grading.arithmetic import UnreadableError
-
-_SYMBOLS = str.maketrans(
-    {
-        "∞": r"\infty ",
-        "∪": r"\cup ",
-        "∩": r"\cap ",
-        "∈": r"\in ",
-        "∅": r"\emptyset ",
-        "√": r"\sqrt ",
-        "≤": r"\leq ",
-        "≥": r"\geq ",
-        "≠": r"\neq ",
-        "±": r"\pm ",
-        "×": r"\times ",
-        "÷": r"\div ",
-        "·": r"\cdot ",
-        "π": r"\pi ",
-        "θ": r"\theta ",
-        "α": r"\alpha ",
-        "β": r"\beta ",
-        "λ": r"\lambda ",
-        "°": r"^\circ ",
-        "−": "-",
-        "–": "-",
-        "＜": "<",
-        "＞": ">",
-        "＝": "=",
-        "（": "(",
-        "）": ")",
-        "，": ",",
-        "\f": r"\f",
-        "\b": r"\b",  # "\frac" and "\boxed" that went through one unescaping too many
-    }
-)
-
-_FUNCTION = r"(?:sin|cos|tan|cot|sec|csc|log|ln|exp|max|min)"
-_REWRITES: list[tuple[re.Pattern[str], str]] = [
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        (r"(?<=\d)(?:\{,\}|\\!,(?:\\!)?|\\,)(?=\d{3}(?!\d))", ""),
-        (r"\t(?=ext|frac|imes|heta)", r"\\t"),
-        (r"\\(?:[bB]igg?|[bB]igg?[lrm])(?![a-zA-Z])", ""),
-        (r"(?<!\\)\\(?:displaystyle|limits|!)", ""),
-        (r"(?<!\\)\\(?:[ ;:]|q?quad(?![a-zA-Z]))", " "),
-        (r"_\s*\{\s*\\(?:text|mathrm|rm)\s*\{([^{}]*)\}\s*\}", r"_{\1}"),
-        (r"(?<![a-zA-Z\\])([a-zA-Z])_\s*(?:\{\s*\\([a-zA-Z]+)\s*\}|\\([a-zA-Z]+)(?![a-zA-Z]))", r"\1_{\2\3}"),
-        (r"\\(?:text|mathrm|operatorname)\s*\{\s*(" + _FUNCTION + r")\s*\}", r"\\\1"),
-        (r"(\\[dt]?frac\s*\{[^{}]*\})\s*([0-9a-zA-Z])", r"\1{\2}"),
-        (r"(\d)\s*\^?\s*\{?\s*\\(?:text|mathrm)\s*\{\s*(?:st|nd|rd|th)\s*\}\s*\}?", r"\1"),
-        (r"^\s*(\d+)(?:st|nd|rd|th)(?:\s+[A-Za-z]+)?\s*\.?$", r"\1"),
-        (r"(\d)\s*(?:\\ )?\\(?:text|mathrm)\s*\{[^{}]*\b(?:and|or)\s*\}", r"\1, "),
-        (r"(\d)\s*(?:\\ )?\\(?:text|mathrm)\s*\{[^{}]*\}\s*(?:\\ )?(?=,)", r"\1"),
-        (r"\\left\s*\\\{|\\\{", r"\\{"),
-        (r"\\right\s*\\\}|\\\}", r"\\}"),
-        (r"^\\\{\s*[a-zA-Z]\s*(?:\||:|\\mid|\\vert)(.*)\\\}$", r"\1"),
-    )
-]
-
-
-def rewrite(latex: str) -> str:
-    """The same answer in one notation: the one that math-verify's parser knows."""
-    latex = latex.translate(_SYMBOLS)
-    if r"\begin" not in latex:
-        latex = re.sub(r"\\\\(?=[a-zA-Z])", r"\\", latex)
-    for pattern, replacement in _REWRITES:
-        latex = pattern.sub(replacement, latex)
-    return latex.strip()
-
+from int_lightning.grading.units import UNITS
 
 _TOKEN = re.compile(
     r"""
@@ -109,6 +43,7 @@ _PLAIN_COMMANDS = frozenset(
         "min",
     ]
 )
+_BEFORE_WORD = re.compile(r"\.?\s+[a-zA-Z]{4,}(?![a-zA-Z])")
 _LETTERS = 3  # a longer run of letters is a word, a shorter one a product
 
 _UNKNOWNS = (
@@ -117,36 +52,6 @@ _UNKNOWNS = (
 )
 SYMBOLS = frozenset(_UNKNOWNS.split())
 """Commands that stand for something unknown, as letters do; dots stand for what everybody leaves out."""
-
-UNITS = {
-    name: unit
-    for unit, names in {
-        "mm": "millimeter millimeters millimetre millimetres",
-        "cm": "centimeter centimeters centimetre centimetres",
-        "m": "meter meters metre metres",
-        "km": "kilometer kilometers kilometre kilometres",
-        "in": "inch inches",
-        "ft": "foot feet",
-        "yd": "yard yards",
-        "mi": "mile miles",
-        "mg": "milligram milligrams",
-        "g": "gram grams",
-        "kg": "kilogram kilograms",
-        "lb": "lbs pound pounds",
-        "oz": "ounce ounces",
-        "s": "sec second seconds",
-        "min": "mins minute minutes",
-        "h": "hr hrs hour hours",
-        "day": "days",
-        "week": "weeks",
-        "ml": "milliliter milliliters millilitre millilitres",
-        "l": "liter liters litre litres",
-        "km/h": "kmh kph",
-        "mph": "",
-    }.items()
-    for name in (unit, *names.split())
-}
-"""The shortest form of a unit of measure, by any of its forms."""
 
 
 class Token(NamedTuple):
@@ -159,6 +64,7 @@ class Token(NamedTuple):
 END = Token("end", "")
 
 
+@lru_cache(maxsize=4096)
 def tokenise(latex: str) -> list[Token]:
     """The tokens of a rewritten answer.
 
@@ -181,7 +87,7 @@ def tokenise(latex: str) -> list[Token]:
         elif kind == "text":
             tokens += _text(text.strip(), before)
         elif kind == "word":
-            tokens += _word(text, before)
+            tokens += _word(text, before, _BEFORE_WORD.match(latex, at) is not None)
         else:
             tokens.append(Token({"styled": "letter", "escaped": "mark"}.get(kind, kind), text))
     return tokens
@@ -196,15 +102,39 @@ def _text(text: str, before: Token) -> list[Token]:
     return [Token("text", text)] if text else []
 
 
-def _word(word: str, before: Token) -> list[Token]:
+def _word(word: str, before: Token, precedes: bool) -> list[Token]:
     if word.lower() in ("and", "or"):
         return [Token("link", word.lower())]
     if word in ("for", "where", "with"):
         return [Token("text", word)]
+    if len(word) > 1 and before.kind == "number" and (precedes or word in UNITS):
+        return [Token("text", word)]
     if word in _PLAIN_COMMANDS:
         return [Token("command", f"\\{word}")]
-    if len(word) > 1 and word in UNITS and before.kind == "number":
-        return [Token("text", word)]
-    if len(word) <= _LETTERS:
+    if len(word) <= _LETTERS and not (len(word) > 1 and before.kind in ("text", "word")):
         return [Token("letter", letter) for letter in word]
     return [Token("word", word)]
+
+
+_SYNONYMS = {
+    r"\leq": r"\le", r"\leqslant": r"\le", r"\geq": r"\ge", r"\geqslant": r"\ge", r"\neq": r"\ne", r"\lt": "<", r"\gt": ">",
+    r"\dfrac": r"\frac", r"\tfrac": r"\frac", r"\cfrac": r"\frac", r"\varnothing": r"\emptyset", ";": ",",
+}  # fmt: skip
+
+
+def same_spelling(pred: str, gold: str) -> bool:
+    """Whether two rewritten answers are the same tokens; spaces, fonts and braces around one token do not count."""
+    try:
+        return _spelling(pred) == _spelling(gold)
+    except UnreadableError:
+        return False
+
+
+def _spelling(latex: str) -> list[str]:
+    spelt: list[str] = []
+    for token in tokenise(latex):
+        words = token.text.casefold().split() if token.kind in ("text", "word", "link") else [token.text]
+        spelt += (_SYNONYMS.get(word.strip(".,") or word, word.strip(".,") or word) for word in words)
+        if len(spelt) > 2 and spelt[-1] == "}" and spelt[-3] == "{":
+            spelt[-3:] = [spelt[-2]]
+    return spelt

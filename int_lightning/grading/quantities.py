@@ -40,7 +40,7 @@ class Quantity:
     Args:
         values: By point.
         symbols: Names of those that occur.
-        unit: "%", "°", or a unit of measure in its shortest form, "" for any other.
+        unit: A unit of measure in its shortest form, "mod 7" of a residue, "base 7" of digits in another base, "" for any other.
         decimals: Digits after the point of a number written as a decimal, else 0.
         name: Of an expression that is one symbol.
     """
@@ -77,6 +77,8 @@ def apply(function: Function, *arguments: Quantity) -> Quantity:
     Raises:
         UnreadableError: where it is defined at no point, or too large.
     """
+    if any(a.unit.startswith("base ") for a in arguments):
+        raise UnreadableError("digits in another base")
     symbols = frozenset().union(*(a.symbols for a in arguments))
     context = fp if symbols and exactly.dps == DIGITS else exactly
     points = range(POINTS) if symbols else range(1)

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import lru_cache
 
-from int_lightning.grading.arithmetic import UnreadableError, exactly
+from int_lightning.grading.arithmetic import UnreadableError, divide, exactly, multiply
 from int_lightning.grading.expressions import ExpressionParser
 from int_lightning.grading.functions import APPLIED
-from int_lightning.grading.notation import END, UNITS, Token, tokenise
-from int_lightning.grading.quantities import Quantity, symbol
-from int_lightning.grading.readings import Answer, Item, Reading, Relations, as_quantity, as_set
+from int_lightning.grading.notation import END, Token, tokenise
+from int_lightning.grading.quantities import Quantity, apply, constant, symbol
+from int_lightning.grading.readings import Answer, Item, Reading, Relations, as_quantity, as_set, symbols_of
 from int_lightning.grading.sets import INFINITY, MINUS_INFINITY, REALS, Combination, Interval, Points
+from int_lightning.grading.units import measure
+from int_lightning.grading.words import changes_number
 
 _SIGNS = {
-    "=": "=", r"\approx": "≈", r"\ne": "≠", r"\neq": "≠", "<": "<", r"\lt": "<", ">": ">", r"\gt": ">",
+    "=": "=", r"\equiv": "=", r"\approx": "≈", r"\ne": "≠", r"\neq": "≠", "<": "<", r"\lt": "<", ">": ">", r"\gt": ">",
     r"\le": "≤", r"\leq": "≤", r"\leqslant": "≤", r"\ge": "≥", r"\geq": "≥", r"\geqslant": "≥",
 }  # fmt: skip
 _COMBINE = {r"\cup": "union", r"\cap": "intersection", r"\setminus": "difference", r"\backslash": "difference"}
-_FOR_ALL = re.compile(r"(?:for|where|with) (?:all|any|every|some|each)\b")
+_FOR = ("for", "where", "with")
+_DOMAIN = re.compile(
+    r"[,;]?(?:for|where|with)?((?:[a-zA-Z],)*[a-zA-Z])(\\in\\mathbb[A-Z].*|(?:\\geq?|\\geqslant|>)\d+)"
+)
+_DOMAIN_LENGTH = 20  # in tokens, at most
+_FOR_ALL = re.compile(
+    r"(?:for|where|with) (?:all|any|every|some|each|real|constants?|integers?)\b|where [a-zA-Z] (?:is (?:the|an?)|denotes)\b"
+)
 _NOT_IN_NAMES = frozenset(
     [
         *_SIGNS,
@@ -66,7 +76,7 @@ class AnswerParser(ExpressionParser):
         """Its items."""
         items = self.either_sign(self.item)
         links: set[str] = set()
-        while self.token is not END:
+        while self.token is not END and not self._domain(items):
             here = set()
             while self.token.kind == "link" or self.token.text in (",", ";"):
                 here.add("," if self.token.text == ";" else self.token.text)
@@ -79,6 +89,18 @@ class AnswerParser(ExpressionParser):
         if len(items) > 1 and items[0].name and not any(item.name for item in items[1:]):
             items = [Item(item.value, items[0].name) for item in items]
         return Answer(tuple(items), frozenset(links), latex, self.clause)
+
+    def _domain(self, items: list[Item]) -> bool:
+        r"""Pass over what says only where symbols of the items are from, as in ``, k \in \mathbb{Z}``."""
+        rest = self.tokens[self.at : self.at + _DOMAIN_LENGTH + 1]
+        domain = _DOMAIN.fullmatch("".join(token.text for token in rest if token.text not in "{}"))
+        if not domain or len(rest) > _DOMAIN_LENGTH:
+            return False
+        values = Answer(tuple(items), frozenset(), "", "")
+        if not symbols_of(values) >= {self.symbol(name).name for name in domain[1].split(",")}:
+            return False
+        self.clause, self.at = domain[2], len(self.tokens)
+        return True
 
     def item(self) -> Item:
         """A value with its name, or a relation."""
@@ -104,34 +126,48 @@ class AnswerParser(ExpressionParser):
 
     def _with_unit(self, value: Reading) -> Reading:
         """A value without the words behind it: those that say it holds for all of something, and the unit of a number."""
-        first = " ".join(token.text for token in self.tokens[self.at : self.at + 2])
+        first = " ".join(token.text for token in self.tokens[self.at : self.at + 3])
         if _FOR_ALL.match(first) and all(t.kind != "link" and t.text not in ",;" for t in self.tokens[self.at :]):
             self.clause = "".join(token.text for token in self.tokens[self.at :] if token.text not in "{}").casefold()
             self.at = len(self.tokens)
             return value
+        if self.accept(r"\pmod"):
+            return _residue(as_quantity(value), as_quantity(self.atom()))
         words = ""
-        while self.token.kind in ("text", "word") or (words and self.token.text == "/"):
-            words += self.token.text.strip(" .")
+        while self.token.text not in _FOR and (
+            self.token.kind in ("text", "word")
+            or (words and self.token.text in ("/", "."))
+            or (words.endswith("/") and self.token.kind == "letter")
+        ):
+            words += f" {self.token.text}"
             self.at += 1
             if self.accept("^"):
                 words += f"^{self.raw()}"
         if not words:
             return value
-        if not isinstance(value, Quantity) or value.symbols or value.unit:
+        if not isinstance(value, Quantity) or value.unit not in ("", "$", "€") or changes_number(words):
             raise UnreadableError("words")
-        return Quantity(value.values, unit=UNITS.get(words.lower(), ""), decimals=value.decimals)
+        factor, unit = measure(f"{value.unit} {words}")
+        number = value if factor == 1 else apply(multiply, value, constant(factor))
+        number = apply(divide, value, constant(100)) if unit == "%" else number
+        return replace(number, unit=unit, decimals=0 if factor > 1 else value.decimals, name="")
 
     def _name(self) -> tuple[str, Quantity | None]:
         r"""The name before ``=``, ``\in`` or, behind words, a colon: a symbol, a function's value, a tuple of these, words."""
         start = end = self.at
+        words: list[Token] = []
         while end < len(self.tokens) and self.tokens[end].kind != "link" and self.tokens[end].text not in _NOT_IN_NAMES:
+            words += [self.tokens[end]] if self.tokens[end].kind in ("word", "text") else []
             end = self._closing(end) + 1
         named, sign = self.tokens[start:end], self.tokens[end].text if end < len(self.tokens) else ""
         if not named or named[0].kind == "number":
             return "", None
         label = named[0].kind in ("word", "text") or (len(named) == 1 and named[0].text.isupper())
-        if sign not in ("=", r"\in", r"\approx") and not (sign == ":" and label):
+        if sign not in ("=", r"\equiv", r"\in", r"\approx") and not (sign == ":" and label):
             return "", None
+        in_words = " ".join(token.text for token in words)
+        if in_words and len(words) < len(named) and (sign == r"\equiv" or changes_number(in_words)):
+            raise UnreadableError("words")
         self.at = end + 1
         return "".join(token.text for token in named if token.text not in ("{", "}")), self._left(named)
 
@@ -171,6 +207,13 @@ def _relation(sides: list[Quantity], signs: list[str]) -> Item:
             if not {first, second} & {"=", "≠"} and (first in "<≤") == (second in "<≤"):
                 return Item(Interval(low, high, first in "≤≥", second in "≤≥"), middle.name, middle)
     return Item(Relations(tuple(sides), tuple(signs)))
+
+
+def _residue(number: Quantity, modulus: Quantity) -> Quantity:
+    [n], [m] = number.values, modulus.values
+    if not isinstance(n, int) or not isinstance(m, int) or m < 2:
+        raise UnreadableError("modulus")
+    return Quantity((n % m,), unit=f"mod {m}")
 
 
 def _half_line(sign: str, end: Quantity) -> Interval | Combination:

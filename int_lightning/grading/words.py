@@ -9,25 +9,65 @@ _PHRASE = re.compile(r"[a-zA-Z(][a-zA-Z\s,.;:'’()?!-]*")
 _ORDERED = re.compile(r"\(.*[,;].*\)")
 _LINK = re.compile(r"[,;]|\band\b")
 _WORD = re.compile(r"[a-z]{4,}")
-_SENTENCE = re.compile(r"[^\\$=^<>_]*?(?:\b[a-zA-Z]{3,}\b[^\\$=^<>_]*?){3}[^\\$=^<>_]*")
+_VERDICTS = ("yes", "no", "true", "false")
+_VERDICT = re.compile(rf"\b({'|'.join(_VERDICTS)})(?:[,.;:]|$)")
+_EXISTENCE = re.compile(r"(?:there (?:is|are)|it has|has)\s+(?=no\b)")
+_NAMES = re.compile(
+    r"\\(?:begin|end)\s*\{[a-z]*\}|\\[a-zA-Z]+|\b(?:(?:arc)?(?:sin|cos|tan|cot|sec|csc)h?|log|exp|sqrt|max|min|and|or)(?![a-z])"
+)
+_CHANGES = re.compile(
+    r"\b(?:not|no|none|if|when|whenever|while|unless|where|because|since|except|without|otherwise|else|but|is|are|was|isn|"
+    r"cannot|suppose|assume|consider|let|given|case|counterexample|wrong|incorrect|impossible|unsolvable|we|for|modulo|"
+    r"or|more|less|fewer|greater|smaller|larger|least|most|than|over|under|above|below|beyond|squared|cubed|factorial|tenths?|hundredths?|thousandths?|bound|minus|plus|half|halves|"
+    r"thirds?|quarters?|remainder|base|(?:even|odd|prime|positive|negative)(?!\s+[a-z]))\b",
+    re.IGNORECASE,
+)
+
+
+def changes_number(words: str) -> bool:
+    """Whether words by a number make it another answer, as in "5 or more" and "no solution for n = 5"; names of things do not."""
+    return _CHANGES.search(words) is not None
+
+
+def is_formula(answer: str) -> bool:
+    """Whether an answer has no words but those of formulas, and no two numbers side by side."""
+    if any(len(text[1].strip()) > 1 for text in _WRAPPED.finditer(answer)) or r"\pmod" in answer:
+        return False
+    return re.search(r"[a-zA-Z]{4,}|\d\s+\d", _NAMES.sub("?", answer)) is None
 
 
 def compare(pred: str, gold: str) -> bool | None:
     """Whether two answers are the same words; None where they are formulas."""
-    ours, theirs = _phrase(pred), _phrase(gold)
+    plain = _plain(pred), _plain(gold)
+    if (verdict := _same_verdict(*plain)) is not None:
+        return verdict
+    ours, theirs = map(_phrase, plain)
     if ours and ours == theirs:
         return True
     if any(side is not None and any(map(_WORD.search, side)) for side in (ours, theirs)):
         return False
-    if _SENTENCE.fullmatch(pred) or _SENTENCE.fullmatch(gold):
-        return "".join(pred.split()).casefold() == "".join(gold.split()).casefold()
     return None
 
 
-def _phrase(answer: str) -> list[str] | None:
-    """The parts of a list of words in some order, each without punctuation; None for anything else."""
-    plain = " ".join(_WRAPPED.sub(r" \1 ", answer).split()).casefold()
+def _same_verdict(ours: str, theirs: str) -> bool | None:
+    """Whether two answers begin with the same yes or no, where one of them is no more than that; else None."""
+    for short, long in ((ours, theirs), (theirs, ours)):
+        if short in _VERDICTS and _VERDICT.match(long):
+            return set(_VERDICT.findall(long)) == {short}
+    return None
+
+
+def _plain(answer: str) -> str:
+    return " ".join(_WRAPPED.sub(r" \1 ", answer).split()).casefold()
+
+
+def _phrase(plain: str) -> list[str] | None:
+    """The parts of a list of words in some order, each without punctuation and plurals; None for anything else."""
     if not _PHRASE.fullmatch(plain) or _ORDERED.search(plain):
         return None
-    parts = (" ".join(re.findall(r"[a-z]+", part)) for part in _LINK.split(plain))
+    parts = (" ".join(map(_singular, re.findall(r"[a-z]+", part))) for part in _LINK.split(_EXISTENCE.sub("", plain)))
     return sorted(part for part in parts if part)
+
+
+def _singular(word: str) -> str:
+    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word

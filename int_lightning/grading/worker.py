@@ -13,8 +13,9 @@ from functools import cache
 from importlib.util import find_spec
 from multiprocessing.connection import Connection
 
-from int_lightning.grading import comparing, words
-from int_lightning.grading.notation import rewrite
+from int_lightning.grading import rules, words
+from int_lightning.grading.answers import unwrap
+from int_lightning.grading.rewriting import rewrite
 
 MEMORY_LIMIT = 2 << 30
 """Address space of a worker, in bytes: an answer that needs more is an error, not a full machine."""
@@ -58,18 +59,19 @@ def serve(connection: Connection, timeout: float) -> None:
 
 
 def _compare(pred: str, gold: str, timeout: float) -> tuple[bool, str]:
-    """By what the answers say, or where that is not clear by math-verify, which is loaded only then and off the clock."""
+    """By what the answers say, or where formulas do not by math-verify, which is loaded only then and off the clock."""
     verdict = _timed(_by_reading, pred, gold, timeout)
     if verdict is None:
-        verdict = _timed(_symbolic(), rewrite(pred), rewrite(gold), timeout)
+        verdict = _timed(_symbolic(), rewrite(unwrap(pred)), rewrite(unwrap(gold)), timeout)
     return verdict or (False, "unparsable")
 
 
 def _by_reading(pred: str, gold: str) -> tuple[bool, str] | None:
-    pred, gold = rewrite(pred), rewrite(gold)
-    same = words.compare(pred, gold)
-    if same is None:
-        same = comparing.compare(pred, gold)
+    """Whether the answers are the same; None where that is left to math-verify."""
+    pred, gold = rewrite(unwrap(pred)), rewrite(unwrap(gold))
+    same = rules.compare(pred, gold)
+    if same is None and not (words.is_formula(pred) and words.is_formula(gold)):
+        return False, "unparsable"
     return None if same is None else (same, "")
 
 
