@@ -52,7 +52,6 @@ def main(args: list[str] | None = None) -> int:
         return inspect(arguments[1:])
     from int_lightning.cli import run_command
 
-    gc.freeze()
     gc.enable()
     return run_command(arguments)
 

@@ -137,7 +137,7 @@ class IntCLI(LightningCLI):
     def _claim(self, folder: Path, command: str, config: Namespace) -> None:
         text = self._parser(command).dump(config, skip_unset=False)
         saved = folder / "config.yaml"
-        if saved.exists() and not config.get("ckpt_path"):
+        if saved.exists() and not config.get("ckpt_path") and _holds_work(folder):
             if command == "fit":
                 raise UserError(
                     f"--out {folder} already holds a run (see {saved}): choose another folder, or resume it with "
@@ -183,6 +183,9 @@ class IntCLI(LightningCLI):
         Raises:
             UserError: if that collection does not come to its end.
         """
+        checkpoints = Path(self._get(self.config, "out")) / "checkpoints"
+        if self._get(self.config, "ckpt_path") == "last" and not checkpoints.is_dir():
+            say(f"there is no checkpoint in {escape(str(checkpoints))} yet: the run starts from its first step")
         data = self.datamodule
         if isinstance(data, InterventionData) and data.collection_missing and not _get_rank():
             say(f"{escape(data.folder)} has no finished collection: collecting with {data.collect_config} first")
@@ -208,6 +211,13 @@ class IntCLI(LightningCLI):
             kwargs["model"] = self._get(self.config_init, "model")
             return {k: v for k, v in kwargs.items() if k in self._subcommand_method_arguments[subcommand]}
         return {**kwargs, "weights_only": True}
+
+
+def _holds_work(folder: Path) -> bool:
+    """Whether a run's folder has more in it than what a command that a mistake ended at once leaves."""
+    return any(
+        file.name not in ("config.yaml", "tensorboard") and not file.match("library*.log") for file in folder.iterdir()
+    )
 
 
 def run_loggers(out: str) -> list[Logger]:

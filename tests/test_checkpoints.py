@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+import pytest
+
 from commands import fit_sft
 
 FULL_DISK = """
@@ -38,3 +40,12 @@ def test_only_the_newest_checkpoint_is_kept_and_linked(dataset: Path, tmp_path: 
     names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     assert names == ["last.ckpt", "step-3.ckpt"]
     assert (tmp_path / "checkpoints" / "last.ckpt").readlink() == Path("step-3.ckpt")
+
+
+def test_last_where_there_is_no_checkpoint_says_that_it_starts(
+    dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert fit_sft(tmp_path, dataset, "--trainer.max_steps=1", "--ckpt_path=last") == 0
+    assert "there is no checkpoint in" in capfd.readouterr().out
+    assert fit_sft(tmp_path, dataset, "--trainer.max_steps=2", "--ckpt_path=last") == 0
+    assert "there is no checkpoint in" not in capfd.readouterr().out

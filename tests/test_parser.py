@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from commands import MINI
+from commands import MINI, fit_sft
 from int_lightning.__main__ import main
 
 MISTAKES = [
@@ -29,3 +31,22 @@ def test_a_mistake_is_one_line_that_says_where_and_what(
     assert said.count("\n") == 1
     for part in [*parts, "--help"]:
         assert part in said
+
+
+def test_the_process_of_a_mistake_says_no_more_than_that_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "int_lightning", "fit", "-c", str(MINI / "grpo.yaml"), f"--out={tmp_path}"]
+    done = subprocess.run([*command, "--data.rollouts_per_prompt=1"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("int-lightning: data.rollouts_per_prompt is 1: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_after_a_mistake_the_same_folder_is_free_and_after_a_run_it_is_not(
+    dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert fit_sft(tmp_path, tmp_path / "nowhere", "--data.init_args.collect_config=null") == 2
+    assert (tmp_path / "config.yaml").exists()
+    assert fit_sft(tmp_path, dataset, "--trainer.max_steps=1") == 0
+    assert fit_sft(tmp_path, dataset, "--trainer.max_steps=1") == 2
+    assert "already holds a run" in capfd.readouterr().err
