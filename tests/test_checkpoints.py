@@ -6,9 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import torch
-
 import pytest
+import torch
 
 from commands import fit_sft
 
