@@ -147,6 +147,9 @@ class IntCLI(LightningCLI):
                 raise UserError(
                     f"--out {folder} already holds another run, with other settings (see {saved}): choose another folder"
                 )
+        checkpoints = folder / "checkpoints"
+        if command == "fit" and config["ckpt_path"] == "last" and not checkpoints.is_dir():
+            say(f"there is no checkpoint in {escape(str(checkpoints))} yet: the run starts from its first step")
         try:
             folder.mkdir(parents=True, exist_ok=True)
             saved.write_text(text, encoding="utf-8")
@@ -183,9 +186,6 @@ class IntCLI(LightningCLI):
         Raises:
             UserError: if that collection does not come to its end.
         """
-        checkpoints = Path(self._get(self.config, "out")) / "checkpoints"
-        if self._get(self.config, "ckpt_path") == "last" and not checkpoints.is_dir():
-            say(f"there is no checkpoint in {escape(str(checkpoints))} yet: the run starts from its first step")
         data = self.datamodule
         if isinstance(data, InterventionData) and data.collection_missing and not _get_rank():
             say(f"{escape(data.folder)} has no finished collection: collecting with {data.collect_config} first")

@@ -26,7 +26,7 @@ _ADAPTER_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
+def _uncollected() -> Iterator[None]:
     """Without garbage collection, which takes a quarter of vLLM's imports and start: they allocate much and free little."""
     gc.freeze()
     gc.disable()
@@ -54,7 +54,7 @@ class VLLMEngine:
     name = "vllm"
     takes_structure = True
 
-    @uncollected()
+    @_uncollected()
     def __init__(self, folder: str, config: EngineConfig, lora_rank: int = 0) -> None:
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(config.kv_cache_gib)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from int_lightning.collect.backslashes import unescape
+from int_lightning.collect.proposals.backslashes import unescape
 
 Value = None | bool | int | float | str | list["Value"] | dict[str, list["Value"]]
 """An object holds, for each key in lower case, every value the key was given."""

@@ -15,11 +15,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from int_lightning.collect.content import ANOTHER, checked, says_no_error
-from int_lightning.collect.defect import DefectError
-from int_lightning.collect.locations import short, step_number
-from int_lightning.collect.loose_json import UnreadableError, Value, read
-from int_lightning.collect.tags import START, last_tag
+from int_lightning.collect.proposals.content import ANOTHER, checked, says_no_error
+from int_lightning.collect.proposals.defect import DefectError
+from int_lightning.collect.proposals.locations import short, step_number
+from int_lightning.collect.proposals.loose_json import UnreadableError, Value, read
+from int_lightning.collect.proposals.tags import START, last_tag
 
 NO_ERROR = "no critical error"
 """The kind of defect of an answer that says so."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from int_lightning.collect.defect import DefectError
-from int_lightning.collect.loose_json import Value
+from int_lightning.collect.proposals.defect import DefectError
+from int_lightning.collect.proposals.loose_json import Value
 
 _PLAIN = str.maketrans({"*": " ", "`": " ", "\u00a0": " "} | {chr(0xFF10 + i): str(i) for i in range(10)})
 _AROUND = " '\"$()[]"

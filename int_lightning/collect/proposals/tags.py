@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from int_lightning.collect.defect import DefectError
-from int_lightning.collect.loose_json import UnreadableError, read
+from int_lightning.collect.proposals.defect import DefectError
+from int_lightning.collect.proposals.loose_json import UnreadableError, read
 
 _NAMES = ("interventions", "replacements")
 _TAG = re.compile(

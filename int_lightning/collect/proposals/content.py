@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from int_lightning.collect.defect import DefectError
-from int_lightning.collect.locations import short
-from int_lightning.collect.loose_json import Value
+from int_lightning.collect.proposals.defect import DefectError
+from int_lightning.collect.proposals.locations import short
+from int_lightning.collect.proposals.loose_json import Value
 
 ANOTHER = re.compile(r"[{,]\s{0,20}[\"'“”]?location[\"'“”]?\s{0,20}:", re.IGNORECASE)
 """A member that belongs to another object."""
