@@ -5,9 +5,10 @@ A checkpoint is a file, or the folder of shards that several processes wrote. Un
 
 from __future__ import annotations
 
+import pickle  # only for the name of its error
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +65,17 @@ def newest(folder: Path) -> Saved | None:
         raise UserError(_remedy(fatal[0], damaged[fatal[0]], whole))
     for path, reason in damaged.items():
         say(f"[yellow]{escape(str(path))} is not a whole checkpoint and is passed over[/] ({escape(str(reason))})")
+    if not whole and last.is_symlink():
+        raise UserError(
+            f"{last} points to {last.readlink()}, which is gone, and there is no other checkpoint: put it back, or start the run "
+            "again in another --out"
+        )
     if not whole:
         return None
     found = whole[-1]
-    if found.path != last.resolve():
+    if found.path == last.resolve():
+        found = replace(found, path=last)  # Lightning keeps a checkpoint that it was given under its own name
+    else:
         why = "is older" if last.exists() else "points to nothing" if last.is_symlink() else "is missing"
         say(f"{escape(str(last))} {why}: resuming from {escape(found.path.name)}, the newest, of step {found.step}")
     return _checked(found, whole[:-1])
@@ -101,16 +109,19 @@ def _others(path: Path) -> list[Saved]:
 def _read(path: Path) -> Saved:
     """What a checkpoint says of itself; of its tensors nothing is loaded."""
     file = path / _OF_A_FOLDER if path.is_dir() else path
+    if not file.exists():
+        raise DamagedError(f"its {file.name} is missing")
+    if not zipfile.is_zipfile(file):
+        raise DamagedError("it was cut short, or never was one")
     try:
         checkpoint = torch.load(file, mmap=True, weights_only=True, map_location="cpu")
-        step = int(checkpoint["global_step"])
-    except Exception as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise DamagedError(reason[0][:120]) from error
-    record = checkpoint.get(RECORD)
-    if record is None:
+    except pickle.UnpicklingError as error:
+        raise DamagedError("it holds other things than tensors and plain values") from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise DamagedError("its index cannot be read") from error
+    if not isinstance(checkpoint, dict) or RECORD not in checkpoint:
         raise DamagedError("it does not say what it was trained with: no `int-lightning fit` of this version wrote it")
-    return Saved(path, step, record["settings"], record["contents"])
+    return Saved(path, checkpoint["global_step"], **checkpoint[RECORD])
 
 
 def _checked(saved: Saved, others: list[Saved]) -> Saved:
@@ -122,11 +133,11 @@ def _checked(saved: Saved, others: list[Saved]) -> Saved:
     if saved.path.is_file():
         with zipfile.ZipFile(saved.path) as archive:
             try:
-                bad = archive.testzip()
-            except zipfile.BadZipFile as error:
-                bad = str(error)
-        if bad is not None:
-            raise UserError(_remedy(saved.path, DamagedError(f"the checksum of {bad} is wrong"), others))
+                intact = archive.testzip() is None
+            except zipfile.BadZipFile:
+                intact = False
+        if not intact:
+            raise UserError(_remedy(saved.path, DamagedError("its bytes are not those that were written"), others))
     return saved
 
 

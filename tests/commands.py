@@ -32,7 +32,7 @@ def collect(out: Path, *overrides: str) -> int:
 
 
 def fit_sft(out: Path, dataset: Path, *overrides: str) -> int:
-    """A short SFT at a constant rate."""
+    """A short SFT with the shipped configuration."""
     return main(["fit", "-c", str(MINI / "sft.yaml"), f"--out={out}", *_short(dataset), *overrides])
 
 
@@ -56,7 +56,7 @@ def _sharded(processes: int, *arguments: str) -> list[str]:
 
 
 def _short(dataset: Path) -> list[str]:
-    return [f"--data.init_args.folder={dataset}", "--data.init_args.batch_size=4", "--model.init_args.scheduler=null"]
+    return [f"--data.init_args.folder={dataset}", "--data.init_args.batch_size=4"]
 
 
 def fit_grpo(out: Path, *overrides: str) -> int:

@@ -156,6 +156,11 @@ class RunCheckpoint(ModelCheckpoint):
             say(f"interrupted after step {trainer.global_step}; go on with --ckpt_path {path}")
             raise KeyboardInterrupt
 
+    @property
+    def state_key(self) -> str:
+        """One name, whatever the steps between checkpoints are."""
+        return type(self).__name__
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes up what it knew of its checkpoints, where they are now if the run's folder was moved meanwhile."""
         before, now = str(state_dict.get("dirpath")), str(self.dirpath)

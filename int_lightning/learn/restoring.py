@@ -10,7 +10,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.fabric.utilities.load import _load_distributed_checkpoint
 from lightning.pytorch.strategies import ModelParallelStrategy
 from lightning.pytorch.trainer.connectors.checkpoint_connector import _CheckpointConnector
-from lightning.pytorch.utilities.consolidate_checkpoint import _format_checkpoint
+from torch.distributed.checkpoint.api import CheckpointException
 
 from int_lightning.types import UserError
 
@@ -33,13 +33,15 @@ class Connector(_CheckpointConnector):
         """
         try:
             super().resume_start(checkpoint_path, weights_only)
-        except (KeyboardInterrupt, SystemExit, UserError):
+        except UserError:
             raise
-        except BaseException as error:  # that of a distributed checkpoint is no Exception
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        except (Exception, CheckpointException) as error:  # the latter is a BaseException only
+            reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0][:200]
+            if isinstance(error, CheckpointException):
+                reason = "a shard of it is missing or damaged"
             raise UserError(
-                f"{checkpoint_path} cannot be read as a checkpoint of this run ({reason[:200]}): resume from another one, or "
-                "start the run again in another --out"
+                f"{checkpoint_path} cannot be read as a checkpoint of this run ({reason}): resume from another one, or start "
+                "the run again in another --out"
             ) from error
 
 
@@ -51,8 +53,9 @@ class FilesAndFolders(TorchCheckpointIO):
         if not Path(path).is_dir():
             loaded: dict[str, Any] = super().load_checkpoint(path, map_location, weights_only)
             return loaded
-        checkpoint: dict[str, Any] = _format_checkpoint(_load_distributed_checkpoint(Path(path)))
-        checkpoint["optimizer_states"] = [numbered(state) for state in checkpoint["optimizer_states"]]
+        checkpoint: dict[str, Any] = _load_distributed_checkpoint(Path(path))
+        optimizers = sorted(key for key in checkpoint if key.startswith("optimizer_") and key != "optimizer_states")
+        checkpoint["optimizer_states"] = [numbered(checkpoint.pop(key)) for key in optimizers]
         return checkpoint
 
 
