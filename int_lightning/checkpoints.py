@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from rich.markup import escape
 
+from int_lightning.checkpoint_folders import damage
 from int_lightning.console import say
 from int_lightning.types import UserError
 
@@ -44,9 +45,12 @@ class DamagedError(Exception):
     """Why a checkpoint cannot be read."""
 
 
-def newest(folder: Path) -> Saved | None:
+def newest(folder: Path, to_its_end: bool = True) -> Saved | None:
     """The newest checkpoint of a run's folder of checkpoints, None where it has none. Says so where that is not what
     ``last.ckpt`` points to.
+
+    Args:
+        to_its_end: Whether to read all of it, for its checksums; one process of several does.
 
     Raises:
         UserError: if ``last.ckpt`` is damaged, or there are only damaged ones; names one to resume from, if there is any.
@@ -78,11 +82,11 @@ def newest(folder: Path) -> Saved | None:
     else:
         why = "is older" if last.exists() else "points to nothing" if last.is_symlink() else "is missing"
         say(f"{escape(str(last))} {why}: resuming from {escape(found.path.name)}, the newest, of step {found.step}")
-    return _checked(found, whole[:-1])
+    return _checked(found, whole[:-1]) if to_its_end else found
 
 
-def given(path: Path) -> Saved:
-    """A checkpoint that the user names.
+def given(path: Path, to_its_end: bool = True) -> Saved:
+    """A checkpoint that the user names; see ``newest``.
 
     Raises:
         UserError: if there is none, or it is damaged; names another of its folder, if there is a whole one.
@@ -90,7 +94,8 @@ def given(path: Path) -> Saved:
     if not path.exists():
         raise UserError(f"--ckpt_path {path}: there is no such checkpoint: give last, or a path that exists")
     try:
-        return _checked(_read(path), _others(path))
+        saved = _read(path)
+        return _checked(saved, _others(path)) if to_its_end else saved
     except DamagedError as error:
         raise UserError(_remedy(path, error, _others(path))) from error
 
@@ -125,20 +130,24 @@ def _read(path: Path) -> Saved:
 
 
 def _checked(saved: Saved, others: list[Saved]) -> Saved:
-    """Reads the file to its end, for its checksums.
+    """Reads the checkpoint to its end, for its checksums.
 
     Raises:
         UserError: if they are not those of the content.
     """
-    if saved.path.is_file():
-        with zipfile.ZipFile(saved.path) as archive:
-            try:
-                intact = archive.testzip() is None
-            except zipfile.BadZipFile:
-                intact = False
-        if not intact:
-            raise UserError(_remedy(saved.path, DamagedError("its bytes are not those that were written"), others))
+    found = damage(saved.path) if saved.path.is_dir() else _damaged_bytes(saved.path)
+    if found:
+        raise UserError(_remedy(saved.path, DamagedError(found), others))
     return saved
+
+
+def _damaged_bytes(file: Path) -> str | None:
+    with zipfile.ZipFile(file) as archive:
+        try:
+            intact = archive.testzip() is None
+        except zipfile.BadZipFile:
+            intact = False
+    return None if intact else "its bytes are not those that were written"
 
 
 def _remedy(path: Path, error: DamagedError, others: list[Saved]) -> str:

@@ -102,7 +102,7 @@ def checkpoint_of(
                 "--ckpt_path last"
             )
         return None
-    saved = newest(checkpoints) if ckpt_path == "last" else given(Path(ckpt_path))
+    saved = newest(checkpoints, rank == 0) if ckpt_path == "last" else given(Path(ckpt_path), rank == 0)
     if rank > 0:
         return saved
     if saved is None:
