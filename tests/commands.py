@@ -33,7 +33,12 @@ def collect(out: Path, *overrides: str) -> int:
 
 def fit_sft(out: Path, dataset: Path, *overrides: str) -> int:
     """A short SFT with the shipped configuration."""
-    return main(["fit", "-c", str(MINI / "sft.yaml"), f"--out={out}", *_short(dataset), *overrides])
+    return main([*sft_command(out, dataset), *overrides])
+
+
+def sft_command(out: Path, dataset: Path) -> list[str]:
+    """Its arguments."""
+    return ["fit", "-c", str(MINI / "sft.yaml"), f"--out={out}", *_short(dataset)]
 
 
 def fit_sft_sharded(out: Path, dataset: Path, processes: int, *overrides: str) -> None:
