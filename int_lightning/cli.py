@@ -31,7 +31,7 @@ from int_lightning.console import (
 from int_lightning.data.interventions import InterventionData
 from int_lightning.engines.base import EngineConfig
 from int_lightning.fit_plan import show_fit_plan
-from int_lightning.folder_lock import locked
+from int_lightning.folder_lock import end_with_parent, locked
 from int_lightning.learn.callbacks import ExportModel, FitProgress, RunCheckpoint, StepTimeLimit
 from int_lightning.learn.metrics_csv import MetricsCSV
 from int_lightning.learn.module import PolicyModule
@@ -186,7 +186,8 @@ class IntCLI(LightningCLI):
         if isinstance(data, InterventionData) and data.collection_missing and not _get_rank():
             say(f"{escape(data.folder)} has no finished collection: collecting with {data.collect_config} first")
             command = [sys.executable, "-m", "int_lightning", "collect", f"--config={data.collect_config}"]
-            if subprocess.run([*command, f"--out={data.folder}"], check=False).returncode:  # noqa: S603
+            started = subprocess.run([*command, f"--out={data.folder}"], check=False, preexec_fn=end_with_parent)  # noqa: S603
+            if started.returncode:
                 raise UserError(f"{data.folder}: the collection did not come to its end, for the reason given above")
 
     def _run_subcommand(self, subcommand: str) -> None:

@@ -1,5 +1,5 @@
-"""A fit that is resumed: the rows, rates, metrics and weights of the uninterrupted one, with the shipped configs; what differs from
-what it was trained with is honoured or refused in one line."""
+"""A fit that is resumed: the rows, rates, metrics and weights of the uninterrupted one, with the shipped configs; what differs
+from what it was trained with is honoured or refused in one line."""
 
 from __future__ import annotations
 
