@@ -15,6 +15,8 @@ ROOT = Path(__file__).parents[1]
 MINI = ROOT / "configs" / "mini"
 ENGINE = "--engine={name: auto, threads: 1, max_model_len: 256, max_num_seqs: 64}"
 PORTABLE_ENGINE = ENGINE.replace("auto", "transformers")  # which starts at once
+LINEAR = "--model.init_args.optimizer={class_path: torch.optim.SGD, init_args: {lr: 0.01, momentum: 0.9}}"
+"""For comparisons of weights: where a gradient is nearly zero, Adam turns a rounding into a whole step."""
 COLD = "--data.init_args.sampling={max_tokens: 48, temperature: 1.0}"
 ALTERNATING = "--data.init_args.rewards=[{path: test_groups.alternating}]"
 SMALL_COLLECT = [
