@@ -34,8 +34,13 @@ def collect(out: Path, *overrides: str) -> int:
 
 
 def fit_sft(out: Path, dataset: Path, *overrides: str) -> int:
-    """A short SFT at a constant rate."""
-    return main(["fit", "-c", str(MINI / "sft.yaml"), f"--out={out}", *_short(dataset), *overrides])
+    """A short SFT with the shipped configuration."""
+    return main([*sft_command(out, dataset), *overrides])
+
+
+def sft_command(out: Path, dataset: Path) -> list[str]:
+    """Its arguments."""
+    return ["fit", "-c", str(MINI / "sft.yaml"), f"--out={out}", *_short(dataset)]
 
 
 def fit_sft_sharded(out: Path, dataset: Path, processes: int, *overrides: str) -> None:
@@ -58,7 +63,7 @@ def _sharded(processes: int, *arguments: str) -> list[str]:
 
 
 def _short(dataset: Path) -> list[str]:
-    return [f"--data.init_args.folder={dataset}", "--data.init_args.batch_size=4", "--model.init_args.scheduler=null"]
+    return [f"--data.init_args.folder={dataset}", "--data.init_args.batch_size=4"]
 
 
 def fit_grpo(out: Path, *overrides: str) -> int:

@@ -64,9 +64,9 @@ def test_two_processes_are_one_and_checkpoints_go_from_one_to_two_and_back(
     packed: Path, dataset: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    fit_sft_sharded(out, dataset, 1, ROWS, LINEAR, "--trainer.max_steps=2")
+    assert fit_sft(out, dataset, ROWS, LINEAR, "--trainer.max_steps=2") == 0
     fit_sft_sharded(out, dataset, 2, ROWS, LINEAR, "--trainer.max_steps=4", "--ckpt_path=last")
-    fit_sft_sharded(out, dataset, 1, ROWS, LINEAR, "--ckpt_path=last")
+    assert fit_sft(out, dataset, ROWS, LINEAR, "--ckpt_path=last") == 0
     assert_close(packed, out)
 
 
