@@ -17,7 +17,7 @@ from jsonargparse.typing import PositiveInt
 from lightning.fabric.utilities.rank_zero import _get_rank
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 from rich.markup import escape
 
 from int_lightning.console import (
@@ -34,8 +34,9 @@ from int_lightning.fit_plan import show_fit_plan
 from int_lightning.learn.callbacks import ExportModel, FitProgress, RunCheckpoint, StepTimeLimit
 from int_lightning.learn.metrics_csv import MetricsCSV
 from int_lightning.learn.module import PolicyModule
+from int_lightning.learn.tensorboard import RunTensorBoard
 from int_lightning.parser import Parser
-from int_lightning.results import RESULTS, write_json
+from int_lightning.results import RESULTS, causes, lacked_room, not_written, write_json
 from int_lightning.trainer import IntTrainer
 from int_lightning.types import UserError
 
@@ -224,7 +225,7 @@ def run_loggers(out: str) -> list[Logger]:
     """``metrics.csv`` and TensorBoard events in the run's folder."""
     return [
         MetricsCSV(out),
-        TensorBoardLogger(out, name="", version="tensorboard"),
+        RunTensorBoard(out),
     ]
 
 
@@ -258,13 +259,12 @@ def run_command(args: list[str]) -> int:
         return USER_ERROR
 
 
-def _user_error(error: BaseException | None) -> UserError | None:
-    """The user's mistake behind an exception, for instance one that a parser wrapped while it built a class."""
-    while error is not None:
-        if isinstance(error, UserError):
-            return error
-        error = error.__cause__ or error.__context__
-    return None
+def _user_error(error: BaseException) -> UserError | None:
+    """The user's mistake behind an exception, for instance one that a parser wrapped while it built a class; or the full disk."""
+    mistake = next((cause for cause in causes(error) if isinstance(cause, UserError)), None)
+    if mistake is None and (full := lacked_room(error)) is not None:
+        return not_written(full.filename or "a file", full)
+    return mistake
 
 
 def _listed(given: Any) -> list[Any]:

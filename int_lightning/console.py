@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.markup import escape
@@ -34,6 +35,15 @@ class _LibraryLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         print(self.format(record), file=sys.stderr)
+
+
+class _LibraryFile(io.FileIO):
+    """A library's word is no reason to end a run: what finds no room on the disk is dropped."""
+
+    def write(self, data: Any, /) -> int:
+        with suppress(OSError):
+            return super().write(data) or len(data)
+        return len(data)
 
 
 USER_ERROR, INTERRUPTED = 2, 130
@@ -81,7 +91,8 @@ def library_output_to(log_file: Path) -> Iterator[None]:
         try:
             os.dup2(sink, 1)
             os.dup2(sink, 2)
-            sys.stdout = sys.stderr = os.fdopen(os.dup(sink), "w", encoding="utf-8", buffering=1)
+            library = io.BufferedWriter(_LibraryFile(os.dup(sink), "w"))
+            sys.stdout = sys.stderr = io.TextIOWrapper(library, encoding="utf-8", line_buffering=True)
             yield
         finally:
             sys.stdout.flush()

@@ -52,7 +52,7 @@ def write_rollouts(folder: Path, batch: int, groups: Sequence[Group]) -> None:
     path = folder / f"batch-{batch:06d}.parquet"
     aside = path.with_suffix(".tmp")
     with written(path):
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)
         pq.write_table(pa.Table.from_pylist(rows, schema=_COLUMNS), aside, compression="zstd")
         aside.rename(path)
 
