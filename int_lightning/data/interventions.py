@@ -128,8 +128,8 @@ class InterventionData(L.LightningDataModule):
         """Reads the rows of a finished collection.
 
         Raises:
-            UserError: if the folder holds none or a damaged one, if it was made with another tokenizer, or if a token id is beyond the model's
-                vocabulary.
+            UserError: if the folder holds none or a damaged one, if it was made with another tokenizer, or if a token id is
+                beyond the model's vocabulary.
         """
         self.store = Store(Path(self.folder) / "dataset")
         if self.streaming:
