@@ -8,6 +8,7 @@ import os
 import sys
 import time
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -91,8 +92,11 @@ def library_output_to(log_file: Path) -> Iterator[None]:
         try:
             os.dup2(sink, 1)
             os.dup2(sink, 2)
-            library = io.BufferedWriter(_LibraryFile(os.dup(sink), "w"))
-            sys.stdout = sys.stderr = io.TextIOWrapper(library, encoding="utf-8", line_buffering=True)
+            library = _LibraryFile(os.dup(sink), "w", closefd=False)
+            weakref.finalize(library, os.close, library.fileno())  # libraries keep it beyond this block
+            sys.stdout = sys.stderr = io.TextIOWrapper(
+                io.BufferedWriter(library), encoding="utf-8", line_buffering=True
+            )
             yield
         finally:
             sys.stdout.flush()

@@ -21,6 +21,16 @@ class RunTensorBoard(TensorBoardLogger):
     def __init__(self, folder: str) -> None:
         super().__init__(folder, name="", version="tensorboard")
 
+    @property
+    def experiment(self) -> Any:
+        """The writer, which makes its file when it is first asked for.
+
+        Raises:
+            UserError: if it cannot.
+        """
+        with written(Path(self.log_dir)):
+            return super().experiment
+
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Adds events.
 
@@ -32,11 +42,6 @@ class RunTensorBoard(TensorBoardLogger):
                 super().log_metrics(metrics, step)
             except ValueError as error:  # which Lightning makes of every exception
                 raise next((e for e in causes(error) if isinstance(e, OSError)), error) from None
-
-    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """Makes the file of events, if it is the first call."""
-        with written(Path(self.log_dir)):
-            super().log_hyperparams(*args, **kwargs)
 
     def save(self) -> None:
         """Writes hyperparameters."""
