@@ -34,6 +34,7 @@ from int_lightning.fit_plan import show_fit_plan
 from int_lightning.learn.callbacks import ExportModel, FitProgress, RunCheckpoint, StepTimeLimit
 from int_lightning.learn.metrics_csv import MetricsCSV
 from int_lightning.learn.module import PolicyModule
+from int_lightning.learn.ranks import RanksAlive
 from int_lightning.learn.tensorboard import RunTensorBoard
 from int_lightning.parser import Parser
 from int_lightning.results import RESULTS, causes, lacked_room, not_written, write_json
@@ -167,10 +168,11 @@ class IntCLI(LightningCLI):
                 kwargs["logger"] = [*run_loggers(out), *_listed(given.get("logger"))]
             limit = StepTimeLimit(self._get(self.config_init, "engine").time_limit)
             callbacks = [limit, *_listed(given.get("callbacks")), FitProgress(type(self.model).__name__)]
-            callbacks += [LearningRateMonitor("step"), ExportModel(f"{out}/model")]
+            callbacks += [LearningRateMonitor("step"), ExportModel(f"{out}/model"), ranks := RanksAlive()]
             if self.subcommand == "fit" and not any(isinstance(c, ModelCheckpoint) for c in callbacks):
                 callbacks.append(run_checkpoints(out, self._get(self.config, "checkpoint_every")))
             trainer = super().instantiate_trainer(**kwargs, callbacks=callbacks)
+            ranks.watch(trainer)
         else:
             trainer = IntTrainer(logger=False, enable_checkpointing=False, enable_model_summary=False, **kwargs)
         assert isinstance(trainer, IntTrainer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,7 +48,7 @@ def not_written(path: Path | str, error: Exception) -> UserError:
         remedy = (
             ": its folder was deleted or moved meanwhile. Put it back and run the command again, or give another --out"
         )
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+    reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
     return UserError(f"{path} could not be written ({reason}){remedy}")
 
 
