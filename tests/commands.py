@@ -15,6 +15,8 @@ ROOT = Path(__file__).parents[1]
 MINI = ROOT / "configs" / "mini"
 ENGINE = "--engine={name: auto, threads: 1, max_model_len: 256, max_num_seqs: 64}"
 PORTABLE_ENGINE = ENGINE.replace("auto", "transformers")  # which starts at once
+LINEAR = "--model.init_args.optimizer={class_path: torch.optim.SGD, init_args: {lr: 0.01, momentum: 0.9}}"
+"""For comparisons of weights: where a gradient is nearly zero, Adam turns a rounding into a whole step."""
 COLD = "--data.init_args.sampling={max_tokens: 48, temperature: 1.0}"
 ALTERNATING = "--data.init_args.rewards=[{path: test_groups.alternating}]"
 SMALL_COLLECT = [
@@ -109,3 +111,9 @@ def small_run_config(folder: Path) -> Path:
 
 def _merged(base: dict, changes: dict) -> dict:
     return base | {k: _merged(base[k], v) if isinstance(v, dict) and k in base else v for k, v in changes.items()}
+
+
+def without_its_last_line(dataset: Path) -> None:
+    """Leaves a dataset as a run that is killed just before a batch counts: its shards are there, its line is not."""
+    manifest = dataset / "manifest.jsonl"
+    manifest.write_bytes(b"".join(manifest.read_bytes().splitlines(keepends=True)[:-1]))
