@@ -14,7 +14,7 @@ from int_lightning.checkpoints import Saved, given, newest
 from int_lightning.console import say
 from int_lightning.folder_lock import LOCK
 from int_lightning.learn.run_record import check_settings
-from int_lightning.results import written
+from int_lightning.results import write_whole
 from int_lightning.settings import differences, flat
 from int_lightning.types import UserError
 
@@ -64,13 +64,11 @@ def claim(folder: Path, config: str) -> None:
     """
     saved = folder / "config.yaml"
     if saved.exists() and _holds_work(folder):
-        before = flat(yaml.safe_load(saved.read_text(encoding="utf-8")))
-        if found := differences(before, flat(yaml.safe_load(config)), _OF_NO_MATTER):
+        if found := differences(flat(_settings_in(saved)), flat(yaml.safe_load(config)), _OF_NO_MATTER):
             raise UserError(
                 f"--out {folder} already holds another run, with other settings (see {saved}): {found}. Choose another folder"
             )
-    with written(saved):
-        saved.write_text(config, encoding="utf-8")
+    write_whole(saved, config)
 
 
 def checkpoint_of(
@@ -123,14 +121,23 @@ def _start_afresh(folder: Path, ours: bool) -> None:
         UserError: if the folder holds more than that.
     """
     if ours:
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-        if _ONLY_OF_A_FIT not in config or (folder / "model").exists():
+        if _ONLY_OF_A_FIT not in _settings_in(folder / "config.yaml") or (folder / "model").exists():
             raise UserError(
                 f"--out {folder} holds a finished run or one of another command, and no checkpoint: choose another folder"
             )
         (folder / "metrics.csv").unlink(missing_ok=True)
         shutil.rmtree(folder / "rollouts", ignore_errors=True)
     say(f"there is no checkpoint in {escape(str(folder / 'checkpoints'))} yet: the run starts from its first step")
+
+
+def _settings_in(saved: Path) -> dict[str, Any]:
+    try:
+        settings = yaml.safe_load(saved.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        settings = None
+    if not isinstance(settings, dict):
+        raise UserError(f"{saved} cannot be read as the settings of the run in its folder: choose another --out")
+    return settings
 
 
 def _holds_work(folder: Path) -> bool:

@@ -109,7 +109,7 @@ def test_a_damaged_checkpoint_is_named_with_one_to_resume_from(
     file = checkpoints / "step-2.ckpt"
     shutil.copy(file, checkpoints / "interrupted.ckpt")
     DAMAGES[damage](file)
-    with pytest.raises(UserError, match=rf"(step-2|last)\.ckpt is not a whole .* --ckpt_path \S*interrupted\.ckpt"):
+    with pytest.raises(UserError, match=r"(step-2|last)\.ckpt is not a whole .* --ckpt_path \S*interrupted\.ckpt"):
         newest(checkpoints)
     (checkpoints / "interrupted.ckpt").unlink()
     with pytest.raises(UserError, match=r"(step-2|last)\.ckpt is not a whole .* no other"):
