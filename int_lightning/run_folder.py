@@ -63,11 +63,11 @@ def claim(folder: Path, config: str) -> None:
         UserError: if the folder holds another run, naming what differs.
     """
     saved = folder / "config.yaml"
-    if saved.exists() and _holds_work(folder):
-        if found := differences(flat(_settings_in(saved)), flat(yaml.safe_load(config)), _OF_NO_MATTER):
-            raise UserError(
-                f"--out {folder} already holds another run, with other settings (see {saved}): {found}. Choose another folder"
-            )
+    before = flat(_settings_in(saved)) if saved.exists() and _holds_work(folder) else None
+    if before and (found := differences(before, flat(yaml.safe_load(config)), _OF_NO_MATTER)):
+        raise UserError(
+            f"--out {folder} already holds another run, with other settings (see {saved}): {found}. Choose another folder"
+        )
     write_whole(saved, config)
 
 
