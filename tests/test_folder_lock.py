@@ -16,6 +16,7 @@ import pytest
 
 from commands import MINI, PORTABLE_ENGINE, SMALL_COLLECT, collect, fit_sft, sft_command
 from int_lightning.__main__ import main
+from int_lightning.collect.store import Store
 from int_lightning.folder_lock import locked
 from int_lightning.types import UserError
 
@@ -98,6 +99,8 @@ def test_of_two_collections_at_once_one_is_refused_and_nothing_is_doubled(tmp_pa
     assert collect(out, PORTABLE_ENGINE) == 2
     assert first.wait(timeout=200) == 0
     assert collect(out, PORTABLE_ENGINE) == 0
+    ids = [id for (id,) in Store(out / "dataset").columns("attempts", "id")]
+    assert len(ids) == len(set(ids)) > 0
 
 
 def test_a_finished_command_lets_go_of_its_folder_and_a_mistake_does_too(dataset: Path, tmp_path: Path) -> None:

@@ -53,6 +53,8 @@ class Connector(_CheckpointConnector):
         try:
             super().restore_model()
         except RuntimeError as error:
+            if "loading state_dict" not in str(error):
+                raise
             raise UserError(
                 f"the weights of {self._ckpt_path} are not those of the architecture of model.init_args.model: give the model "
                 "that the checkpoint was trained from"
