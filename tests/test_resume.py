@@ -176,17 +176,25 @@ def two_rows(run: Path, model: str) -> None:
     Store(run / "dataset").commit({"problems": problems, "interventions": interventions, OUTCOMES: outcomes})
 
 
+LONG = [ROWS, "--data.init_args.epochs=16", "--checkpoint_every=3"]
+
+
+@pytest.fixture(scope="module")
+def long(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SFT that takes long enough to be killed."""
+    out = tmp_path_factory.mktemp("sft") / "long"
+    assert fit_sft(out, dataset, *LONG) == 0
+    return out
+
+
 @pytest.mark.parametrize("seed", range(KILLS))
 def test_the_shipped_sft_killed_at_a_random_moment_and_resumed_is_the_uninterrupted_one(
-    seed: int, dataset: Path, tmp_path: Path
+    seed: int, long: Path, dataset: Path, tmp_path: Path
 ) -> None:
-    options = [ROWS, "--data.init_args.epochs=24", "--checkpoint_every=3"]
-    assert fit_sft(tmp_path / "whole", dataset, *options) == 0
-    out = tmp_path / "killed"
-    command = [sys.executable, "-m", "int_lightning", *sft_command(out, dataset), *options]
-    if killed(command, out, random.Random(seed)):
-        assert fit_sft(out, dataset, *options, "--ckpt_path=last") == 0
-    assert_same_run(tmp_path / "whole", out)
+    command = [sys.executable, "-m", "int_lightning", *sft_command(tmp_path, dataset), *LONG]
+    if killed(command, tmp_path, random.Random(seed)):
+        assert fit_sft(tmp_path, dataset, *LONG, "--ckpt_path=last") == 0
+    assert_same_run(long, tmp_path)
 
 
 @pytest.mark.parametrize("cut", [True, False], ids=["cut by max_steps", "at its end"])
