@@ -25,6 +25,7 @@ from int_lightning.console import (
     USER_ERROR,
     configure_logging,
     library_output_to,
+    print_error,
     say,
     show_table,
 )
@@ -248,13 +249,13 @@ def run_command(args: list[str]) -> int:
             IntCLI(args, resources)
         return 0
     except KeyboardInterrupt:
-        print("int-lightning: interrupted; what was finished is in the run's folder", file=sys.stderr)
+        print_error("interrupted; what was finished is in the run's folder")
         return INTERRUPTED
     except Exception as error:
         mistake = _user_error(error)
         if mistake is None:
             raise
-        print(f"int-lightning: {mistake}", file=sys.stderr)
+        print_error(str(mistake))
         return USER_ERROR
 
 
