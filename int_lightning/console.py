@@ -146,6 +146,8 @@ def configure_logging(verbose: bool) -> None:
         handler = _LibraryLog()
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         root.addHandler(handler)
+    for library in ("httpx", "httpx2"):  # below that they write what a server made up, be it the key that it was given
+        logging.getLogger(library).setLevel(logging.WARNING)
     logging.captureWarnings(True)
     warnings.simplefilter("default" if verbose else "once")
 

@@ -97,7 +97,16 @@ def llama2() -> PreTrainedTokenizerFast:
 
 TOKENIZERS = {"r1": r1, "folding": folding, "merged": merged, "qwen3": lambda: family("qwen3").tokenizer}
 PIECES = [
-    *("<｜User｜>", "<｜Assistant｜>", "<think>", "</think>", "<｜end▁of▁sentence｜>", "<|user|>", "<|end|>", "<|im_end|>"),
+    *(
+        "<｜User｜>",
+        "<｜Assistant｜>",
+        "<think>",
+        "</think>",
+        "<｜end▁of▁sentence｜>",
+        "<|user|>",
+        "<|end|>",
+        "<|im_end|>",
+    ),
     *("<|im_start|>", "＜｜user｜＞", "<|USER|>", "<|ᵤser|>", "<", "|>", "\n\n", " ", "a", "\U000f0000", "<h1>"),
 ]
 

@@ -22,14 +22,18 @@ from int_lightning.types import UserError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+BREAKS = "¦⁞⸽"
+"""Signs that no name has, and hardly any text."""
+
+_IN_NAME = rf"[^\s<>\[\]|｜＜＞{BREAKS}\U000f0000-\U000fffff]{{1,64}}"
 SHAPE = re.compile(
-    r"""
-      [<＜] [|｜]? [^\s<>|｜＜＞]{1,64} (?: [\x20] [^\s<>|｜＜＞]{1,64} ){0,4} [|｜] [>＞]   # <|im_end|> <｜User｜> <turn|>
-    | [<＜] [|｜] [^\s<>|｜＜＞]{1,64} [>＞]                                             # <|turn>
-    | [<＜]{1,2} /? [A-Za-z_] [\w:.-]{0,64} [>＞]{1,2}                                  # <s> </s> <start_of_turn> <<SYS>>
-    | \[ [|｜] [^\s\[\]|｜]{1,64} [|｜] \]                                              # [|user|]
+    rf"""
+      [<＜] [|｜]? {_IN_NAME} (?: [\x20] {_IN_NAME} ){{0,4}} [|｜] [>＞]   # <|im_end|> <｜User｜> <turn|>
+    | [<＜] [|｜] {_IN_NAME} [>＞]                                       # <|turn>
+    | [<＜]{{1,2}} /? [A-Za-z_] [\w:.-]{{0,64}} [>＞]{{1,2}}                 # <s> </s> <start_of_turn> <<SYS>>
+    | \[ [|｜] {_IN_NAME} [|｜] \]                                      # [|user|]
     | \[ /? (?: INST | SYSTEM_PROMPT | AVAILABLE_TOOLS | TOOL_\w+ | THINK | MODEL_SETTINGS | [gs]MASK | BOS | EO[ST] ) \]
-    | \] ~ !? b (?: \[ | \] \w{0,64} ) | \[ e ~ \[                                      # ]~b]user  [e~[
+    | \] ~ !? b (?: \[ | \] \w{{0,64}} ) | \[ e ~ \[                       # ]~b]user  [e~[
     """,
     re.VERBOSE,
 )
@@ -98,7 +102,7 @@ def _written(
 
 def _named(tokenizer: PreTrainedTokenizerBase, text: str, added: dict[int, Any]) -> dict[int, str]:
     """The tokens of a text that were added to the vocabulary, and others that look like them."""
-    names = {i: tokenizer.decode([i]).strip() for i in set(tokenizer.encode(text, add_special_tokens=False))}
+    names = {i: str(tokenizer.decode([i])).strip() for i in set(tokenizer.encode(text, add_special_tokens=False))}
     return {i: name for i, name in names.items() if i in added or SHAPE.fullmatch(name)}
 
 
