@@ -11,7 +11,6 @@ from typing import Any, cast
 
 import lightning as L
 import torch
-import yaml
 from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
 from lightning.fabric.utilities.rank_zero import _get_rank
@@ -39,6 +38,7 @@ from int_lightning.parser import Parser
 from int_lightning.results import RESULTS, write_json
 from int_lightning.trainer import IntTrainer
 from int_lightning.types import UserError
+from int_lightning.yaml_text import load_yaml
 
 FIT_DEFAULTS = {
     "max_epochs": 1,
@@ -144,7 +144,7 @@ class IntCLI(LightningCLI):
                     f"--out {folder} already holds a run (see {saved}): choose another folder, or resume it with "
                     "--ckpt_path last"
                 )
-            if _meaning(saved.read_text(encoding="utf-8")) != _meaning(text):
+            if _meaning(saved.read_text(encoding="utf-8"), saved) != _meaning(text, saved):
                 raise UserError(
                     f"--out {folder} already holds another run, with other settings (see {saved}): choose another folder"
                 )
@@ -275,5 +275,5 @@ def _listed(given: Any) -> list[Any]:
     return given if isinstance(given, list) else [given]
 
 
-def _meaning(config: str) -> dict[str, Any]:
-    return {k: v for k, v in yaml.safe_load(config).items() if k != "verbose"}
+def _meaning(config: str, path: Path) -> dict[str, Any]:
+    return {k: v for k, v in load_yaml(config, path).items() if k != "verbose"}

@@ -126,7 +126,7 @@ def read_pairs(file: Path) -> tuple[list[Pair], list[str]]:
                 if line.strip():
                     try:
                         pairs.append(_pair(row, json.loads(line)))
-                    except (json.JSONDecodeError, RecursionError) as error:
+                    except (ValueError, RecursionError) as error:
                         bad.append(f"row {row} is not JSON ({error})")
                     except UserError as error:
                         bad.append(str(error))

@@ -16,7 +16,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
-from int_lightning.prompts.control import broken, control_tokens, encode_broken, separator_for
+from int_lightning.prompts.control import broken, control_tokens, encode_as_text, encode_broken, separator_for
 from int_lightning.prompts.template import render
 from int_lightning.steps import number_steps
 from int_lightning.types import Problem, UserError
@@ -110,8 +110,7 @@ def encode_chat(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str,
 
 def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """Token ids of what an assistant says, in which names of control tokens are text like any other."""
-    separator = separator_for(text)
-    return encode_broken(tokenizer, broken(tokenizer, text, separator, own=True), separator)
+    return encode_as_text(tokenizer, text)
 
 
 def encode_solution(tokenizer: PreTrainedTokenizerBase, solution: str, where: str) -> list[int]:

@@ -153,6 +153,12 @@ def encode_broken(tokenizer: PreTrainedTokenizerBase, text: str, separator: str)
     return [i for part in text.split(separator) for i in tokenizer.encode(part, add_special_tokens=False)]
 
 
+def encode_as_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Token ids of what an assistant says: its thoughts may begin and end, and no other control token is in it."""
+    separator = separator_for(text)
+    return encode_broken(tokenizer, broken(tokenizer, text, separator, own=True), separator)
+
+
 def _tokens(tokenizer: PreTrainedTokenizerBase, text: str) -> list[tuple[int, tuple[int, int]]]:
     """Ids, each with where in the text it stands."""
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
