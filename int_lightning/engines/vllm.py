@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 import importlib.util
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +18,7 @@ from torch import Tensor
 from transformers import AutoConfig
 
 from int_lightning.engines.base import EngineConfig, generate_by_steps, room
+from int_lightning.model_folder.ends import end_tokens
 from int_lightning.types import Completion, Sampling, UserError
 
 if TYPE_CHECKING:
@@ -67,7 +70,9 @@ class VLLMEngine:
             torch._dynamo.config.disable = True  # compiling vLLM's small CPU functions takes longer than it ever saves
         self.folder = folder
         self.config = config
+        self.dtype = config.dtype
         self.max_model_len = config.max_model_len
+        self.ends = end_tokens(folder)
         self.tokens_generated = 0
         self.prompt_tokens_cached = 0
         self.takes_adapters = 0 < lora_rank <= _ADAPTER_RANKS[-1] and _knows_adapters(folder)
@@ -78,8 +83,8 @@ class VLLMEngine:
         if not self._owns_process_group:  # an engine for each process, found by torchrun's names
             os.environ.setdefault("RANK", str(torch.distributed.get_rank()))
             os.environ.setdefault("LOCAL_RANK", str(torch.cuda.current_device() if on_gpu else 0))
-        self._llm = LLM(
-            folder,
+        options: dict[str, Any] = dict(
+            model=folder,
             dtype=config.dtype,
             max_model_len=config.max_model_len,
             max_num_seqs=config.max_num_seqs,
@@ -91,6 +96,12 @@ class VLLMEngine:
             **(_gpu_options(config) if on_gpu else _cpu_options(config)),
             **(_adapter_options(lora_rank) if self.takes_adapters else {}),
         )
+        try:
+            self._llm = LLM(**options)
+        except ValueError as error:
+            logging.getLogger("vllm").exception("vLLM did not start")
+            reason = shorten(str(error), 300)
+            raise UserError(f"vLLM cannot serve {folder} with these engine settings: {reason}") from error
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
         """See ``Engine.generate``."""
@@ -107,6 +118,8 @@ class VLLMEngine:
             top_p=sampling.top_p,
             top_k=sampling.top_k,
             seed=seed,
+            stop_token_ids=self.ends,
+            ignore_eos=True,  # what vLLM itself takes for the end is among these
             logprobs=0,
             flat_logprobs=True,
             detokenize=False,

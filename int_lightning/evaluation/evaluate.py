@@ -10,7 +10,7 @@ import torch
 
 from int_lightning.console import interval, progress, show_table
 from int_lightning.evaluation.metrics import PassAtK, bootstrap
-from int_lightning.rollouts import RolloutSampler
+from int_lightning.rollouts import RolloutSampler, check_problem_text
 from int_lightning.types import Problem, Sampling, UserError
 
 
@@ -40,7 +40,13 @@ class EvaluationConfig:
 def evaluate(
     sampler: RolloutSampler, sets: Mapping[str, Sequence[Problem]], config: EvaluationConfig, what: str = "evaluate"
 ) -> dict[str, Any]:
-    """``{set: {"pass@k": {"mean", "low", "high"}, ..., "problems", "rollouts"}}``, intervals by bootstrap over problems."""
+    """``{set: {"pass@k": {"mean", "low", "high"}, ..., "problems", "rollouts"}}``, intervals by bootstrap over problems.
+
+    Raises:
+        UserError: if the tokenizer loses text of a set's first problem.
+    """
+    for first in (problems[0] for problems in sets.values() if problems):
+        check_problem_text(sampler.tokenizer, sampler.prompts, first)
     return {name: _evaluate_set(sampler, name, problems, config, what) for name, problems in sets.items()}
 
 

@@ -17,6 +17,8 @@ import tempfile
 from functools import lru_cache
 from pathlib import Path
 
+from int_lightning.model_folder.check import check_model_folder
+from int_lightning.model_folder.files import weight_files
 from int_lightning.types import UserError
 
 logger = logging.getLogger(__name__)
@@ -36,7 +38,7 @@ def resolve_model(name: str) -> str:
             a folder ``org`` exists.
 
     Raises:
-        UserError: if there is no such model, its package is not installed, or the folder is incomplete.
+        UserError: if there is no such model, its package is not installed, or the folder is incomplete or damaged.
     """
     if name == MINI:
         folder = Path(__file__).parents[1] / "mini" / "base"
@@ -54,39 +56,15 @@ def resolve_model(name: str) -> str:
     return str(folder)
 
 
-def check_model_folder(folder: str | Path) -> None:
-    """Check that a folder holds a configuration, a tokenizer and safetensors weights.
-
-    Raises:
-        UserError: naming the folder, the missing file and what to do.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise UserError(f"model folder {folder}: not a folder: give one with config.json, a tokenizer and weights")
-    remedy = "save the model there with save_pretrained, or name another folder"
-    if not (folder / "config.json").is_file():
-        raise UserError(f"model folder {folder}: config.json is missing: {remedy}")
-    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json")):
-        raise UserError(
-            f"model folder {folder}: tokenizer.json (or tokenizer_config.json) is missing: "
-            "save the tokenizer there with save_pretrained, or name another folder"
-        )
-    if not any(folder.glob("*.safetensors")):
-        raise UserError(f"model folder {folder}: model.safetensors is missing: {remedy}")
-
-
 def fingerprint(folder: str | Path) -> str:
-    """BLAKE2b (32 hex digits) over the bytes of the folder's safetensors files in name order.
+    """BLAKE2b (32 hex digits) over the bytes of the files that hold the folder's weights, in name order.
 
     Files are streamed, and hashed again only if their size or modification time changed.
 
     Raises:
-        UserError: if the folder has no safetensors files.
+        UserError: if one is missing.
     """
-    files = sorted(Path(folder).glob("*.safetensors"))
-    if not files:
-        raise UserError(f"model folder {folder}: no *.safetensors to fingerprint: save the weights as safetensors")
-    stats = [(path, path.stat()) for path in files]
+    stats = [(path, path.stat()) for path in weight_files(folder)]
     return _digest(tuple((str(path.resolve()), stat.st_mtime_ns, stat.st_size) for path, stat in stats))
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from textwrap import shorten
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING
 
 from jinja2 import TemplateError
 
+from int_lightning.prompts.in_place import encode_in_place
+from int_lightning.prompts.round_trip import check_shown
 from int_lightning.steps import number_steps
 from int_lightning.types import Problem, UserError
 
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
 
 _HERE = Path(__file__).parent
 _SHIPPED = {"math": _HERE / "math", "gradeschool": _HERE / "gradeschool", "mini": _HERE.parent / "mini" / "prompts"}
+TEMPLATE_DATE = datetime(2025, 1, 1)
+"""Today, to a chat template that asks for the date: prompts are the same on every day."""
+
 _QUESTION = {"role": "user", "content": "1+1?"}
 _PRIVATE_USE = range(
     0xF0000, 0xFFFFE
@@ -121,8 +127,8 @@ def encode_chat(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str,
 
 
 def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """Token ids of a text in which names of special tokens are text like any other."""
-    return list(tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
+    """Token ids of a text that goes on after other text; names of special tokens in it are text like any other."""
+    return encode_in_place(tokenizer, text)
 
 
 def encode_solution(tokenizer: PreTrainedTokenizerBase, solution: str, where: str) -> list[int]:
@@ -134,7 +140,7 @@ def encode_solution(tokenizer: PreTrainedTokenizerBase, solution: str, where: st
 
     Raises:
         UserError: if the chat template shows the solution otherwise than it is (it strips thoughts, or adds some), or ends it
-            with no special token.
+            with no special token, or if the tokenizer has no tokens for it.
     """
     end = end_of_turn(tokenizer)
     start = _shown(tokenizer, [_QUESTION], add_generation_prompt=True)
@@ -147,7 +153,9 @@ def encode_solution(tokenizer: PreTrainedTokenizerBase, solution: str, where: st
             "solution, give the model folder a chat_template.jinja that leaves what the assistant says as it is, or train on "
             "what the model sampled itself"
         )
-    return [*encode_text(tokenizer, solution), end]
+    ids = encode_text(tokenizer, solution)
+    check_shown(tokenizer, [solution], ids, f"{where}: the solution")
+    return [*ids, end]
 
 
 def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:
@@ -179,7 +187,12 @@ def _shown(
         )
     try:
         return str(
-            tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=add_generation_prompt)
+            tokenizer.apply_chat_template(
+                list(messages),
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+                strftime_now=TEMPLATE_DATE.strftime,
+            )
         )
     except TemplateError as error:
         roles = ", ".join(m["role"] for m in messages)
