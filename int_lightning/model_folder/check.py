@@ -44,7 +44,11 @@ class ModelReport:
     dropout: list[str]
 
     def __str__(self) -> str:
-        ends = ", ".join(f"{' '.join(tokens)} ({source})" for source, tokens in self.ends.items())
+        speakers: dict[str, list[str]] = {}
+        for source, tokens in self.ends.items():
+            for token in tokens:
+                speakers.setdefault(token, []).append(source)
+        ends = ", ".join(f"{token} ({', '.join(sources)})" for token, sources in speakers.items())
         dropout = f", dropout {', '.join(self.dropout)}" if self.dropout else ""
         size = f"{self.parameters:,} parameters, context {self.context}"
         return f"{self.folder}: {self.architecture}, {size}, ends at {ends}{dropout}"
