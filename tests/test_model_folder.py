@@ -112,7 +112,12 @@ def test_no_command_goes_past_a_missing_tensor(
             f"--model.init_args.model={folder}",
         ],
         "inspect": ["inspect", str(dataset), f"--model={folder}"],
-        "onpolicy": ["evaluate", out, f"--onpolicy={{mine: {{path: {dataset}}}}}", f"--model={folder}"],
+        "onpolicy": [
+            "evaluate",
+            out,
+            f"--onpolicy={{mine: {{folder: {dataset}, target: reference}}}}",
+            f"--model={folder}",
+        ],
     }
     assert main(arguments[command]) == 2
     assert f"tensor {DOWN} is missing" in " ".join(capfd.readouterr().err.split())
