@@ -158,9 +158,10 @@ def test_a_context_is_as_long_as_its_rotations(tmp_path: Path, rope: dict[str, o
     )
 
 
-def test_an_exported_bfloat16_model_says_so(tmp_path: Path) -> None:
-    mini = resolve_model("mini")
+def test_an_exported_bfloat16_model_says_so_and_names_all_its_ends(tmp_path: Path) -> None:
+    mini = changed(tmp_path / "source", settings("generation_config.json", eos_token_id=0))
     export(load_policy(mini, dtype=torch.bfloat16), tmp_path / "model", load_tokenizer(mini), is_writer=True)
     assert json.loads((tmp_path / "model" / "config.json").read_text())["dtype"] == "bfloat16"
+    assert json.loads((tmp_path / "model" / "generation_config.json").read_text())["eos_token_id"] == [0, 1]
     with safe_open(tmp_path / "model" / "model.safetensors", framework="pt") as held:
         assert held.get_tensor(DOWN).dtype == torch.bfloat16

@@ -96,11 +96,11 @@ class ProblemStages:
         the result then holds that too.
 
         Raises:
-            UserError: if the tokenizer loses text of the first problem.
+            UserError: if the tokenizer loses text of the problem, and none was run before whose text it kept.
         """
         if not self._text_checked:
-            self._text_checked = True
             check_problem_text(self.sampler.tokenizer, self.sampler.prompts, problem)
+            self._text_checked = True
         work = earlier or Work(problem, attempts=await self._attempts(problem))
         if any(a.correct for a in work.attempts):
             return work

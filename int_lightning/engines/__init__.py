@@ -18,7 +18,10 @@ from int_lightning.types import UserError
 __all__ = ["Engine", "EngineConfig", "open_engine", "tokens_generated", "weights_of_folder"]
 
 log = logging.getLogger(__name__)
-_NOT_ARCHITECTURE = {"_name_or_path", "dtype", "torch_dtype", "transformers_version", "use_cache"}
+_NOT_ARCHITECTURE = {
+    *("_name_or_path", "dtype", "torch_dtype", "transformers_version", "use_cache"),
+    *("bos_token_id", "eos_token_id", "pad_token_id"),
+}
 _current: tuple[EngineConfig, int, Engine] | None = None
 _tokens_of_closed = 0
 
@@ -40,7 +43,7 @@ def open_engine(folder: str, config: EngineConfig, lora_rank: int = 0) -> Engine
     """
     global _current, _tokens_of_closed
     name = _choose(config)
-    check_context(folder, config.max_model_len)
+    check_context(folder, config.max_model_len, config.trust_remote_code)
     check_finite(folder)
     if _current is not None:
         held_config, held_rank, engine = _current

@@ -22,6 +22,7 @@ from int_lightning.learn.liger_layers import Layers, liger_negative_log_likeliho
 from int_lightning.learn.lora import LoRAConfig, adapt, full, is_adapted, merged, save_adapter
 from int_lightning.learn.packed_attention import PACKED, can_pack, positions
 from int_lightning.model_folder.check import load_config
+from int_lightning.model_folder.ends import GENERATION, end_tokens
 from int_lightning.model_folder.files import read_json
 from int_lightning.model_folder.weights import check_finite, load_causal_lm
 from int_lightning.results import write_json
@@ -250,8 +251,8 @@ def named_weights(policy: Policy) -> Iterator[tuple[str, Tensor]]:
 
 
 def export(policy: Policy, folder: Path, tokenizer: Any, is_writer: bool) -> None:
-    """Writes a Hugging Face folder (safetensors of the policy's dtype, tokenizer), adapters merged, and besides by themselves in
-    ``adapter/``. Every rank calls it, the writer writes."""
+    """Writes a Hugging Face folder (safetensors of the policy's dtype, tokenizer, and every token at which it ends), adapters
+    merged, and besides by themselves in ``adapter/``. Every rank calls it, the writer writes."""
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     state = get_model_state_dict(policy, options=options)
     tied = {n for n, _ in policy.named_parameters(remove_duplicate=False)} - {n for n, _ in policy.named_parameters()}
@@ -261,6 +262,8 @@ def export(policy: Policy, folder: Path, tokenizer: Any, is_writer: bool) -> Non
         policy.causal_lm.save_pretrained(folder, state_dict=tensors)
         config = {**read_json(folder / "config.json"), "dtype": str(policy.dtype).removeprefix("torch.")}
         write_json(folder / "config.json", config)  # transformers names the dtype of the weights in training
+        ends = {"eos_token_id": end_tokens(policy.causal_lm.name_or_path)}
+        write_json(folder / GENERATION, {**read_json(folder / GENERATION), **ends})
         tokenizer.save_pretrained(folder)
         if is_adapted(policy.causal_lm):
             save_adapter(policy.causal_lm, plain, folder / "adapter")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
-from transformers import AutoConfig, PretrainedConfig
+from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
 
 from int_lightning.console import say
 from int_lightning.model_folder.ends import ends_by_source
@@ -66,14 +66,18 @@ def check_model_folder(folder: str | Path) -> ModelReport:
     return _checked(str(folder), tuple((f.name, f.stat().st_mtime_ns, f.stat().st_size) for f in files))
 
 
-def load_config(folder: str) -> PretrainedConfig:
+def load_config(folder: str, trust_remote_code: bool = False) -> PretrainedConfig:
     """A model's configuration.
+
+    Args:
+        folder: Model folder or hub id.
+        trust_remote_code: Whether it may be one of the folder's own code.
 
     Raises:
         UserError: if transformers cannot read it.
     """
     try:
-        return AutoConfig.from_pretrained(folder)
+        return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
     except Exception as error:
         raise UserError(f"model {folder}: its config.json cannot be used: {reason(error)}") from error
 
@@ -90,13 +94,13 @@ def context_of(config: PretrainedConfig) -> int | None:
     return int(longest * max(factors, default=1))
 
 
-def check_context(folder: str, max_model_len: int) -> None:
+def check_context(folder: str, max_model_len: int, trust_remote_code: bool) -> None:
     """Compares an engine's longest sequence with the model's context.
 
     Raises:
         UserError: if it is longer.
     """
-    context = context_of(load_config(folder))
+    context = context_of(load_config(folder, trust_remote_code))
     if context is not None and max_model_len > context:
         raise UserError(
             f"engine.max_model_len is {max_model_len}, and the context of {folder} has {context} tokens (config.json, "
@@ -107,7 +111,7 @@ def check_context(folder: str, max_model_len: int) -> None:
 @lru_cache(maxsize=64)
 def _checked(folder: str, _: tuple[tuple[str, int, int], ...]) -> ModelReport:
     stored = read_json(Path(folder) / "config.json")
-    own_code = "AutoModelForCausalLM" in stored.get("auto_map", {})
+    own_code = "AutoModelForCausalLM" in stored.get("auto_map", {}) and stored.get("model_type") not in CONFIG_MAPPING
     config = None if own_code else load_config(folder)
     tokenizer = load_tokenizer(folder)
     ends = ends_by_source(folder, tokenizer)

@@ -13,7 +13,8 @@ from int_lightning.types import UserError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_CONFIGS = ("generation_config.json", "config.json")
+GENERATION = "generation_config.json"
+_CONFIGS = (GENERATION, "config.json")
 _KEY = "eos_token_id"
 
 
@@ -67,7 +68,7 @@ def _configured(folder: str) -> tuple[str, list[int]]:
             ids = _listed(settings.get(_KEY, settings.get("text_config", {}).get(_KEY)))
             if ids:
                 return name, ids
-    return _CONFIGS[0], []
+    return GENERATION, []
 
 
 def _path(folder: str, name: str) -> Path | None:

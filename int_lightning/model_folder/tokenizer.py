@@ -23,7 +23,7 @@ def load_tokenizer(folder: str) -> PreTrainedTokenizerBase:
         UserError: if it cannot be loaded.
     """
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # tokenizers raises bare ones for a damaged file
         raise UserError(
             f"the tokenizer of {folder} cannot be loaded ({type(error).__name__}: {reason(error)}): check tokenizer.json and "

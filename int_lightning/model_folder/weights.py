@@ -25,7 +25,7 @@ def check_tensors(folder: Path) -> PreTrainedModel:
     Raises:
         UserError: naming a tensor that is missing or has another shape, or if there is no such architecture.
     """
-    return load_causal_lm(str(folder), device_map="meta")
+    return load_causal_lm(str(folder), device_map="meta", trust_remote_code=False)
 
 
 def load_causal_lm(folder: str, **options: Any) -> PreTrainedModel:
@@ -40,13 +40,14 @@ def load_causal_lm(folder: str, **options: Any) -> PreTrainedModel:
             build the model.
     """
     try:
-        model, found = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder, output_loading_info=True, ignore_mismatched_sizes=True, use_safetensors=True, **options
         )
     except Exception as error:
         raise UserError(
             f"transformers cannot build the model of {folder}: {reason(error)}: check its config.json"
         ) from error
+    model, found = loaded
     if other := sorted(found["mismatched_keys"]):
         name, stored, wanted = other[0]
         raise UserError(
@@ -58,6 +59,7 @@ def load_causal_lm(folder: str, **options: Any) -> PreTrainedModel:
             f"{_where(folder)}: tensor {', '.join(missing[:_NAMED])} is missing{_more(missing, _NAMED)}, which would be random: "
             "save the whole model again, or name another folder"
         )
+    assert isinstance(model, PreTrainedModel)
     return model
 
 
