@@ -129,6 +129,13 @@ def test_files_of_other_names_are_nobodys_weights(tmp_path: Path) -> None:
     assert fingerprint(folder) == fingerprint(resolve_model("mini"))
     engine = open_engine(resolve_model(folder), PORTABLE)
     engine.load_weights(weights_of_folder(folder))
+    with vllm.of_one_model(folder) as shown:
+        whole = Path(resolve_model("mini"))
+        assert {f.name for f in Path(shown).iterdir()} == {f.name for f in whole.iterdir()}
+        assert (Path(shown) / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    assert not Path(shown).exists()
+    with vllm.of_one_model(str(whole)) as shown:
+        assert shown == str(whole)
 
 
 def test_a_report_says_what_the_folder_holds(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from transformers import AutoConfig
 
 from int_lightning.engines.base import EngineConfig, generate_by_steps, room
 from int_lightning.model_folder.ends import end_tokens
+from int_lightning.model_folder.files import weight_files
 from int_lightning.types import Completion, Sampling, UserError
 
 if TYPE_CHECKING:
@@ -84,7 +86,6 @@ class VLLMEngine:
             os.environ.setdefault("RANK", str(torch.distributed.get_rank()))
             os.environ.setdefault("LOCAL_RANK", str(torch.cuda.current_device() if on_gpu else 0))
         options: dict[str, Any] = dict(
-            model=folder,
             dtype=config.dtype,
             max_model_len=config.max_model_len,
             max_num_seqs=config.max_num_seqs,
@@ -97,7 +98,8 @@ class VLLMEngine:
             **(_adapter_options(lora_rank) if self.takes_adapters else {}),
         )
         try:
-            self._llm = LLM(**options)
+            with of_one_model(folder) as readable:
+                self._llm = LLM(readable, **options)
         except ValueError as error:
             logging.getLogger("vllm").exception("vLLM did not start")
             reason = shorten(str(error), 300)
@@ -206,6 +208,20 @@ class VLLMEngine:
         del self._llm
         if self._owns_process_group:
             cleanup_dist_env_and_memory()
+
+
+@contextmanager
+def of_one_model(folder: str) -> Iterator[str]:
+    """A folder without safetensors files that are not its model's, made of links where it has some: vLLM would load them all."""
+    path = Path(folder)
+    others = set(path.glob("*.safetensors")) - set(weight_files(folder)) if path.is_dir() else set()
+    if not others:
+        yield folder
+        return
+    with TemporaryDirectory(prefix="model-") as links:
+        for file in set(path.iterdir()) - others:
+            (Path(links) / file.name).symlink_to(file.resolve())
+        yield links
 
 
 def _pack_tied_head(model: torch.nn.Module) -> None:
