@@ -128,7 +128,11 @@ def encode_chat(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str,
 
 def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """Token ids of a text that goes on after other text; names of special tokens in it are text like any other."""
-    return encode_in_place(tokenizer, text)
+
+    def encode(part: str) -> list[int]:
+        return list(tokenizer.encode(part, add_special_tokens=False, split_special_tokens=True))
+
+    return encode_in_place(tokenizer, text, encode)
 
 
 def encode_solution(tokenizer: PreTrainedTokenizerBase, solution: str, where: str) -> list[int]:

@@ -6,6 +6,7 @@ text is encoded after another one, an anchor, whose tokens are then taken off.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,23 +16,25 @@ _ANCHORS = ("\n", "1", ".", "x", "=", "é")
 """Several, for the first letters of a text may merge with one of them, or a tokenizer may not know it."""
 
 
-def encode_in_place(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """Token ids that add just this text after any other, names of special tokens being text like any other; those of the text
-    by itself where the tokenizer cannot do so, for it lacks characters or writes them otherwise."""
-    alone = _encode(tokenizer, text)
+def encode_in_place(tokenizer: PreTrainedTokenizerBase, text: str, encode: Callable[[str], list[int]]) -> list[int]:
+    """Token ids that add just this text after any other; those of the text by itself where the tokenizer cannot do so, for it
+    lacks characters or writes them otherwise.
+
+    Args:
+        tokenizer: Decodes.
+        text: Any.
+        encode: The tokens of a text by itself.
+    """
+    alone = encode(text)
     for anchor in _ANCHORS:
-        before = _encode(tokenizer, anchor)
+        before = encode(anchor)
         shown = _decode(tokenizer, before) + text
         if _decode(tokenizer, before + alone) == shown:
             return alone
-        in_one = _encode(tokenizer, anchor + text)
+        in_one = encode(anchor + text)
         if in_one[: len(before)] == before and _decode(tokenizer, in_one) == shown:
             return in_one[len(before) :]
     return alone
-
-
-def _encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    return list(tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
 
 
 def _decode(tokenizer: PreTrainedTokenizerBase, token_ids: list[int]) -> str:
