@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from model_folders import STYLES, Change, changed, one_token_model, remove, settings
 
 from commands import fit_grpo
 from int_lightning.engines import EngineConfig, open_engine, vllm
@@ -17,6 +16,7 @@ from int_lightning.model_folder.ends import end_tokens, ends_by_source
 from int_lightning.model_folder.tokenizer import load_tokenizer
 from int_lightning.prompts import PromptSet, encode_chat
 from int_lightning.types import Sampling, UserError
+from model_folders import STYLES, Change, changed, one_token_model, remove, settings
 
 PAD, END, USER, TEXT = 0, 1, 3, 9
 CONFIG = EngineConfig(name="transformers", max_model_len=128, threads=1)

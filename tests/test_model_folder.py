@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from model_folders import Change, changed, remove, settings, tensors, write
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -19,6 +18,7 @@ from int_lightning.learn.pretrained import fingerprint, resolve_model
 from int_lightning.model_folder.check import check_model_folder, context_of, load_config
 from int_lightning.model_folder.tokenizer import load_tokenizer
 from int_lightning.types import UserError
+from model_folders import Change, changed, remove, settings, tensors, write
 
 DOWN = "model.layers.0.mlp.down_proj.weight"
 EMBEDDING = "model.embed_tokens.weight"

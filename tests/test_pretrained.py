@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from model_folders import changed
 from safetensors.torch import save_file
 
 from int_lightning.learn import pretrained
@@ -14,6 +13,7 @@ from int_lightning.learn.pretrained import SMOLLM2, fingerprint, resolve_model
 from int_lightning.model_folder.check import check_model_folder
 from int_lightning.model_folder.files import check_files
 from int_lightning.types import UserError
+from model_folders import changed
 
 
 def make_folder(folder: Path) -> Path:
