@@ -49,6 +49,11 @@ class IntTrainer(L.Trainer):
         if self._engine is None or self._engine.folder != folder:
             module = self.lightning_module
             lora = module.lora if isinstance(module, PolicyModule) else None
+            if isinstance(module, PolicyModule) and module.dtype_name != self.engine_config.dtype:
+                say(
+                    f"[yellow]note:[/] model.dtype is {module.dtype_name} and engine.dtype {self.engine_config.dtype}: their "
+                    "log-probs differ by rounding, and syncs are verified only up to that of bfloat16"
+                )
             self._engine = open_engine(folder, self.engine_config, lora.rank if lora else 0)
         return self._engine
 

@@ -18,9 +18,10 @@ from int_lightning.data.validation import ValidationStream
 from int_lightning.grading import Grader
 from int_lightning.learn.grpo import GRPOModule
 from int_lightning.learn.rewards import RewardConfig, Rewards
+from int_lightning.model_folder.tokenizer import pad_id
 from int_lightning.prompts import PromptSet
 from int_lightning.results import digest
-from int_lightning.rollouts import RolloutSampler
+from int_lightning.rollouts import RolloutSampler, check_problem_text
 from int_lightning.sources import load_problems
 from int_lightning.trainer import IntTrainer
 from int_lightning.types import Problem, Sampling, UserError, derive_seed
@@ -107,6 +108,8 @@ class RolloutData(L.LightningDataModule):
             load_problems(self.validation, require_solution=False) if self.validation is not None else []
         )
         self.prompts = PromptSet(self.prompt_set)
+        for first in (problems[0] for problems in (self.problems, self.validation_problems) if problems):
+            check_problem_text(self.module.tokenizer, self.prompts, first)
         self.grader = Grader()
         self.rewards = Rewards(self.reward_configs, self.groups.reward_timeout)
         self.module.temperature = self.sampling.temperature or 1.0
@@ -144,7 +147,7 @@ class RolloutData(L.LightningDataModule):
 
     def _layout(self) -> Layout:
         return Layout(
-            self.module.tokenizer.pad_token_id,
+            pad_id(self.module.tokenizer),
             self.max_tokens,
             self.packing,
             self.int_trainer.global_rank,

@@ -11,7 +11,7 @@ import torch
 from int_lightning.collect.store import Store
 from int_lightning.console import interval, progress, show_table
 from int_lightning.evaluation.metrics import bootstrap, pass_at_k
-from int_lightning.rollouts import RolloutSampler
+from int_lightning.rollouts import RolloutSampler, check_problem_text
 from int_lightning.types import Problem, Rollout, Sampling, UserError
 
 
@@ -84,7 +84,8 @@ def evaluate(
         config: Rollouts, k and sampling.
 
     Raises:
-        UserError: if the store is damaged, or was begun with other weights or problems.
+        UserError: if the store is damaged, was begun with other weights or problems, or if the tokenizer
+            loses text of a set's first problem.
     """
     store.begin()
     asked = {(name, p.id): p for name, problems in sets.items() for p in problems}
@@ -116,7 +117,10 @@ def _evaluate_set(
         advance(len(problems) - len(todo), "")
         for start in range(0, len(todo), config.batch_problems):
             batch = todo[start : start + config.batch_problems]
-            groups = open_sampler().sample(batch, range(config.rollouts), config.sampling, "evaluate")
+            sampler = open_sampler()
+            if not start:
+                check_problem_text(sampler.tokenizer, sampler.prompts, batch[0])
+            groups = sampler.sample(batch, range(config.rollouts), config.sampling, "evaluate")
             rows = [_evaluated(name, *pair, weights) for pair in zip(batch, groups, strict=True)]
             store.commit({"rollouts": [_row(name, r) for group in groups for r in group], "problems": rows})
             right |= {(name, row.problem_id): row.correct for row in rows}
