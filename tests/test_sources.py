@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from int_lightning.sources import Quarantined, SourceConfig, load_problems, read
-from int_lightning.sources.files import MAX_FIELD
+from int_lightning.sources.lines import MAX_FIELD
 from int_lightning.types import Problem, UserError
 
 SHARED = Path(os.environ.get("INT_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))

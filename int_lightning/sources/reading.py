@@ -7,10 +7,11 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from int_lightning.sources.config import FIELDS, Quarantined, SourceConfig
+from int_lightning.sources.config import FIELDS, MINI, Quarantined, SourceConfig, Sources
 from int_lightning.sources.fields import RowError, from_gsm8k, has_column, row_id, statement, to_problem
-from int_lightning.sources.files import Row, file_rows
-from int_lightning.sources.generated import gym_rows, hub_rows
+from int_lightning.sources.files import file_rows
+from int_lightning.sources.generated import gym_rows, hub_rows, mini_split
+from int_lightning.sources.lines import Row
 from int_lightning.types import Problem, UserError
 
 _PROOF_OF_ABSENCE = 100  # rows without a column that show that it is not there at all
@@ -30,13 +31,14 @@ def read(source: SourceConfig | str) -> Iterator[Problem | Quarantined]:
     return (item for _, item in _numbered(as_source(source)))
 
 
-def load_problems(source: SourceConfig | str, limit: int | None = None, require_solution: bool = True) -> list[Problem]:
-    """All problems of a source that must not have a bad row, such as an evaluation set.
+def load_problems(
+    source: SourceConfig | Sources | str, limit: int | None = None, require_solution: bool = True
+) -> list[Problem]:
+    """All problems of sources that must not have a bad row, such as an evaluation set.
 
     Args:
-        source: As ``SourceConfig.path``, or a whole SourceConfig for other columns. Files have the columns ``problem``,
-            ``solution``, ``answer`` and optionally ``id``, or GSM8K's ``question`` and ``answer`` (worked solution, ``####``,
-            final answer).
+        source: Whatever ``Sources.of`` takes; of several, one after the other. Files have the columns ``problem``, ``solution``,
+            ``answer`` and optionally ``id``, or GSM8K's ``question`` and ``answer`` (worked solution, ``####``, final answer).
         limit: Keep the first so many problems; rows after them are not read.
         require_solution: Refuse a problem without a reference solution, if the source requires one too.
 
@@ -45,8 +47,21 @@ def load_problems(source: SourceConfig | str, limit: int | None = None, require_
     """
     if limit is not None and limit < 1:
         raise UserError(f"limit is {limit}: give at least 1, or leave it out for all problems")
-    source = as_source(source)
-    source = replace(source, require_solution=source.require_solution and require_solution)
+    problems: dict[str, Problem] = {}
+    for one in Sources.of(source):
+        own = replace(one, require_solution=one.require_solution and require_solution)
+        left = None if limit is None else limit - len(problems)
+        for problem in _strict(own, left):
+            id, n = problem.id, 1
+            while id in problems:  # in an earlier source
+                id, n = f"{problem.id}~{n + 1}", n + 1
+            problems[id] = replace(problem, id=id)
+    if not problems:
+        raise UserError(f"{source}: no problems in it: give a file with at least one row")
+    return list(problems.values())
+
+
+def _strict(source: SourceConfig, limit: int | None) -> list[Problem]:
     problems: list[Problem] = []
     first_row: dict[str, int] = {}
     for row, item in islice(_numbered(source), limit):
@@ -59,8 +74,6 @@ def load_problems(source: SourceConfig | str, limit: int | None = None, require_
             )
         first_row[item.id] = row
         problems.append(item)
-    if not problems:
-        raise UserError(f"{source.path}: no problems in it: give a file with at least one row")
     return problems
 
 
@@ -132,14 +145,10 @@ def _open(source: SourceConfig) -> tuple[str, Iterator[Row]]:
 
 
 def _is_mini(source: SourceConfig) -> bool:
-    return source.path.partition(":")[0] == "mini"
+    return source.path.partition(":")[0] == MINI
 
 
 def _mini(path: str) -> list[Problem]:
     from int_lightning.mini.world import load_split
 
-    _, _, rest = path.partition(":")
-    split, _, count = rest.partition(":")
-    if count and not (count.isdecimal() and int(count)):
-        raise UserError(f"{path}: {count!r} is not a number of problems: write mini:{split}:200")
-    return load_split(split, int(count) if count else None)
+    return load_split(*mini_split(path))
