@@ -35,7 +35,7 @@ from int_lightning.learn.callbacks import ExportModel, FitProgress, RunCheckpoin
 from int_lightning.learn.metrics_csv import MetricsCSV
 from int_lightning.learn.module import PolicyModule
 from int_lightning.parser import Parser
-from int_lightning.results import RESULTS, write_json
+from int_lightning.results import DRY_RUN, RESULTS, write_json
 from int_lightning.trainer import IntTrainer
 from int_lightning.types import UserError
 
@@ -120,7 +120,7 @@ class IntCLI(LightningCLI):
         """
         command = self.config["subcommand"]
         config = self.config[command]
-        if command == "fit" and config["dry_run"]:
+        if config.get("dry_run"):
             log = Path(self.resources.enter_context(TemporaryDirectory())) / "library.log"
             self.resources.enter_context(library_output_to(log))
             configure_logging(config["verbose"])
@@ -143,7 +143,7 @@ class IntCLI(LightningCLI):
                     f"--out {folder} already holds a run (see {saved}): choose another folder, or resume it with "
                     "--ckpt_path last"
                 )
-            if _meaning(saved.read_text(encoding="utf-8")) != _meaning(text):
+            if _meaning(command, saved.read_text(encoding="utf-8")) != _meaning(command, text):
                 raise UserError(
                     f"--out {folder} already holds another run, with other settings (see {saved}): choose another folder"
                 )
@@ -216,7 +216,8 @@ class IntCLI(LightningCLI):
 def _holds_work(folder: Path) -> bool:
     """Whether a run's folder has more in it than what a command that a mistake ended at once leaves."""
     return any(
-        file.name not in ("config.yaml", "tensorboard") and not file.match("library*.log") for file in folder.iterdir()
+        file.name not in ("config.yaml", "tensorboard", DRY_RUN) and not file.match("library*.log")
+        for file in folder.iterdir()
     )
 
 
@@ -274,5 +275,7 @@ def _listed(given: Any) -> list[Any]:
     return given if isinstance(given, list) else [given]
 
 
-def _meaning(config: str) -> dict[str, Any]:
-    return {k: v for k, v in yaml.safe_load(config).items() if k != "verbose"}
+def _meaning(command: str, config: str) -> dict[str, Any]:
+    """The settings that say which run this is. A collection may be extended: it checks the limit itself."""
+    free = {"verbose", "limit"} if command == "collect" else {"verbose"}
+    return {k: v for k, v in yaml.safe_load(config).items() if k not in free}

@@ -10,6 +10,7 @@ import torch
 
 from int_lightning.console import interval, progress, show_table
 from int_lightning.evaluation.metrics import PassAtK, bootstrap
+from int_lightning.preflight import check_golds, usable
 from int_lightning.rollouts import RolloutSampler
 from int_lightning.types import Problem, Sampling, UserError
 
@@ -35,6 +36,25 @@ class EvaluationConfig:
             raise UserError(
                 f"evaluation.k asks for pass@{max(self.k)} of {self.rollouts} rollouts: raise evaluation.rollouts"
             )
+
+
+def prepared(
+    sampler: RolloutSampler, sets: Mapping[str, Sequence[Problem]]
+) -> tuple[dict[str, list[Problem]], dict[str, Any]]:
+    """The problems of each set that the model can be asked, and what the grader says of each set's gold answers; both are shown.
+
+    Raises:
+        UserError: if the model cannot read the problems of a set, or none of them fits into its context.
+    """
+    golds = {name: check_golds(sampler.grader, problems) for name, problems in sets.items()}
+    for name, report in golds.items():
+        report.show(f"{name}: ")
+    room = sampler.engine.max_model_len
+    kept = {
+        name: usable(problems, sampler.tokenizer, sampler.prompts, room, sampler.model, f"{name}: ")
+        for name, problems in sets.items()
+    }
+    return kept, {name: report.as_dict() for name, report in golds.items()}
 
 
 def evaluate(
