@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from int_lightning.console import say
 from int_lightning.grading import Grader
+from int_lightning.learn.pretrained import MINI
 from int_lightning.prompts import PromptSet, encode_chat, encode_text
 from int_lightning.types import Problem, UserError
 
@@ -92,28 +93,32 @@ def check_golds(grader: Grader, problems: Iterable[Problem], most: int = GRADED)
     return report
 
 
-def check_legible(tokenizer: PreTrainedTokenizerBase, problems: Iterable[Problem], model: str) -> str:
-    """What to say of the first ``READ`` problems where the model's tokenizer does not know their text; "" where it does.
+def check_legible(
+    tokenizer: PreTrainedTokenizerBase, prompts: PromptSet, problems: Iterable[Problem], model: str
+) -> str:
+    """What to say where the model's tokenizer does not know all the text of the first ``READ`` problems, prompt and reference
+    solution; "" where it does.
 
     Raises:
         UserError: if more than a tenth of their tokens are unknown ones.
     """
     unknown = total = 0
-    worst: Problem | None = None
+    first: Problem | None = None
     for problem in islice(problems, READ if tokenizer.unk_token_id is not None else 0):
-        ids = encode_text(tokenizer, f"{problem.problem}\n\n{problem.solution}")
+        asked = [message["content"] for message in prompts.solve(problem)]
+        ids = encode_text(tokenizer, "\n\n".join([*asked, problem.solution]))
         found = ids.count(tokenizer.unk_token_id)
         unknown, total = unknown + found, total + len(ids)
-        worst = problem if worst is None and found else worst
-    if worst is None:
+        first = problem if first is None and found else first
+    if first is None:
         return ""
     said = (
-        f"model {model!r} cannot read the text of these problems: {unknown / total:.0%} of its tokens are "
-        f"{tokenizer.unk_token} (the first problem with one: {worst.id} {shorten(worst.problem, 60)!r})"
+        f"model {model!r} cannot read these problems as the prompt set {prompts.name!r} puts them: {unknown / total:.0%} of their "
+        f"tokens are {tokenizer.unk_token}, unknown to it (the first with one: {first.id} {shorten(first.problem, 60)!r})"
     )
     if unknown > _UNREADABLE * total:
-        mini = ", mini reads only problems of the mini world, mini:SPLIT" if model == "mini" else ""
-        raise UserError(f"{said}: give --model with a model for such text{mini}")
+        mini = "; mini, the default, reads only mini:SPLIT with --prompts mini" if model == MINI else ""
+        raise UserError(f"{said}: give a model that was trained on such text{mini}")
     return said
 
 
@@ -187,7 +192,7 @@ def usable(
     Raises:
         UserError: if the model does not know their text, or none of them fits.
     """
-    if said := check_legible(tokenizer, problems, model):
+    if said := check_legible(tokenizer, prompts, problems, model):
         say(f"[yellow]note:[/] {escape(of + said)}")
     fitting = Fitting(problems, tokenizer, prompts, max_model_len)
     kept = list(fitting)

@@ -104,11 +104,12 @@ class CollectInterventions(Callback):
     def _begin(self) -> None:
         tokenizer, room = self.module.tokenizer, self.trainer.engine_config.max_model_len
         self.pool = open_pool(self.sources, self.limit, self.trainer.seed)
-        if said := check_legible(tokenizer, self.pool, self.module.folder):
+        prompts = PromptSet(self.prompts)
+        if said := check_legible(tokenizer, prompts, self.pool, self.module.folder):
             say(f"[yellow]note:[/] {escape(said)}")
         self.golds = check_golds(self.grader, self.pool if self.trainer.is_global_zero else ())
         self.golds.show()
-        self.fitting = Fitting(self.pool, tokenizer, PromptSet(self.prompts), room)
+        self.fitting = Fitting(self.pool, tokenizer, prompts, room)
         if self.trainer.global_rank == 0:
             record_tokenizer(self.store.folder, self.module.tokenizer, self.module.folder)
         self._todo = Collector(self.store, self.collection.batch_problems).todo(self.fitting)

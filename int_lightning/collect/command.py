@@ -47,13 +47,13 @@ def collect_interventions(
     """
     store = Store(out / "dataset")
     _check_limit(out, store, total)
-    tokenizer = AutoTokenizer.from_pretrained(resolve_model(build.model))
-    if said := check_legible(tokenizer, pool, build.model):
+    tokenizer, prompts = AutoTokenizer.from_pretrained(resolve_model(build.model)), PromptSet(build.prompts)
+    if said := check_legible(tokenizer, prompts, pool, build.model):
         say(f"[yellow]note:[/] {escape(said)}")
     with Grader() as grader:
         golds = check_golds(grader, pool)
     golds.show()
-    fitting = Fitting(pool, tokenizer, PromptSet(build.prompts), build.engine.max_model_len)
+    fitting = Fitting(pool, tokenizer, prompts, build.engine.max_model_len)
     (out / RESULTS).unlink(missing_ok=True)
     record_tokenizer(store.folder, tokenizer, build.model)
     collector = Collector(store, build.config.batch_problems)
@@ -114,7 +114,7 @@ def show_plan(pool: Pool, build: StagesBuilder) -> dict[str, Any]:
     with Grader() as grader:
         golds = check_golds(grader, pool)
     try:
-        illegible = check_legible(tokenizer, pool, build.model)
+        illegible = check_legible(tokenizer, prompts, pool, build.model)
     except UserError as error:
         illegible = str(error)
     fitting = Fitting(pool, tokenizer, prompts, build.engine.max_model_len)

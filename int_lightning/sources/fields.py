@@ -28,7 +28,7 @@ _ALIASES = {
         "input",
         "instruction",
     ],
-    "solution": ["reasoning", "rationale", "explanation", "reference_solution", "worked_solution", "cot"],
+    "solution": ["solutions", "reasoning", "rationale", "explanation", "reference_solution", "worked_solution", "cot"],
     "answer": [
         "final_answer",
         "short_answer",
@@ -126,7 +126,10 @@ def _text(row: Mapping[str, object], source: SourceConfig, name: str) -> str:
         value = _look_up(row, column)
     except KeyError:
         found = ", ".join(map(str, row)) or "none"
-        raise RowError(f"key {column!r} is missing: it has {found}; {_naming(row, source, name)}") from None
+        guess = guess_column(row, source, name) or "..."
+        raise RowError(
+            f"key {column!r} is missing: it has {found}; rename or add that field, or name another, columns: {{{name}: {guess}}}"
+        ) from None
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
         value = value[0]
     text = _plain(value, f"key {column!r}", f"columns: {{{name}: {column}.{_inner(value)}}}")
@@ -174,14 +177,11 @@ def _inner(value: object) -> object:
     return next(iter(value), "") if isinstance(value, dict) else 0
 
 
-def _naming(row: Mapping[str, object], source: SourceConfig, name: str) -> str:
-    """How to name a column that was not found: with the row's own name for it, where that can be guessed."""
+def guess_column(row: Mapping[str, object], source: SourceConfig, name: str) -> str:
+    """The row's own name for one of ``FIELDS``, by names that are common; "" if it has none of them."""
     taken = {source.column(other) for other in FIELDS if other != name}
-    free = [str(column) for column in row if column not in taken]
-    for alias in (name, *_ALIASES[name]):
-        if alike := [column for column in free if re.sub(r"[\W_]+", "_", column).lower() == alias]:
-            return f"name it, columns: {{{name}: {alike[0]}}}"
-    return f"rename or add that field, or name another, columns: {{{name}: ...}}"
+    free = {re.sub(r"[\W_]+", "_", str(column)).lower(): str(column) for column in row if column not in taken}
+    return next((free[alias] for alias in (name, *_ALIASES[name]) if alias in free), "")
 
 
 def _look_up(row: Mapping[str, object], path: str) -> object:

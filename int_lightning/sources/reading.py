@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from int_lightning.sources.config import FIELDS, MINI, Quarantined, SourceConfig, Sources
-from int_lightning.sources.fields import RowError, from_gsm8k, has_column, row_id, statement, to_problem
+from int_lightning.sources.fields import RowError, from_gsm8k, guess_column, has_column, row_id, statement, to_problem
 from int_lightning.sources.files import file_rows
 from int_lightning.sources.generated import gym_rows, hub_rows, mini_split
 from int_lightning.sources.lines import Row
@@ -110,7 +110,7 @@ def _numbered(source: SourceConfig) -> Iterator[Item]:
 
 
 def _problems(source: SourceConfig, stem: str, rows: Iterator[Row]) -> Iterator[Item]:
-    absent, seen, columns = source.needed, 0, ""
+    absent, seen, last = source.needed, 0, dict[str, object]()
     for index, (number, row) in enumerate(rows):
         default_id = f"{stem}-{index:06d}"
         if isinstance(row, str):
@@ -118,7 +118,7 @@ def _problems(source: SourceConfig, stem: str, rows: Iterator[Row]) -> Iterator[
             continue
         row = row if source.columns else from_gsm8k(row)
         if absent:
-            absent, seen, columns = [c for c in absent if not has_column(row, c)], seen + 1, ", ".join(map(str, row))
+            absent, seen, last = [c for c in absent if not has_column(row, c)], seen + 1, dict(row)
             if seen >= _PROOF_OF_ABSENCE:
                 break
         try:
@@ -126,10 +126,18 @@ def _problems(source: SourceConfig, stem: str, rows: Iterator[Row]) -> Iterator[
         except RowError as reason:
             yield number, Quarantined(source.path, number, default_id, str(reason))
     if absent and seen:
-        raise UserError(
-            f"{source.path}: none of the first {seen} rows has {' or '.join(map(repr, absent))}: the last one has "
-            f"{columns or 'nothing'}; name the right ones in columns, or, for a solution, set require_solution to false"
-        )
+        raise UserError(_lacking(source, absent, seen, last))
+
+
+def _lacking(source: SourceConfig, absent: list[str], rows: int, last: dict[str, object]) -> str:
+    fields = [name for name in FIELDS if source.column(name) in absent]
+    guessed = {name: guess for name in fields if (guess := guess_column(last, source, name))}
+    example = f", such as columns: {{{', '.join(f'{k}: {v}' for k, v in guessed.items())}}}" if guessed else ""
+    without = ", or, for a solution, set require_solution to false" if "solution" in fields else ""
+    return (
+        f"{source.path}: none of the first {rows} rows has {' or '.join(map(repr, absent))}: the last one has "
+        f"{', '.join(map(str, last)) or 'nothing'}; name the right ones in columns{example}{without}"
+    )
 
 
 def _open(source: SourceConfig) -> tuple[str, Iterator[Row]]:
