@@ -30,6 +30,7 @@ _UNREADABLE = 0.1  # share of unknown tokens above which a model is refused
 _PROBE = "0"  # an answer that the grader surely reads
 _BATCH = 256
 _LISTED = 100
+_MARGIN = 16  # tokens for what a tokenizer puts around a text, such as a space before it
 _NAMED = 3
 
 
@@ -113,8 +114,8 @@ def check_legible(
     if first is None:
         return ""
     said = (
-        f"model {model!r} cannot read these problems as the prompt set {prompts.name!r} puts them: {unknown / total:.0%} of their "
-        f"tokens are {tokenizer.unk_token}, unknown to it (the first with one: {first.id} {shorten(first.problem, 60)!r})"
+        f"model {model!r} cannot read these problems as the prompt set {prompts.name!r} puts them: {unknown / total:.0%} of "
+        f"their tokens are {tokenizer.unk_token}, unknown to it (the first with one: {first.id} {shorten(first.problem, 60)!r})"
     )
     if unknown > _UNREADABLE * total:
         mini = "; mini, the default, reads only mini:SPLIT with --prompts mini" if model == MINI else ""
@@ -152,8 +153,14 @@ class Fitting:
 
     def __iter__(self) -> Iterator[Problem]:
         self.left_out, self.longest = 0, {}
+        around = len(encode_chat(self._tokenizer, [{"role": "user", "content": ""}]))
         for problem in self._problems:
-            size = len(encode_chat(self._tokenizer, self._prompts.solve(problem)))
+            asked = self._prompts.solve(problem)
+            at_most = around + _MARGIN + sum(len(message["content"].encode()) for message in asked)
+            if at_most < self.max_model_len:  # no tokenizer makes more tokens than bytes: most are not even encoded
+                yield problem
+                continue
+            size = len(encode_chat(self._tokenizer, asked))
             if size < self.max_model_len:
                 yield problem
                 continue
