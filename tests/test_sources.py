@@ -110,6 +110,8 @@ def test_answers_lose_their_wrapping(tmp_path: Path, answer: object, read_as: st
         (ROW | {"answer": float("inf")}, "infinite"),
         ({"Problem": "p", "solution": "s", "answer": "1"}, "columns: {problem: Problem}"),
         ({"problem": "p", "solution": "s", "Short Answer": "1"}, "columns: {answer: Short Answer}"),
+        ({"ID": 1, "Problem": "p", "Answer": "1"}, "columns: {id: ID, problem: Problem, answer: Answer}"),
+        ({"problem": "p", "solution": r"so \boxed{4}"}, "columns: {answer: solution}"),
     ],
 )
 def test_what_is_wrong_with_a_field_comes_with_its_cure(tmp_path: Path, row: object, cure: str) -> None:
@@ -138,14 +140,15 @@ LAYOUTS = {
     "held-indented.json": json.dumps({"version": "1.0", "data": [ROW, ROW | {"answer": 5}]}, indent=1),
     "tabs.tsv": "problem\tsolution\tanswer\n2 + 2?\t2 + 2 = 4\t4\n2 + 2?\t2 + 2 = 4\t5\n",
     "semicolons.csv": "problem; solution;answer\n2 + 2?;2 + 2 = 4;4\n2 + 2?;2 + 2 = 4;5\n",
+    "bars.csv": "problem|solution|answer\n2 + 2?|2 + 2 = 4|4\n2 + 2?|2 + 2 = 4|5\n",
     "excel.csv": "\ufeffproblem,solution,answer\r\n2 + 2?,2 + 2 = 4,4\r\n2 + 2?,2 + 2 = 4,5\r\n",
 }
 
 
-@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+@pytest.mark.parametrize("packed", ["", ".gz", "unnamed"])
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_rows_read_the_same_in_every_layout(tmp_path: Path, name: str, packed: bool) -> None:
-    path = tmp_path / (f"{name}.gz" if packed else name)
+def test_rows_read_the_same_in_every_layout(tmp_path: Path, name: str, packed: str) -> None:
+    path = tmp_path / (f"{name}.gz" if packed == ".gz" else name)
     path.write_bytes(gzip.compress(LAYOUTS[name].encode()) if packed else LAYOUTS[name].encode())
     problems = [item for item in read(str(path)) if isinstance(item, Problem)]
     assert [(p.problem, p.solution, p.answer) for p in problems] == [("2 + 2?", "2 + 2 = 4", a) for a in "45"]
@@ -174,14 +177,23 @@ def test_a_broken_list_is_read_up_to_where_it_breaks(tmp_path: Path, text: str, 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (json.dumps({"train": [ROW], "test": [ROW]}, indent=1), "lists in 'train' and 'test': save the rows"),
+        (json.dumps({"train": [ROW], "test": [ROW]}, indent=1), "lists in 'train', 'test': save the rows"),
         (json.dumps({"a": {"problem": "p"}, "b": {"problem": "q"}}, indent=1), "no list of rows in 'a', 'b'"),
+        (json.dumps({"a": {"problem": "p"}, "b": {"problem": "q"}}), "no list of rows in 'a', 'b'"),
+        (json.dumps({name: {"0": value, "1": value} for name, value in ROW.items()}), "one object of columns"),
     ],
 )
 def test_an_object_without_one_list_of_rows_is_a_mistake(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(UserError, match=said):
         list(read(str(tmp_path / "a.json")))
+
+
+def test_the_list_whose_rows_have_the_named_columns_is_read(tmp_path: Path) -> None:
+    held = {"features": [{"name": "problem"}], "rows": [{"row_idx": 0, "row": ROW}]}
+    (tmp_path / "a.json").write_text(json.dumps(held))
+    columns = {name: f"row.{name}" for name in ROW}
+    assert [i.answer for i in read(SourceConfig(str(tmp_path / "a.json"), columns)) if isinstance(i, Problem)] == ["4"]
 
 
 def test_a_list_longer_than_what_is_read_at_a_time_comes_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

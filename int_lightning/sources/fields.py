@@ -126,9 +126,9 @@ def _text(row: Mapping[str, object], source: SourceConfig, name: str) -> str:
         value = _look_up(row, column)
     except KeyError:
         found = ", ".join(map(str, row)) or "none"
-        guess = guess_column(row, source, name) or "..."
+        cure = guessed_columns(row, source) or f"columns: {{{name}: ...}}"
         raise RowError(
-            f"key {column!r} is missing: it has {found}; rename or add that field, or name another, columns: {{{name}: {guess}}}"
+            f"key {column!r} is missing: it has {found}; rename or add that field, or name another, {cure}"
         ) from None
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
         value = value[0]
@@ -163,11 +163,12 @@ def _plain(value: object, key: str, cure: str) -> str:
                 raise RowError(f"{key} is infinite: write a string or a finite number")
             exact = Decimal(str(value))
             return str(int(exact)) if exact == int(exact) else f"{exact.normalize():f}"
-        case list() | dict() if value:
-            parts = f"of {len(value)} parts" if isinstance(value, list) else f"with {', '.join(map(str, value))}"
-            raise RowError(
-                f"{key} is a {type(value).__name__}: {parts}, where one text or number is needed; name it, {cure}"
-            )
+        case list() if value:
+            parts = "1 part" if len(value) == 1 else f"{len(value)} parts"
+            raise RowError(f"{key} is a list: of {parts}, where one text or number is needed; name it, {cure}")
+        case dict() if value:
+            parts = ", ".join(map(str, value))
+            raise RowError(f"{key} is a dict: with {parts}, where one text or number is needed; name it, {cure}")
         case _:
             raise RowError(f"{key} is a {type(value).__name__}: write a string or a number")
 
@@ -177,11 +178,21 @@ def _inner(value: object) -> object:
     return next(iter(value), "") if isinstance(value, dict) else 0
 
 
-def guess_column(row: Mapping[str, object], source: SourceConfig, name: str) -> str:
-    """The row's own name for one of ``FIELDS``, by names that are common; "" if it has none of them."""
-    taken = {source.column(other) for other in FIELDS if other != name}
+def guessed_columns(row: Mapping[str, object], source: SourceConfig) -> str:
+    """How to name the columns that a row does not have, as ``columns: {problem: Question}``, by names that are common and, for an
+    answer, by a solution with its box; "" if there is nothing to guess."""
+    missing = [name for name in FIELDS if not has_column(row, source.column(name))]
+    taken = {source.column(name) for name in FIELDS if name not in missing}
     free = {re.sub(r"[\W_]+", "_", str(column)).lower(): str(column) for column in row if column not in taken}
-    return next((free[alias] for alias in (name, *_ALIASES[name]) if alias in free), "")
+    guesses = {
+        name: free[alias]
+        for name in missing
+        if (alias := next((a for a in (name, *_ALIASES[name]) if a in free), None)) is not None
+    }
+    solution = source.column("solution")
+    if "answer" in missing and "answer" not in guesses and r"\boxed" in str(row.get(solution)):
+        guesses["answer"] = solution
+    return f"columns: {{{', '.join(f'{name}: {column}' for name, column in guesses.items())}}}" if guesses else ""
 
 
 def _look_up(row: Mapping[str, object], path: str) -> object:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _PARQUET_ROWS = 128  # rows decoded at a time
 _PARQUET_BUFFER = 1 << 20  # bytes of a column chunk read at a time
-_DELIMITERS = ",\t;"
+_DELIMITERS = ",\t;|"
 _KINDS = ".jsonl, .json, .csv, .tsv (each also as .gz) or .parquet"
 
 

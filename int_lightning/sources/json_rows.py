@@ -38,19 +38,26 @@ def json_rows(path: Path, needed: Sequence[str]) -> Iterator[Row]:
             whole = _decoded(file.read(_WHOLE))
     if not isinstance(whole, dict):
         return _lines(path)
-    held = [] if _is_row(whole, needed) else [key for key, value in whole.items() if _is_table(value)]
-    if len(held) == 1:
-        return enumerate(whole[held[0]], 1)
-    if in_one_line and not held:
-        return _lines(path)
+    tables = {key: value for key, value in whole.items() if _is_table(value)}
     if _is_row(whole, needed):
-        return iter([(1, whole)])
-    found = f"lists in {' and '.join(map(repr, held))}" if held else f"no list of rows in {', '.join(map(repr, whole))}"
-    raise UserError(f"{path}: one object with {found}: save the rows as a list of objects, or one object a line")
+        if all(isinstance(value, list | dict) for value in whole.values()):
+            raise UserError(f"{path}: one object of columns: save it as a list of rows (pandas: orient='records')")
+        return _lines(path) if in_one_line else iter([(1, whole)])
+    held = [key for key, rows in tables.items() if _is_row(rows[0], needed)] or list(tables)
+    if len(held) == 1:
+        return enumerate(tables[held[0]], 1)
+    if held or not in_one_line or (len(whole) > 1 and all(isinstance(value, dict) for value in whole.values())):
+        found = f"lists in {_named(held)}" if held else f"no list of rows in {_named(list(whole)) or 'it'}"
+        raise UserError(f"{path}: one object with {found}: save the rows as a list of objects, or one object a line")
+    return _lines(path)
+
+
+def _named(keys: Sequence[str]) -> str:
+    return ", ".join(map(repr, keys[:5])) + (", ..." if len(keys) > 5 else "")
 
 
 def _is_row(value: Mapping[str, object], needed: Sequence[str]) -> bool:
-    return any(name in value or name.partition(".")[0] in value for name in needed)
+    return any(name in value or name.partition(".")[0] in (*value, "*") for name in needed)
 
 
 def _is_table(value: object) -> bool:

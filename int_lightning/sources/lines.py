@@ -20,12 +20,15 @@ Row = tuple[int, Mapping[str, object] | str]
 
 
 def open_text(path: Path) -> TextIO:
-    """A file as text, unpacked where it is gzip; what is not UTF-8 becomes lone surrogates, which fields must not contain.
+    """A file as text, unpacked where it is gzip, whatever its name. What is not UTF-8 becomes lone surrogates, which fields must
+    not contain.
 
     Raises:
         UserError: if it begins as UTF-16 does.
     """
-    opener = gzip.open if path.suffix == ".gz" else open
+    with open(path, "rb") as file:
+        packed = path.suffix == ".gz" or file.read(2) == b"\x1f\x8b"
+    opener = gzip.open if packed else open
     with opener(path, "rb") as file:
         if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
             raise UserError(f"{path}: the file is UTF-16: save it as UTF-8")

@@ -8,7 +8,15 @@ from itertools import islice
 from pathlib import Path
 
 from int_lightning.sources.config import FIELDS, MINI, Quarantined, SourceConfig, Sources
-from int_lightning.sources.fields import RowError, from_gsm8k, guess_column, has_column, row_id, statement, to_problem
+from int_lightning.sources.fields import (
+    RowError,
+    from_gsm8k,
+    guessed_columns,
+    has_column,
+    row_id,
+    statement,
+    to_problem,
+)
 from int_lightning.sources.files import file_rows
 from int_lightning.sources.generated import gym_rows, hub_rows, mini_split
 from int_lightning.sources.lines import Row
@@ -130,13 +138,11 @@ def _problems(source: SourceConfig, stem: str, rows: Iterator[Row]) -> Iterator[
 
 
 def _lacking(source: SourceConfig, absent: list[str], rows: int, last: dict[str, object]) -> str:
-    fields = [name for name in FIELDS if source.column(name) in absent]
-    guessed = {name: guess for name in fields if (guess := guess_column(last, source, name))}
-    example = f", such as columns: {{{', '.join(f'{k}: {v}' for k, v in guessed.items())}}}" if guessed else ""
-    without = ", or, for a solution, set require_solution to false" if "solution" in fields else ""
+    guess = guessed_columns(last, source)
+    without = ", or, for a solution, set require_solution to false" if source.column("solution") in absent else ""
     return (
         f"{source.path}: none of the first {rows} rows has {' or '.join(map(repr, absent))}: the last one has "
-        f"{', '.join(map(str, last)) or 'nothing'}; name the right ones in columns{example}{without}"
+        f"{', '.join(map(str, last)) or 'nothing'}; name the right ones in columns{guess and f', such as {guess}'}{without}"
     )
 
 
