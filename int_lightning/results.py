@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,11 @@ def write_json(path: Path, value: Any) -> None:
     with written(path):
         aside.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
         aside.rename(path)
+
+
+def digest(value: Any) -> str:
+    """16 hex digits that stand for a value of JSON's kinds."""
+    return hashlib.blake2b(json.dumps(value).encode(), digest_size=8).hexdigest()
 
 
 @contextmanager
