@@ -75,7 +75,8 @@ class GoldReport:
                 some = [e for e in self.examples if (e.note == "not equal") == unequal][:_NAMED]
                 named = "; ".join(f"{e.id} {shorten(e.answer, 60)!r}" for e in some)
                 more = "; ..." if count > len(some) else ""
-                say(f"[yellow]note:[/] {escape(f'{of}{count} of {self.checked} gold answers {what}: {named}{more}')}")
+                total = f"the first {self.checked}" if self.checked == GRADED else self.checked
+                say(f"[yellow]note:[/] {escape(f'{of}{count} of {total} gold answers {what}: {named}{more}')}")
 
 
 def check_golds(grader: Grader, problems: Iterable[Problem], most: int = GRADED) -> GoldReport:

@@ -72,6 +72,8 @@ def collect_interventions(
             with stages.sampler.grader:
                 collector.run(stages, fitting, ended)
     fitting.show()
+    if fitting.left_out and not store.batches():
+        raise UserError(f"no problem's prompt fits into engine.max_model_len = {build.engine.max_model_len}: raise it")
     return finish_collection(out, store, pool, {"golds": golds.as_dict(), "too_long": fitting.as_dict()})
 
 
