@@ -157,13 +157,14 @@ class IntTrainer(L.Trainer):
         sets = {n: load_problems(source, limit, require_solution=False) for n, source in (problems or {}).items()}
         items = load_labelled_attempts(first_errors, references, limit) if first_errors else []
         with ExitStack() as resources:
+            grader = resources.enter_context(Grader())
+            room = self.engine_config.max_model_len
+            sets, results["golds"] = prepared(sets, grader, model, PromptSet(prompts), room)
             sampler = None
             if sets or (items and not isinstance(oracle, ProgramOracle)):
-                sampler = self._sampler(model, prompts, resources.enter_context(Grader()))
+                sampler = self._sampler(model, prompts, grader)
             if sets and sampler is not None:
-                usable_sets, golds = prepared(sampler, sets)
-                results["sets"] = evaluate(sampler, usable_sets, evaluation)
-                results["golds"] = golds
+                results["sets"] = evaluate(sampler, sets, evaluation)
             if items:
                 results["first_errors"] = first_error_scores(oracle or PolicyOracle(), items, sampler)
         self._write_results(results)

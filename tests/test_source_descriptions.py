@@ -51,6 +51,7 @@ def test_a_description_is_written_back_as_it_was_given(given: Any) -> None:
         ({"path": "mini:easy", "columns": {"problem": "q"}}, "mini world have no columns"),
         ({"path": 3}, "the path 3: give a path"),
         ([["a.jsonl"]], "a source of problems is"),
+        ("{path: a.jsonl", "is not YAML: check its brackets"),
         (7, "a source of problems is 7: give a path"),
         ("", "the path ''"),
     ],
@@ -93,6 +94,12 @@ def test_a_wrong_key_in_columns_is_one_line_everywhere(
     assert "p.jsonl: columns maps ['question']: its keys are id, problem, solution, answer" in said
     assert said.count("\n") == 1
     assert "Traceback" not in said
+
+
+def test_a_key_of_a_source_by_itself_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    args = [f"--out={tmp_path / 'out'}", "--problems.path=p.jsonl"]
+    assert main(["collect", "-c", str(MINI / "collect.yaml"), *args]) == 2
+    assert "a source's keys are given together" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from transformers import AutoTokenizer
 
 from int_lightning.console import interval, progress, show_table
 from int_lightning.evaluation.metrics import PassAtK, bootstrap
+from int_lightning.grading import Grader
+from int_lightning.learn.pretrained import resolve_model
 from int_lightning.preflight import check_golds, usable
+from int_lightning.prompts import PromptSet
 from int_lightning.rollouts import RolloutSampler
 from int_lightning.types import Problem, Sampling, UserError
 
@@ -39,22 +43,26 @@ class EvaluationConfig:
 
 
 def prepared(
-    sampler: RolloutSampler, sets: Mapping[str, Sequence[Problem]]
+    sets: Mapping[str, Sequence[Problem]], grader: Grader, model: str, prompts: PromptSet, max_model_len: int
 ) -> tuple[dict[str, list[Problem]], dict[str, Any]]:
     """The problems of each set that the model can be asked, and what the grader says of each set's gold answers; both are shown.
+
+    Args:
+        model: Name of the model, or its folder.
+        max_model_len: Longest sequence, in tokens.
 
     Raises:
         UserError: if the model cannot read the problems of a set, or none of them fits into its context.
     """
-    golds = {name: check_golds(sampler.grader, problems) for name, problems in sets.items()}
-    for name, report in golds.items():
+    kept: dict[str, list[Problem]] = {}
+    golds: dict[str, Any] = {}
+    for name, problems in sets.items():
+        tokenizer = AutoTokenizer.from_pretrained(resolve_model(model))
+        kept[name] = usable(problems, tokenizer, prompts, max_model_len, model, f"{name}: ")
+        report = check_golds(grader, problems)
         report.show(f"{name}: ")
-    room = sampler.engine.max_model_len
-    kept = {
-        name: usable(problems, sampler.tokenizer, sampler.prompts, room, sampler.model, f"{name}: ")
-        for name, problems in sets.items()
-    }
-    return kept, {name: report.as_dict() for name, report in golds.items()}
+        golds[name] = report.as_dict()
+    return kept, golds
 
 
 def evaluate(

@@ -102,6 +102,10 @@ class Sources(tuple[SourceConfig, ...]):
             return given
         if given is None:
             return cls()
+        if hasattr(given, "_fields"):  # one key of a source by itself, as jsonargparse has it
+            raise UserError(
+                f"{given}: a source's keys are given together, such as '{{path: p.jsonl, columns: {{answer: gold}}}}'"
+            )
         return cls(_source(item) for item in (given if isinstance(given, list | tuple) else [given]))
 
     def plain(self) -> Any:
@@ -117,6 +121,10 @@ def _source(given: object) -> SourceConfig:
     if isinstance(given, SourceConfig):
         return given
     if isinstance(given, str):
+        if given.startswith(("{", "[")):
+            raise UserError(
+                f"{given}: begins as a mapping or list does, and is not YAML: check its brackets and quotes"
+            )
         return SourceConfig(given)
     if not isinstance(given, Mapping):
         raise UserError(f"a source of problems is {given!r}: give {_FORMS}")
