@@ -16,7 +16,7 @@ from jsonargparse.typing import PositiveInt
 from lightning.fabric.utilities.rank_zero import _get_rank
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 from rich.markup import escape
 
 from int_lightning.checkpoints import Saved
@@ -35,10 +35,12 @@ from int_lightning.folder_lock import locked
 from int_lightning.learn.callbacks import ExportModel, FitProgress, RunCheckpoint, StepTimeLimit
 from int_lightning.learn.metrics_csv import MetricsCSV
 from int_lightning.learn.module import PolicyModule
+from int_lightning.learn.ranks import RanksAlive
 from int_lightning.learn.restoring import prepare_to_restore
 from int_lightning.learn.run_record import RunRecord
+from int_lightning.learn.tensorboard import RunTensorBoard
 from int_lightning.parser import Parser
-from int_lightning.results import RESULTS, write_json
+from int_lightning.results import RESULTS, causes, lacked_room, not_written, write_json
 from int_lightning.run_folder import check_trainer_options, checkpoint_of, claim
 from int_lightning.settings import flat
 from int_lightning.trainer import IntTrainer
@@ -158,13 +160,14 @@ class IntCLI(LightningCLI):
             kwargs["logger"] = [*run_loggers(out), *_listed(given.get("logger"))]
             limit = StepTimeLimit(self._get(self.config_init, "engine").time_limit)
             callbacks = [limit, *_listed(given.get("callbacks")), FitProgress(type(self.model).__name__)]
-            callbacks += [LearningRateMonitor("step"), ExportModel(out)]
+            callbacks += [LearningRateMonitor("step"), ExportModel(out), ranks := RanksAlive()]
             if self.subcommand == "fit" and not self._get(self.config, "dry_run"):
                 settings = flat(yaml.safe_load(self.resolved))
                 callbacks.append(RunRecord(Path(out), self.resolved, settings, self.checkpoint))
             if self.subcommand == "fit" and not any(isinstance(c, ModelCheckpoint) for c in callbacks):
                 callbacks.append(run_checkpoints(out, self._get(self.config, "checkpoint_every")))
             trainer = super().instantiate_trainer(**kwargs, callbacks=callbacks)
+            ranks.watch(trainer)
         else:
             trainer = IntTrainer(logger=False, enable_checkpointing=False, enable_model_summary=False, **kwargs)
         assert isinstance(trainer, IntTrainer)
@@ -213,7 +216,7 @@ def run_loggers(out: str) -> list[Logger]:
     """``metrics.csv`` and TensorBoard events in the run's folder."""
     return [
         MetricsCSV(out),
-        TensorBoardLogger(out, name="", version="tensorboard"),
+        RunTensorBoard(out),
     ]
 
 
@@ -247,13 +250,12 @@ def run_command(args: list[str]) -> int:
         return USER_ERROR
 
 
-def _user_error(error: BaseException | None) -> UserError | None:
-    """The user's mistake behind an exception, for instance one that a parser wrapped while it built a class."""
-    while error is not None:
-        if isinstance(error, UserError):
-            return error
-        error = error.__cause__ or error.__context__
-    return None
+def _user_error(error: BaseException) -> UserError | None:
+    """The user's mistake behind an exception, for instance one that a parser wrapped while it built a class; or the full disk."""
+    mistake = next((cause for cause in causes(error) if isinstance(cause, UserError)), None)
+    if mistake is None and (full := lacked_room(error)) is not None:
+        return not_written(full.filename or "a file", full)
+    return mistake
 
 
 def _listed(given: Any) -> list[Any]:

@@ -3,17 +3,18 @@ attempts at them can be graded."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
+from transformers import AutoTokenizer
 
 from int_lightning.console import say
 from int_lightning.grading import Grader
-from int_lightning.learn.pretrained import MINI
+from int_lightning.learn.pretrained import MINI, resolve_model
 from int_lightning.prompts import PromptSet, encode_chat, encode_text
 from int_lightning.types import Problem, UserError
 
@@ -119,7 +120,11 @@ def check_legible(
         f"their tokens are {tokenizer.unk_token}, unknown to it (the first with one: {first.id} {shorten(first.problem, 60)!r})"
     )
     if unknown > _UNREADABLE * total:
-        mini = "; mini, the default, reads only mini:SPLIT with --prompts mini" if model == MINI else ""
+        mini = (
+            "; mini, the default, reads only mini:SPLIT with --prompts mini"
+            if model in (MINI, resolve_model(MINI))
+            else ""
+        )
         raise UserError(f"{said}: give a model that was trained on such text{mini}")
     return said
 
@@ -208,3 +213,26 @@ def usable(
     if not kept:
         raise UserError(f"{of}no problem's prompt fits into engine.max_model_len = {max_model_len}: raise it")
     return kept
+
+
+def prepared(
+    sets: Mapping[str, Sequence[Problem]], grader: Grader, model: str, prompts: PromptSet, max_model_len: int
+) -> tuple[dict[str, list[Problem]], dict[str, Any]]:
+    """The problems of each set that the model can be asked, and what the grader says of each set's gold answers; both are shown.
+
+    Args:
+        model: Name of the model, or its folder.
+        max_model_len: Longest sequence, in tokens.
+
+    Raises:
+        UserError: if the model cannot read the problems of a set, or none of them fits into its context.
+    """
+    kept: dict[str, list[Problem]] = {}
+    golds: dict[str, Any] = {}
+    for name, problems in sets.items():
+        tokenizer = AutoTokenizer.from_pretrained(resolve_model(model))
+        kept[name] = usable(problems, tokenizer, prompts, max_model_len, model, f"{name}: ")
+        report = check_golds(grader, problems)
+        report.show(f"{name}: ")
+        golds[name] = report.as_dict()
+    return kept, golds

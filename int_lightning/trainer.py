@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,13 +12,14 @@ from jsonargparse.typing import PositiveInt
 from rich.markup import escape
 
 from int_lightning.algorithm import Algorithm1
-from int_lightning.collect.build import StagesBuilder, open_sampler
+from int_lightning.collect.build import StagesBuilder, open_sampler, weights_of
 from int_lightning.collect.command import collect_interventions, show_plan
 from int_lightning.collect.config import CollectConfig
 from int_lightning.collect.oracles import Oracle, PolicyOracle, ProgramOracle
+from int_lightning.collect.store import Store
 from int_lightning.console import interval, say
 from int_lightning.engines import Engine, EngineConfig, open_engine
-from int_lightning.evaluation.evaluate import EvaluationConfig, evaluate, prepared
+from int_lightning.evaluation.evaluate import EvaluationConfig, evaluate
 from int_lightning.evaluation.first_error import first_error_scores, show_first_error_scores
 from int_lightning.evaluation.labelled_attempts import load_labelled_attempts
 from int_lightning.evaluation.onpolicy_report import onpolicy_report, show_onpolicy
@@ -25,6 +27,7 @@ from int_lightning.evaluation.onpolicy_sets import OnPolicySet
 from int_lightning.grading import Grader
 from int_lightning.learn.module import DTYPES, PolicyModule
 from int_lightning.learn.sync import sync
+from int_lightning.preflight import prepared
 from int_lightning.prompts import PromptSet
 from int_lightning.results import DRY_RUN, RESULTS, write_json
 from int_lightning.rollouts import RolloutSampler
@@ -157,15 +160,14 @@ class IntTrainer(L.Trainer):
         sets = {n: load_problems(source, limit, require_solution=False) for n, source in (problems or {}).items()}
         items = load_labelled_attempts(first_errors, references, limit) if first_errors else []
         with ExitStack() as resources:
-            grader = resources.enter_context(Grader())
-            room = self.engine_config.max_model_len
+            grader, room = resources.enter_context(Grader()), self.engine_config.max_model_len
             sets, results["golds"] = prepared(sets, grader, model, PromptSet(prompts), room)
-            sampler = None
-            if sets or (items and not isinstance(oracle, ProgramOracle)):
-                sampler = self._sampler(model, prompts, grader)
-            if sets and sampler is not None:
-                results["sets"] = evaluate(sampler, sets, evaluation)
+            opened = cache(lambda: self._sampler(model, prompts, grader))
+            if sets:
+                store = Store(Path(self.default_root_dir) / "evaluation")
+                results["sets"] = evaluate(store, opened, weights_of(model), sets, evaluation)
             if items:
+                sampler = None if isinstance(oracle, ProgramOracle) else opened()
                 results["first_errors"] = first_error_scores(oracle or PolicyOracle(), items, sampler)
         self._write_results(results)
         for name, score in results.get("sets", {}).items():

@@ -117,6 +117,7 @@ class CollectInterventions(Callback):
         self.golds.show()
         self.fitting = Fitting(self.pool, tokenizer, prompts, room)
         if self.trainer.global_rank == 0:
+            self.store.begin()
             record_tokenizer(self.store.folder, self.module.tokenizer, self.module.folder)
         self._todo = Collector(self.store, self.collection.batch_problems).todo(self.fitting)
 

@@ -54,6 +54,7 @@ def collect_interventions(
         golds = check_golds(grader, pool)
     golds.show()
     fitting = Fitting(pool, tokenizer, prompts, build.engine.max_model_len)
+    store.begin()
     (out / RESULTS).unlink(missing_ok=True)
     record_tokenizer(store.folder, tokenizer, build.model)
     collector = Collector(store, build.config.batch_problems)

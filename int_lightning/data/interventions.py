@@ -131,11 +131,12 @@ class InterventionData(L.LightningDataModule):
         """Reads the rows of a finished collection.
 
         Raises:
-            UserError: if the folder holds none, if it was made with another tokenizer, or if a token id is beyond the model's
-                vocabulary.
+            UserError: if the folder holds none or a damaged one, if it was made with another tokenizer, or if a token id is
+                beyond the model's vocabulary.
         """
         self.store = Store(Path(self.folder) / "dataset")
         if self.streaming:
+            self.store.batches()
             reader = ExampleReader(self.store, self.target, self._module.tokenizer)
             self._live = LiveRows(
                 lambda number: map(training_row, self._checked(reader.read(number))),

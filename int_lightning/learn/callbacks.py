@@ -82,6 +82,9 @@ class ExportModel(Callback):
         assert isinstance(module, PolicyModule)
         model, aside = self.folder / "model", self.folder / "model.part"
         with written(model):
+            if trainer.is_global_zero:
+                _remove(aside)
+                aside.mkdir()
             module.export_to(aside)
             if trainer.is_global_zero:
                 _remove(model)
@@ -182,7 +185,9 @@ class RunCheckpoint(ModelCheckpoint):
         _keep_step_metrics(trainer)
         path, aside = Path(filepath), Path(f"{filepath}.part")
         if trainer.is_global_zero:
-            _remove(aside)
+            with written(path):
+                path.parent.mkdir(exist_ok=True)
+                _remove(aside)
         trainer.strategy.barrier("before a checkpoint is saved")
         with written(path):
             super()._save_checkpoint(trainer, str(aside))
@@ -198,11 +203,12 @@ class RunCheckpoint(ModelCheckpoint):
         """Lets the link point to another checkpoint of its folder, without a moment in which it points to none."""
         if trainer.is_global_zero:
             aside = Path(f"{linkpath}.part")
-            _remove(aside)
-            aside.symlink_to(Path(filepath).name)
-            if not Path(linkpath).is_symlink():
-                _remove(Path(linkpath))
-            aside.replace(linkpath)
+            with written(Path(linkpath)):
+                _remove(aside)
+                aside.symlink_to(Path(filepath).name)
+                if not Path(linkpath).is_symlink():
+                    _remove(Path(linkpath))
+                aside.replace(linkpath)
         trainer.strategy.barrier("after the newest checkpoint was linked")
 
     def _remove_checkpoint(self, trainer: L.Trainer, filepath: str) -> None:
