@@ -189,6 +189,20 @@ def test_an_object_without_one_list_of_rows_is_a_mistake(tmp_path: Path, text: s
         list(read(str(tmp_path / "a.json")))
 
 
+def test_a_row_of_nothing_but_nested_columns_is_a_row(tmp_path: Path) -> None:
+    row = {
+        "prompt": [{"role": "user", "content": "2 + 2?"}],
+        "reward": {"truth": "4", "style": "rule"},
+        "n": [[1], [2]],
+    }
+    source = SourceConfig(
+        write(tmp_path / "a.jsonl", row),
+        {"problem": "prompt.0.content", "answer": "reward.truth"},
+        require_solution=False,
+    )
+    assert [item.answer for item in read(source) if isinstance(item, Problem)] == ["4"]
+
+
 def test_the_list_whose_rows_have_the_named_columns_is_read(tmp_path: Path) -> None:
     held = {"features": [{"name": "problem"}], "rows": [{"row_idx": 0, "row": ROW}]}
     (tmp_path / "a.json").write_text(json.dumps(held))

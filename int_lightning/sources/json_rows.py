@@ -40,7 +40,8 @@ def json_rows(path: Path, needed: Sequence[str]) -> Iterator[Row]:
         return _lines(path)
     tables = {key: value for key, value in whole.items() if _is_table(value)}
     if _is_row(whole, needed):
-        if all(isinstance(value, list | dict) for value in whole.values()):
+        plain = [whole[name] for name in needed if name in whole]  # a text or a number each, where it is a row
+        if plain and all(isinstance(value, list | dict) and len(value) > 1 for value in plain):
             raise UserError(f"{path}: one object of columns: save it as a list of rows (pandas: orient='records')")
         return _lines(path) if in_one_line else iter([(1, whole)])
     held = [key for key, rows in tables.items() if _is_row(rows[0], needed)] or list(tables)
