@@ -140,6 +140,8 @@ LAYOUTS = {
     "held-indented.json": json.dumps({"version": "1.0", "data": [ROW, ROW | {"answer": 5}]}, indent=1),
     "tabs.tsv": "problem\tsolution\tanswer\n2 + 2?\t2 + 2 = 4\t4\n2 + 2?\t2 + 2 = 4\t5\n",
     "semicolons.csv": "problem; solution;answer\n2 + 2?;2 + 2 = 4;4\n2 + 2?;2 + 2 = 4;5\n",
+    "named.csv": "sep=;\nproblem;solution;answer\n2 + 2?;2 + 2 = 4;4\n2 + 2?;2 + 2 = 4;5\n",
+    "late.csv": "\n\nproblem,,solution,answer,\n2 + 2?,,2 + 2 = 4,4,\n2 + 2?,,2 + 2 = 4,5,\n",
     "bars.csv": "problem|solution|answer\n2 + 2?|2 + 2 = 4|4\n2 + 2?|2 + 2 = 4|5\n",
     "excel.csv": "\ufeffproblem,solution,answer\r\n2 + 2?,2 + 2 = 4,4\r\n2 + 2?,2 + 2 = 4,5\r\n",
 }
@@ -166,6 +168,7 @@ def test_a_row_that_holds_a_list_of_objects_is_a_row(tmp_path: Path) -> None:
     [
         ("[" + json.dumps(ROW) + ', {"problem": "cut o', ["a-000000", (2, "the file breaks off")]),
         ("[" + json.dumps(ROW) + json.dumps(ROW) + "]", ["a-000000", (2, "the file breaks off")]),
+        (json.dumps([ROW]) + "\n" + json.dumps([ROW]), ["a-000000", (2, "the file goes on after its list")]),
         ("[" + json.dumps(ROW) + ', 12, "x",]', ["a-000000", (2, "not a JSON object"), (3, "not a JSON object")]),
     ],
 )
@@ -224,6 +227,12 @@ def test_utf_16_is_named(tmp_path: Path) -> None:
         (tmp_path / name).write_text("problem,answer\n1,2\n", encoding="utf-16")
         with pytest.raises(UserError, match="UTF-16: save it as UTF-8"):
             list(read(str(tmp_path / name)))
+
+
+def test_a_pointer_of_git_lfs_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 123\n")
+    with pytest.raises(UserError, match="git lfs pull"):
+        list(read(str(tmp_path / "a.jsonl")))
 
 
 def test_numbers_of_parquet_read_as_they_were_written(tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 _PARQUET_ROWS = 128  # rows decoded at a time
 _PARQUET_BUFFER = 1 << 20  # bytes of a column chunk read at a time
 _DELIMITERS = ",\t;|"
+_SEPARATOR = re.compile(r"sep=(.)\s*", re.IGNORECASE)
 _KINDS = ".jsonl, .json, .csv, .tsv (each also as .gz) or .parquet"
 
 
@@ -72,11 +75,15 @@ def _until_broken(path: Path, rows: Callable[[], Iterator[Row]]) -> Iterator[Row
 
 def _csv_rows(path: Path) -> Iterator[Row]:
     csv.field_size_limit(MAX_FIELD)
-    header_line = next(lines(path), "")
-    delimiter = max(_DELIMITERS, key=header_line.count)  # a comma where there is none of them
-    reader = csv.reader(lines(path), strict=True, delimiter=delimiter)
+    rest = lines(path)
+    first = next((line for line in rest if line.strip()), "")
+    if named := _SEPARATOR.fullmatch(first):  # as Excel begins a file: sep=;
+        first, delimiter = next(rest, ""), named[1]
+    else:
+        delimiter = max(_DELIMITERS, key=first.count)  # a comma where there is none of them
+    reader = csv.reader(chain([first], rest), strict=True, delimiter=delimiter)
     header = [name.strip() for name in next(reader, [])]
-    if twice := sorted({name for name in header if header.count(name) > 1}):
+    if twice := sorted({name for name in header if name and header.count(name) > 1}):
         raise UserError(f"{path}: the header has {', '.join(map(repr, twice))} twice: rename one of them")
     number = 0
     while True:

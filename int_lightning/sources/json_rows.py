@@ -47,7 +47,7 @@ def json_rows(path: Path, needed: Sequence[str]) -> Iterator[Row]:
     held = [key for key, rows in tables.items() if _is_row(rows[0], needed)] or list(tables)
     if len(held) == 1:
         return enumerate(tables[held[0]], 1)
-    if held or not in_one_line or (len(whole) > 1 and all(isinstance(value, dict) for value in whole.values())):
+    if held or not in_one_line or (whole and all(isinstance(value, dict) for value in whole.values())):
         found = f"lists in {_named(held)}" if held else f"no list of rows in {_named(list(whole)) or 'it'}"
         raise UserError(f"{path}: one object with {found}: save the rows as a list of objects, or one object a line")
     return _lines(path)
@@ -103,6 +103,8 @@ def _listed(path: Path) -> Iterator[Row]:
             if not text.take(",") and text.next != "]":
                 yield number + 1, f"the file breaks off: no comma or ] after the list's element {number}; {_LOST}"
                 return
+        if text.next:
+            yield number + 1, "the file goes on after its list: write one list, or one object a line"
 
 
 class _Text:

@@ -15,6 +15,8 @@ MAX_FIELD = 1_000_000
 MAX_ROW = 16 * MAX_FIELD
 """Longest row of text, in characters."""
 
+_LFS = b"version https://git-lfs"
+
 Row = tuple[int, Mapping[str, object] | str]
 """A row's number, from 1, and its columns, or why it cannot be read."""
 
@@ -24,14 +26,17 @@ def open_text(path: Path) -> TextIO:
     not contain.
 
     Raises:
-        UserError: if it begins as UTF-16 does.
+        UserError: if it begins as UTF-16 or a pointer of Git LFS does.
     """
     with open(path, "rb") as file:
         packed = path.suffix == ".gz" or file.read(2) == b"\x1f\x8b"
     opener = gzip.open if packed else open
     with opener(path, "rb") as file:
-        if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
-            raise UserError(f"{path}: the file is UTF-16: save it as UTF-8")
+        start = file.read(len(_LFS))
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise UserError(f"{path}: the file is UTF-16: save it as UTF-8")
+    if start == _LFS:
+        raise UserError(f"{path}: the file is a pointer of Git LFS: fetch the file itself with git lfs pull")
     return cast(TextIO, opener(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline=""))
 
 
