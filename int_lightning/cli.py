@@ -131,7 +131,7 @@ class IntCLI(LightningCLI):
         config = self.config[command]
         if command in self._FITTING:
             check_trainer_options(config)
-        if command == "fit" and config["dry_run"]:
+        if config.get("dry_run"):
             log = Path(self.resources.enter_context(TemporaryDirectory())) / "library.log"
             self.resources.enter_context(library_output_to(log))
             configure_logging(config["verbose"])
@@ -144,7 +144,7 @@ class IntCLI(LightningCLI):
         if command in self._FITTING:
             self.checkpoint = checkpoint_of(folder, command, config["ckpt_path"], flat(load_yaml(self.resolved)), rank)
         if command != "fit" and rank == 0:  # a fit writes its configuration once it goes with its checkpoint
-            claim(folder, self.resolved)
+            claim(folder, self.resolved, ("limit",) if command == "collect" else ())
         if not config["verbose"]:
             name = f"library-{rank}.log" if rank else "library.log"
             self.resources.enter_context(library_output_to(folder / name))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from int_lightning.checkpoints import Saved, given, newest
 from int_lightning.console import say
 from int_lightning.folder_lock import LOCK
 from int_lightning.learn.run_record import check_settings
-from int_lightning.results import written
+from int_lightning.results import DRY_RUN, written
 from int_lightning.settings import differences, flat
 from int_lightning.types import UserError
 from int_lightning.yaml_text import load_yaml
@@ -53,11 +53,12 @@ def check_trainer_options(config: Mapping[str, Any]) -> None:
         raise UserError(f"trainer.max_steps is {steps}: give at least 1, or leave it out")
 
 
-def claim(folder: Path, config: str) -> None:
+def claim(folder: Path, config: str, free: Sequence[str] = ()) -> None:
     """Writes ``config.yaml`` of a command that goes on where it stopped when it is started again.
 
     Args:
         config: Its text.
+        free: Keys that the command may be given otherwise when it goes on; it sees to them itself.
 
     Raises:
         UserError: if the folder holds another run, naming what differs.
@@ -65,7 +66,7 @@ def claim(folder: Path, config: str) -> None:
     saved = folder / "config.yaml"
     if saved.exists() and _holds_work(folder):
         before = flat(load_yaml(saved.read_text(encoding="utf-8"), saved))
-        if found := differences(before, flat(load_yaml(config)), _OF_NO_MATTER):
+        if found := differences(before, flat(load_yaml(config)), (*_OF_NO_MATTER, *free)):
             raise UserError(
                 f"--out {folder} already holds another run, with other settings (see {saved}): {found}. Choose another folder"
             )
@@ -137,6 +138,6 @@ def _start_afresh(folder: Path, ours: bool) -> None:
 def _holds_work(folder: Path) -> bool:
     """Whether a run's folder has more in it than what a command that a mistake ended at once leaves."""
     return any(
-        file.name not in ("config.yaml", "tensorboard", LOCK) and not file.match("library*.log")
+        file.name not in ("config.yaml", "tensorboard", LOCK, DRY_RUN) and not file.match("library*.log")
         for file in folder.iterdir()
     )

@@ -11,7 +11,7 @@ import torch
 from int_lightning.collect.store import Store
 from int_lightning.console import interval, progress, show_table
 from int_lightning.evaluation.metrics import bootstrap, pass_at_k
-from int_lightning.rollouts import RolloutSampler, check_problem_text
+from int_lightning.rollouts import RolloutSampler
 from int_lightning.types import Problem, Rollout, Sampling, UserError
 
 
@@ -118,8 +118,6 @@ def _evaluate_set(
         for start in range(0, len(todo), config.batch_problems):
             batch = todo[start : start + config.batch_problems]
             sampler = open_sampler()
-            if not start:
-                check_problem_text(sampler.tokenizer, sampler.prompts, batch[0])
             groups = sampler.sample(batch, range(config.rollouts), config.sampling, "evaluate")
             rows = [_evaluated(name, *pair, weights) for pair in zip(batch, groups, strict=True)]
             store.commit({"rollouts": [_row(name, r) for group in groups for r in group], "problems": rows})

@@ -42,6 +42,7 @@ class PromptSet:
     """
 
     def __init__(self, name: str = "math") -> None:
+        self.name = name
         self.folder = _SHIPPED.get(name, Path(name))
         self.templates = {p.stem: p.read_text(encoding="utf-8").strip("\n") for p in sorted(self.folder.glob("*.txt"))}
         if "solve" not in self.templates:
