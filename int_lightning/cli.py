@@ -34,7 +34,8 @@ from int_lightning.fit_plan import show_fit_plan
 from int_lightning.learn.callbacks import ExportModel, FitProgress, RunCheckpoint, StepTimeLimit
 from int_lightning.learn.metrics_csv import MetricsCSV
 from int_lightning.learn.module import PolicyModule
-from int_lightning.parser import Parser
+from int_lightning.parser import Parser, diagnose, parse
+from int_lightning.refusals import refusal
 from int_lightning.results import RESULTS, write_json
 from int_lightning.trainer import IntTrainer
 from int_lightning.types import UserError
@@ -100,10 +101,11 @@ class IntCLI(LightningCLI):
             )
             parser.add_argument("--dry_run", type=bool, default=False, help="Only say what would be done.")
 
-    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+    def parse_arguments(self, parser: Parser, args: Any) -> None:
         """Parses; ``--verbose`` and ``--dry-run`` alone mean true."""
         alone = {"--verbose": "--verbose=true", "--dry-run": "--dry_run=true", "--dry_run": "--dry_run=true"}
-        self.config = parser.parse_args([alone.get(a, a) for a in args])
+        self.arguments = [alone.get(a, a) for a in args]
+        self.config = parse(parser, self.arguments)
 
     def _parse_ckpt_path(self) -> None:
         """Keeps the command line's values: those stored in a checkpoint must not override them."""
@@ -155,6 +157,20 @@ class IntCLI(LightningCLI):
             saved.write_text(text, encoding="utf-8")
         except OSError as error:
             raise UserError(f"--out {folder} cannot be written: {error.strerror}. Choose another folder") from error
+
+    def instantiate_classes(self) -> None:
+        """Makes model, data and trainer.
+
+        Raises:
+            UserError: saying what of the settings they refuse.
+        """
+        try:
+            super().instantiate_classes()
+        except Exception as error:
+            diagnose(self.parser, self.arguments)
+            if (mistake := refusal(error)) is None:
+                raise
+            raise mistake from error
 
     def instantiate_trainer(self, **kwargs: Any) -> IntTrainer:
         """The trainer, writing everything into the run's folder."""

@@ -121,6 +121,7 @@ def configure_logging(verbose: bool) -> None:
         root.addHandler(handler)
     logging.captureWarnings(True)
     warnings.simplefilter("default" if verbose else "once")
+    warnings.simplefilter("ignore", ResourceWarning)
 
 
 @contextmanager

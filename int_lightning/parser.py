@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
 from typing import Any, NoReturn
 
+from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
+from int_lightning.config_file import read_config
+from int_lightning.diagnosis import Diagnosis
 from int_lightning.types import UserError
+from int_lightning.user_code import SHIPPED, look_also_in
 
 _KEY = re.compile(r'Parser key "([^"]+)":?')
 _FRAME = re.compile(
@@ -33,6 +41,52 @@ class Parser(LightningArgumentParser):
         if not self.exit_on_error:  # a parser within another, which reports the error itself
             super().error(message, ex)
         raise UserError(f"{plain(message)}. `int-lightning COMMAND --help` lists the keys") from ex
+
+
+def parse(parser: Parser, args: Sequence[str]) -> Namespace:
+    """A command line as settings. Modules beside its configs are found from then on, and short names of shipped classes.
+
+    Raises:
+        UserError: about the first mistake in it.
+    """
+    commands = parser._subcommands_action._name_parser_map
+    command, given = args[0], args[1:]
+    if command not in commands:
+        if command.startswith("-"):
+            raise UserError(f"{command} stands before the command: write int-lightning COMMAND {command} ...")
+        near = get_close_matches(command, [*commands, "grade", "inspect"], 1)
+        hint = f"did you mean {near[0]}?" if near else f"write one of {', '.join(commands)}, grade, inspect"
+        raise UserError(f"there is no command {command!r}: {hint}")
+    configs = list(_configs(given))
+    look_also_in([Path(), *(Path(c).expanduser().parent for c in configs)])
+    texts = [*given, *(Path(c).expanduser().read_text(encoding="utf-8-sig") for c in configs)]
+    for name, module in SHIPPED.items():
+        if any(re.search(rf"\b{name}\b", text) for text in texts):
+            import_module(module)
+    try:
+        return parser.parse_args(args)
+    except UserError:
+        diagnose(parser, args)
+        raise
+
+
+def diagnose(parser: Parser, args: Sequence[str]) -> None:
+    """Looks for the first mistake in a command line.
+
+    Raises:
+        UserError: about it. None is raised where nothing was found.
+    """
+    Diagnosis(args[0], parser._subcommands_action._name_parser_map[args[0]]).look(args[1:])
+
+
+def _configs(args: Sequence[str]) -> Iterator[str]:
+    """The config files of a command line, each looked at for what a parser of YAML lets pass."""
+    for i, arg in enumerate(args):
+        key, equals, text = arg.partition("=")
+        if key in ("-c", "--config") and (equals or (i + 1 < len(args) and not args[i + 1].startswith("--"))):
+            path = text if equals else args[i + 1]
+            read_config(path)
+            yield path
 
 
 def plain(message: str) -> str:

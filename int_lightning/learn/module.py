@@ -94,11 +94,18 @@ class PolicyModule(L.LightningModule):
                 self.strict_loading = False
 
     def configure_optimizers(self):  # type: ignore[no-untyped-def]
-        """The optimiser and, where one is configured, its schedule."""
-        optimizer = self.optimizer_factory([p for p in self.scorer.parameters() if p.requires_grad])
-        if self.scheduler_factory is None:
+        """The optimiser and, where one is configured, its schedule.
+
+        Raises:
+            UserError: if they refuse their arguments.
+        """
+        try:
+            optimizer = self.optimizer_factory([p for p in self.scorer.parameters() if p.requires_grad])
+            scheduler = None if self.scheduler_factory is None else self.scheduler_factory(optimizer)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"model.optimizer or model.scheduler does not take its init_args: {error}") from error
+        if scheduler is None:
             return optimizer
-        scheduler = self.scheduler_factory(optimizer)
         if isinstance(scheduler, WarmupCosine) and not scheduler.total_steps:
             scheduler.set_total_steps(int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
