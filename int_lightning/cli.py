@@ -20,6 +20,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from rich.markup import escape
 
+from int_lightning import console
 from int_lightning.console import (
     INTERRUPTED,
     USER_ERROR,
@@ -32,9 +33,11 @@ from int_lightning.data.interventions import InterventionData
 from int_lightning.engines.base import EngineConfig
 from int_lightning.fit_plan import show_fit_plan
 from int_lightning.learn.callbacks import ExportModel, FitProgress, RunCheckpoint, StepTimeLimit
+from int_lightning.learn.grpo import GRPOModule
 from int_lightning.learn.metrics_csv import MetricsCSV
 from int_lightning.learn.module import PolicyModule
-from int_lightning.parser import Parser, diagnose, parse
+from int_lightning.next_steps import after_collect, after_fit, said_of
+from int_lightning.parser import Parser, config_files, diagnose, parse
 from int_lightning.refusals import refusal
 from int_lightning.results import RESULTS, write_json
 from int_lightning.trainer import IntTrainer
@@ -101,7 +104,7 @@ class IntCLI(LightningCLI):
             )
             parser.add_argument("--dry_run", type=bool, default=False, help="Only say what would be done.")
 
-    def parse_arguments(self, parser: Parser, args: Any) -> None:
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses; ``--verbose`` and ``--dry-run`` alone mean true."""
         alone = {"--verbose": "--verbose=true", "--dry-run": "--dry_run=true", "--dry_run": "--dry_run=true"}
         self.arguments = [alone.get(a, a) for a in args]
@@ -111,6 +114,9 @@ class IntCLI(LightningCLI):
         """Keeps the command line's values: those stored in a checkpoint must not override them."""
 
     def _set_seed(self) -> None:
+        seed = self._get(self.config, "seed_everything")
+        if not 0 <= seed < 1 << 32:
+            raise UserError(f"seed_everything is {seed}: give a whole number from 0 to {(1 << 32) - 1}")
         self.open_run_folder()
         super()._set_seed()
 
@@ -158,6 +164,13 @@ class IntCLI(LightningCLI):
         except OSError as error:
             raise UserError(f"--out {folder} cannot be written: {error.strerror}. Choose another folder") from error
 
+    def before_instantiate_classes(self) -> None:
+        """Has loggers that would write into the working directory write into the run's folder."""
+        for logger in _listed(self.config[self.config["subcommand"]].get("trainer.logger")):
+            given = logger.get("init_args") if isinstance(logger, Namespace) else None
+            if given is not None and str(given.get("save_dir")) == ".":
+                given["save_dir"] = self._get(self.config, "out")
+
     def instantiate_classes(self) -> None:
         """Makes model, data and trainer.
 
@@ -171,6 +184,10 @@ class IntCLI(LightningCLI):
             if (mistake := refusal(error)) is None:
                 raise
             raise mistake from error
+        if isinstance(self.model, GRPOModule) and isinstance(self.datamodule, InterventionData):
+            raise UserError(
+                "model GRPOModule does not train on data InterventionData: choose RolloutData for it, or SFTModule as the model"
+            )
 
     def instantiate_trainer(self, **kwargs: Any) -> IntTrainer:
         """The trainer, writing everything into the run's folder."""
@@ -204,10 +221,23 @@ class IntCLI(LightningCLI):
         """
         data = self.datamodule
         if isinstance(data, InterventionData) and data.collection_missing and not _get_rank():
-            say(f"{escape(data.folder)} has no finished collection: collecting with {data.collect_config} first")
+            if not Path(data.collect_config or "").is_file():
+                raise UserError(
+                    f"data.collect_config: there is no file {data.collect_config}: give the config of a collection, or null and "
+                    f"a data.folder with one ({data.folder} has none)"
+                )
+            say(escape(f"{data.folder} has no finished collection: collecting with {data.collect_config} first"))
             command = [sys.executable, "-m", "int_lightning", "collect", f"--config={data.collect_config}"]
-            if subprocess.run([*command, f"--out={data.folder}"], check=False).returncode:  # noqa: S603
-                raise UserError(f"{data.folder}: the collection did not come to its end, for the reason given above")
+            done = subprocess.run(  # noqa: S603
+                [*command, f"--out={data.folder}"],
+                check=False,
+                stdout=console.console.file,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            if done.returncode:
+                reason = done.stderr.strip().removeprefix("int-lightning: ") or f"exit status {done.returncode}"
+                raise UserError(f"{data.folder}: the collection did not come to its end: {reason}")
 
     def _run_subcommand(self, subcommand: str) -> None:
         if subcommand == "fit" and self._get(self.config, "dry_run"):
@@ -215,9 +245,24 @@ class IntCLI(LightningCLI):
         else:
             super()._run_subcommand(subcommand)
 
+    def say_what_is_next(self) -> None:
+        """Where the result is, and the command that goes on from there."""
+        out, lines = Path(self._get(self.config, "out")), iter(list[str]())
+        configs = config_files(self.arguments)
+        if self.subcommand == "collect" and not self._get(self.config, "dry_run"):
+            lines = after_collect(out, self._get(self.config, "model"), configs)
+        elif self.subcommand == "fit" and not self._get(self.config, "dry_run"):
+            lines = after_fit(out, isinstance(self.model, GRPOModule), said_of(self.datamodule), configs)
+        for line in lines:
+            say(escape(line))
+
     def after_validate(self) -> None:
         """Shows the scores and keeps them as ``results.json``."""
         scores = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
+        if not scores:
+            raise UserError(
+                "there is nothing to validate on: give --data.init_args.validation, problems or a share of the rows"
+            )
         write_json(Path(self._get(self.config, "out")) / RESULTS, scores)
         show_table("Validation", ["metric", "value"], [[k, f"{v:.6g}"] for k, v in scores.items()])
 
@@ -261,7 +306,7 @@ def run_command(args: list[str]) -> int:
     """Runs one command line; returns the exit status."""
     try:
         with ExitStack() as resources:
-            IntCLI(args, resources)
+            IntCLI(args, resources).say_what_is_next()
         return 0
     except KeyboardInterrupt:
         print("int-lightning: interrupted; what was finished is in the run's folder", file=sys.stderr)

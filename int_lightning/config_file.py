@@ -47,10 +47,10 @@ def compose(text: str, path: str) -> yaml.Node | None:
         return found
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        where = f"{path}, line {mark.line + 1}" if mark and path else path or "the value"
+        where = path if path.startswith("--") or mark is None else f"{path}, line {mark.line + 1}"
         raise UserError(f"{where}: no YAML: {_in_words(error, text)}") from error
     except yaml.YAMLError as error:
-        raise UserError(f"{path or 'the value'}: no YAML: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{path}: no YAML: {str(error).splitlines()[0]}") from error
 
 
 def plain(node: yaml.Node) -> object:
@@ -76,11 +76,13 @@ def _in_words(error: yaml.MarkedYAMLError, text: str) -> str:
         return "a tab stands where YAML needs spaces: indent with spaces"
     if "mapping values are not allowed" in problem:
         return "a second `: ` in one line: indent the key as its neighbours, or quote a value with a colon"
+    if "unexpected ':'" in problem:
+        return "a space is missing behind a colon: write {key: value}"
     if "expected ',' or" in problem or "flow" in (error.context or ""):
         return f"a bracket or brace is not closed, or a comma is missing ({problem})"
     if "could not find expected ':'" in problem:
         return "a key without `: ` and a value: write `key: value`"
-    if "expected <block end>" in problem:
+    if "expected <block end>" in problem or "expected key" in problem:
         return "the indentation does not match that of the lines above: indent keys of one level alike"
     return problem
 

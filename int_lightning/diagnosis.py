@@ -73,7 +73,9 @@ class Diagnosis:
             given = rest.pop(0)
             key, equals, text = given.partition("=")
             if not given.startswith("-"):
-                hint = f"write -c {given}" if Path(given).is_file() else "write --key value, and quote values with spaces"
+                hint = (
+                    f"write -c {given}" if Path(given).is_file() else "write --key value, and quote values with spaces"
+                )
                 raise UserError(f"{given!r} stands alone: {hint}")
             if not equals:
                 if not rest or rest[0].startswith("--"):
@@ -96,9 +98,9 @@ class Diagnosis:
             return
         self.given.add(done)
         if isinstance(hint, dict):
-            self._group(hint, compose(text, ""), done)
+            self._group(hint, compose(text, f"--{done}"), done)
         elif not (takes_text(hint) and accepts(hint, text)):
-            self.value(hint, compose(text, "") or yaml.ScalarNode("tag:yaml.org,2002:str", ""), done)
+            self.value(hint, compose(text, f"--{done}") or yaml.ScalarNode("tag:yaml.org,2002:str", ""), done)
 
     def _type_of(self, key: str) -> tuple[Any, str]:
         """The type of a key of the command line, or the fields of its group, and its full name; None for others' options."""
@@ -119,7 +121,7 @@ class Diagnosis:
                     return (None if parts[0] == "help" else hint), done
                 if done not in self.classes:
                     self._wrong(
-                        f"--{_joined(done, *parts)}: the class of {done} is not chosen yet: give a config that does so before it, "
+                        f"--{_joined(done, *parts)}: the class of {done} is not chosen yet: give a config that does so first, "
                         f"or --{done} {choices(bases)}",
                         None,
                     )
@@ -137,6 +139,7 @@ class Diagnosis:
         for name, value in node.value:
             if name.value == "<<":
                 continue
+            self._colon_has_its_space(name, value)
             if name.value not in of:
                 self._unknown(str(name.value), of, key, name)
             hint, inner = of[name.value], _joined(key, name.value)
@@ -167,6 +170,7 @@ class Diagnosis:
                 return self._instance(bases, node, key)
             elif (of := argument(kinds, MAPPINGS, 1)) is not None:
                 for name, value in node.value:
+                    self._colon_has_its_space(name, value)
                     self.value(of, value, _joined(key, name.value))
         elif isinstance(node, yaml.SequenceNode) and (of := argument(kinds, LISTS, 0)) is not None:
             for i, item in enumerate(node.value):
@@ -219,7 +223,7 @@ class Diagnosis:
             self._wrong(f"{key}: {name} is no {base}: write {choices(bases)}, or make it a subclass of {base}", node)
         assert isinstance(found, type)
         if inspect.isabstract(found):
-            missing = ", ".join(sorted(found.__abstractmethods__))
+            missing = ", ".join(sorted(vars(found)["__abstractmethods__"]))
             self._wrong(f"{key}: {name} lacks {missing}: write {choices(bases)}, or a subclass that has it", node)
         return found
 
@@ -228,7 +232,9 @@ class Diagnosis:
         file, _, name = path.rpartition(":") if ":" in path else path.rpartition(".")
         if name[:1].isupper():
             return f"{Path(file).stem}.{name}, with the file in the working directory or beside the config"
-        if (chosen := self.classes.get(key.removesuffix(".class_path"))) and (first := next(iter(fields_of(chosen)), "")):
+        if (chosen := self.classes.get(key.removesuffix(".class_path"))) and (
+            first := next(iter(fields_of(chosen)), "")
+        ):
             return f"{key.removesuffix('.class_path')}.init_args.{first}: {path}"
         return choices(bases)
 
@@ -246,8 +252,16 @@ class Diagnosis:
             )
         for key, chosen in self.classes.items():
             of = f"{key}.init_args"
-            if missing := [f"{of}.{n}" for n in required(chosen, key in self.factories) if f"{of}.{n}" not in self.given]:
-                raise UserError(f"{chosen.__name__} needs {' and '.join(missing)}: write it into the config, or --{missing[0]} ...")
+            names = (f"{of}.{n}" for n in required(chosen, key in self.factories))
+            if missing := [name for name in names if name not in self.given]:
+                raise UserError(
+                    f"{chosen.__name__} needs {' and '.join(missing)}: add it to the config, or --{missing[0]} ..."
+                )
+
+    def _colon_has_its_space(self, name: yaml.Node, value: yaml.Node) -> None:
+        key, colon, rest = str(name.value).partition(":")
+        if colon and rest and _is_null(value):
+            self._wrong(f"{name.value}: a space is missing behind the colon: write {key}: {rest}", name)
 
     def _unknown(self, name: str, of: Fields, key: str, node: yaml.Node | None = None) -> NoReturn:
         dashes = "" if self.file else "--"
@@ -296,7 +310,9 @@ def _cure(hint: Any, node: yaml.Node) -> str:
             return f": write {{NAME: {node.value}}}"
         if int in kinds and accepts(float, node.value):
             return ": write it without a decimal point"
-    elif isinstance(node, yaml.MappingNode) and data_of(get_args(next((k for k in kinds if get_origin(k) in LISTS), None))):
+    elif isinstance(node, yaml.MappingNode) and data_of(
+        get_args(next((k for k in kinds if get_origin(k) in LISTS), None))
+    ):
         return ": write it as a list, with `- ` before its first key"
     elif isinstance(node, yaml.SequenceNode) and len(node.value) == 1 and accepts(hint, plain(node.value[0])):
         return f": write {node.value[0].value}"

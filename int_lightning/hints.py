@@ -98,7 +98,7 @@ def subclasses(bases: Iterable[type]) -> list[type]:
     found: list[type] = []
     todo = list(bases)
     while todo:
-        new = [s for s in todo.pop(0).__subclasses__() if s not in found]
+        new: list[type] = [s for s in todo.pop(0).__subclasses__() if s not in found]
         found += new
         todo += new
     return sorted((s for s in found if not s.__name__.startswith("_")), key=inspect.isabstract)
@@ -172,7 +172,7 @@ def _in_words(kind: Any) -> str:
     words |= {type(None): "null"}
     if getattr(kind, "__name__", "") == "PositiveInt":
         return "a whole number above 0"
-    return words.get(kind) or getattr(kind, "__name__", str(kind))
+    return words.get(kind) or str(getattr(kind, "__name__", kind))
 
 
 def _plural(hint: Any) -> str:

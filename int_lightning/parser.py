@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jsonargparse import Namespace
+from jsonargparse import ArgumentParser, Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
 from int_lightning.config_file import read_config
@@ -43,13 +43,13 @@ class Parser(LightningArgumentParser):
         raise UserError(f"{plain(message)}. `int-lightning COMMAND --help` lists the keys") from ex
 
 
-def parse(parser: Parser, args: Sequence[str]) -> Namespace:
+def parse(parser: LightningArgumentParser, args: Sequence[str]) -> Namespace:
     """A command line as settings. Modules beside its configs are found from then on, and short names of shipped classes.
 
     Raises:
         UserError: about the first mistake in it.
     """
-    commands = parser._subcommands_action._name_parser_map
+    commands = _parsers(parser)
     command, given = args[0], args[1:]
     if command not in commands:
         if command.startswith("-"):
@@ -57,7 +57,9 @@ def parse(parser: Parser, args: Sequence[str]) -> Namespace:
         near = get_close_matches(command, [*commands, "grade", "inspect"], 1)
         hint = f"did you mean {near[0]}?" if near else f"write one of {', '.join(commands)}, grade, inspect"
         raise UserError(f"there is no command {command!r}: {hint}")
-    configs = list(_configs(given))
+    configs = config_files(given)
+    for config in configs:
+        read_config(config)
     look_also_in([Path(), *(Path(c).expanduser().parent for c in configs)])
     texts = [*given, *(Path(c).expanduser().read_text(encoding="utf-8-sig") for c in configs)]
     for name, module in SHIPPED.items():
@@ -70,23 +72,29 @@ def parse(parser: Parser, args: Sequence[str]) -> Namespace:
         raise
 
 
-def diagnose(parser: Parser, args: Sequence[str]) -> None:
+def diagnose(parser: LightningArgumentParser, args: Sequence[str]) -> None:
     """Looks for the first mistake in a command line.
 
     Raises:
         UserError: about it. None is raised where nothing was found.
     """
-    Diagnosis(args[0], parser._subcommands_action._name_parser_map[args[0]]).look(args[1:])
+    Diagnosis(args[0], _parsers(parser)[args[0]]).look(args[1:])
 
 
-def _configs(args: Sequence[str]) -> Iterator[str]:
-    """The config files of a command line, each looked at for what a parser of YAML lets pass."""
+def _parsers(parser: LightningArgumentParser) -> dict[str, ArgumentParser]:
+    """Of each command."""
+    assert parser._subcommands_action is not None
+    return parser._subcommands_action._name_parser_map
+
+
+def config_files(args: Sequence[str]) -> list[str]:
+    """The configs that a command line gives."""
+    found = []
     for i, arg in enumerate(args):
         key, equals, text = arg.partition("=")
         if key in ("-c", "--config") and (equals or (i + 1 < len(args) and not args[i + 1].startswith("--"))):
-            path = text if equals else args[i + 1]
-            read_config(path)
-            yield path
+            found.append(text if equals else args[i + 1])
+    return found
 
 
 def plain(message: str) -> str:

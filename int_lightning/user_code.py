@@ -80,8 +80,8 @@ def _load_module(module: str, key: str) -> ModuleType:
     package = module.partition(".")[0]
     if find_spec(package) is None:
         raise UserError(
-            f"{key}: there is no module {package!r}: put {package}.py into the working directory or beside the config, or install "
-            "what it is in"
+            f"{key}: there is no module {package!r}: put {package}.py into the working directory or beside the config, or "
+            "install what it is in"
         )
     try:
         return import_module(module)
@@ -93,7 +93,9 @@ def _load_file(file: str, key: str) -> ModuleType:
     given = Path(file).expanduser()
     path = next((f / given for f in (Path(), *_folders) if (f / given).is_file()), None)
     if path is None:
-        raise UserError(f"{key}: there is no file {file}: give its path from the working directory or from the config's folder")
+        raise UserError(
+            f"{key}: there is no file {file}: give its path from the working directory or from the config's folder"
+        )
     name = f"file {path.resolve()}"
     if name not in sys.modules:
         spec = spec_from_file_location(name, path)

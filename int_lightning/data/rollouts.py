@@ -68,8 +68,14 @@ class RolloutData(L.LightningDataModule):
         validation: str | None = None,
     ) -> None:
         super().__init__()
+        sizes = {"steps": steps, "prompts_per_batch": prompts_per_batch, "updates_per_batch": updates_per_batch}
+        for name, value in (sizes | {"max_tokens": max_tokens}).items():
+            if value < 1:
+                raise UserError(f"data.{name} is {value}: give at least 1")
         if rollouts_per_prompt < 2:
-            raise UserError("data.rollouts_per_prompt is 1: a group of one never has an advantage; give 2 or more")
+            raise UserError(
+                f"data.rollouts_per_prompt is {rollouts_per_prompt}: a group of one never has an advantage; give 2 or more"
+            )
         if updates_per_batch > prompts_per_batch:
             raise UserError("data.updates_per_batch is larger than data.prompts_per_batch: lower it")
         self.source = problems

@@ -71,6 +71,10 @@ class PolicyModule(L.LightningModule):
         self.optimizer_factory = optimizer
         self.scheduler_factory = scheduler
         self.dtype_name = dtype
+        if max_grad_norm < 0:
+            raise UserError(
+                f"model.max_grad_norm is {max_grad_norm}: give a norm above 0, or 0 to leave gradients as they are"
+            )
         self.max_grad_norm = max_grad_norm
         self.gradient_checkpointing = gradient_checkpointing
         self.head = head

@@ -75,7 +75,9 @@ def check_hub_model(name: str) -> None:
             f"model {name!r}: neither a folder nor a model of the Hugging Face hub (or one that needs a login): {remedy}"
         ) from error
     except OfflineModeIsEnabled as error:
-        raise UserError(f"model {name!r}: no such folder, not in the hub's cache, and HF_HUB_OFFLINE is set: {remedy}") from error
+        raise UserError(
+            f"model {name!r}: no such folder, not in the hub's cache, and HF_HUB_OFFLINE is set: {remedy}"
+        ) from error
     except HfHubHTTPError as error:
         raise UserError(f"model {name!r}: the Hugging Face hub refuses it ({error}): {remedy}") from error
     except Exception as error:  # of connections; their classes come from an HTTP client that changes with the version
