@@ -98,7 +98,8 @@ def subclasses(bases: Iterable[type]) -> list[type]:
     found: list[type] = []
     todo = list(bases)
     while todo:
-        new: list[type] = [s for s in todo.pop(0).__subclasses__() if s not in found]
+        parent: Any = todo.pop(0)
+        new = [s for s in parent.__subclasses__() if s not in found]
         found += new
         todo += new
     return sorted((s for s in found if not s.__name__.startswith("_")), key=inspect.isabstract)
