@@ -28,14 +28,13 @@ DATA = ("RolloutData", "InterventionData")
 CALLBACKS = ("InterveneOnFailedGroups", "CollectInterventions", "HeldOutPassAtK")
 ORACLES = ("PolicyOracle", "GradeSchoolOracle", "ServerOracle", "AnnotationOracle")
 NOT_OFFERED = {
-    *(
-        "gradient_clip_val",
-        "gradient_clip_algorithm",
-        "accumulate_grad_batches",
-    ),  # a step is the data's: model.max_grad_norm
-    *("default_root_dir", "enable_progress_bar", "use_distributed_sampler", "inference_mode"),  # which the command sets
-    *("limit_test_batches", "limit_predict_batches", "overfit_batches", "fast_dev_run", "barebones", "sync_batchnorm"),
-    *("reload_dataloaders_every_n_epochs", "enable_autolog_hparams", "model_registry"),
+    # one epoch is the whole run, and a step is the data's
+    *("max_epochs", "min_epochs", "limit_train_batches", "overfit_batches", "reload_dataloaders_every_n_epochs"),
+    *("accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm"),
+    # set by the command
+    *("default_root_dir", "enable_progress_bar", "use_distributed_sampler", "inference_mode"),
+    *("limit_test_batches", "limit_predict_batches", "fast_dev_run", "barebones", "sync_batchnorm"),
+    *("enable_autolog_hparams", "model_registry"),
 }
 """Lightning's flags that mean nothing here, or that are refused."""
 _USUAL = ("max_steps", "val_check_interval", "devices", "accelerator", "strategy", "callbacks", "logger")

@@ -66,7 +66,10 @@ def parse(parser: LightningArgumentParser, args: Sequence[str]) -> Namespace:
         if any(re.search(rf"\b{name}\b", text) for text in texts):
             import_module(module)
     try:
-        return parser.parse_args(args)
+        parsed = parser.parse_args(args)
+        if isinstance(parsed[command].get("trainer", Namespace()), Namespace):  # jsonargparse lets other values pass
+            return parsed
+        raise UserError("trainer takes keys: write trainer: {max_steps: ...}")
     except UserError:
         diagnose(parser, args)
         raise

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from int_lightning.results import causes
 from int_lightning.types import UserError
 
 _OURS = Path(__file__).parent
@@ -19,7 +19,7 @@ _EXTRAS = {"wandb": "wandb", "datasets": "hub", "ray": "ray", "reasoning_gym": "
 
 def refusal(error: BaseException) -> UserError | None:
     """A mistake of the user's behind an exception that a library raised; None for one of ours, and for what is no refusal."""
-    chain = list(_chain(error))
+    chain = list(causes(error))
     if mistake := next((e for e in chain if isinstance(e, UserError)), None):
         return mistake
     root = chain[-1]
@@ -33,16 +33,6 @@ def refusal(error: BaseException) -> UserError | None:
         extra = f"pip install 'int-lightning[{_EXTRAS[name]}]'" if name in _EXTRAS else f"pip install {name}"
         return UserError(f"{where}the package {name} is not installed: {extra}, or leave out what needs it")
     return UserError(f"{where}{_first_sentences(said)}")
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An exception and those behind it, each once."""
-    seen: set[int] = set()
-    found: BaseException | None = error
-    while found is not None and id(found) not in seen:
-        seen.add(id(found))
-        yield found
-        found = found.__cause__ or found.__context__
 
 
 def _is_ours(error: BaseException) -> bool:
