@@ -102,7 +102,7 @@ class Diagnosis:
         elif not (takes_text(hint) and accepts(hint, text)):
             self.value(hint, compose(text, f"--{done}") or yaml.ScalarNode("tag:yaml.org,2002:str", ""), done)
 
-    def _type_of(self, key: str) -> tuple[Any, str]:
+    def _type_of(self, key: str, node: yaml.Node | None = None) -> tuple[Any, str]:
         """The type of a key of the command line, or the fields of its group, and its full name; None for others' options."""
         parts, done, hint = key.lstrip("-").removesuffix("+").replace("-", "_").split("."), "", self.fields
         while parts:
@@ -110,7 +110,7 @@ class Diagnosis:
                 if parts[0] not in hint:
                     if parts[0] in ("help", "config", "print_config"):
                         return None, done
-                    self._unknown(parts[0], hint, done)
+                    self._unknown(parts[0], hint, done, node)
                 done, hint = _joined(done, parts[0]), hint[parts.pop(0)]
                 continue
             kinds = members(hint)
@@ -123,7 +123,7 @@ class Diagnosis:
                     self._wrong(
                         f"--{_joined(done, *parts)}: the class of {done} is not chosen yet: give a config that does so first, "
                         f"or --{done} {choices(bases)}",
-                        None,
+                        node,
                     )
                 if parts[0] == "init_args":
                     parts.pop(0)
@@ -131,7 +131,7 @@ class Diagnosis:
             elif (of := argument(kinds, MAPPINGS, 1)) is not None:
                 done, hint = _joined(done, parts.pop(0)), of
             else:
-                self._wrong(f"--{done} takes {described(hint)} and has no key {parts[0]}", None)
+                self._wrong(f"--{done} takes {described(hint)} and has no key {parts[0]}", node)
         return hint, done
 
     def mapping(self, of: Fields, node: yaml.MappingNode, key: str) -> None:
@@ -140,10 +140,13 @@ class Diagnosis:
             if name.value == "<<":
                 continue
             self._colon_has_its_space(name, value)
-            if name.value not in of:
+            if "." in name.value and not key:  # a.b: 3 is as good as a: {b: 3}
+                hint, inner = self._type_of(name.value, name)
+            elif name.value not in of:
                 self._unknown(str(name.value), of, key, name)
-            hint, inner = of[name.value], _joined(key, name.value)
-            self.given.add(inner)
+            else:
+                hint, inner = of[name.value], _joined(key, name.value)
+            (self.given.discard if _is_null(value) else self.given.add)(inner)
             if isinstance(hint, dict):
                 self._group(hint, value, inner)
             else:

@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
+from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any
 
@@ -85,6 +86,13 @@ def _load_module(module: str, key: str) -> ModuleType:
         )
     try:
         return import_module(module)
+    except ModuleNotFoundError as error:
+        if not error.name or not module.startswith(error.name):  # it is something within that is missing
+            raise UserError(f"{key}: the module {module} cannot be imported: {_reason(error)}") from error
+        parent, _, name = error.name.rpartition(".")
+        near = get_close_matches(name, [m.name for m in iter_modules(import_module(parent).__path__)], 1)
+        hint = f"did you mean {parent}.{near[0]}?" if near else "check its name"
+        raise UserError(f"{key}: there is no module {error.name!r}: {hint}") from error
     except Exception as error:
         raise UserError(f"{key}: the module {module} cannot be imported: {_reason(error)}") from error
 

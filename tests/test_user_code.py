@@ -198,5 +198,5 @@ def test_a_logger_that_writes_into_the_working_directory_writes_into_the_runs_fo
 
 def test_a_hub_model_out_of_reach_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(UserError, match="nobody/nothing.*the hub cannot be reached.*give the path of a model folder"):
+    with pytest.raises(UserError, match=r"nobody/nothing.*the hub cannot be reached.*give the path of a model folder"):
         resolve_model("nobody/nothing")

@@ -40,6 +40,7 @@ ON_THE_COMMAND_LINE = [
     (f"{COLLECT} --oracle ServerOracle", "needs oracle.init_args.base_url and oracle.init_args.model"),
     (f"{COLLECT} --oracle torch.optim.AdamW", "torch.optim.AdamW is no Oracle"),
     (f"{COLLECT} --oracle nowhere.Mine", "there is no module 'nowhere': put nowhere.py into"),
+    (f"{COLLECT} --oracle int_lightning.collect.oracle.PolicyOracle", "did you mean int_lightning.collect.oracles?"),
     (f"{COLLECT} --oracle my.py:Mine", "write my.Mine, with the file in the working directory or beside the config"),
     (f"{COLLECT} --oracle ProgramOracle", "ProgramOracle lacks first_error"),
     (f"{COLLECT} --executor slurm", "executor takes one of local, ray, not 'slurm'"),
@@ -181,6 +182,8 @@ IN_A_CONFIG = [
         "model: GRPOModule\ndata:\n  class_path: RolloutData\n  init_args: [1]\n",
         ", line 4: data.init_args takes keys",
     ),
+    (GRPO, "data: null\n", "fit needs data"),
+    (GRPO, "trainer.max_stesp: 3\n", ", line 1: there is no key trainer.max_stesp: did you mean trainer.max_steps?"),
     (GRPO, "trainer: 3\n", ", line 1: trainer takes keys, not 3"),
     (GRPO, "trainer:\n  max_steps: many\n", ", line 2: trainer.max_steps takes a whole number, not 'many'"),
     (
