@@ -67,6 +67,25 @@ def line(node: yaml.Node) -> int:
     return int(node.start_mark.line) + 1
 
 
+def shown(node: yaml.Node | None) -> str:
+    """A value as the user wrote it, cut short."""
+    if node is None:
+        return "nothing"
+    value = plain(node)
+    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def is_null(node: yaml.Node) -> bool:
+    """Whether a value is null."""
+    return str(node.tag) == "tag:yaml.org,2002:null"
+
+
+def is_text(node: yaml.Node) -> bool:
+    """Whether a value is text."""
+    return str(node.tag) == "tag:yaml.org,2002:str"
+
+
 def _in_words(error: yaml.MarkedYAMLError, text: str) -> str:
     number = error.problem_mark.line if error.problem_mark else 0
     lines = text.splitlines()

@@ -15,7 +15,7 @@ import yaml
 from jsonargparse import ArgumentParser
 from jsonargparse._required import iter_required_keys
 
-from int_lightning.config_file import compose, line, plain, read_config
+from int_lightning.config_file import compose, is_null, is_text, line, plain, read_config, shown
 from int_lightning.hints import (
     LISTS,
     MAPPINGS,
@@ -146,7 +146,7 @@ class Diagnosis:
                 self._unknown(str(name.value), of, key, name)
             else:
                 hint, inner = of[name.value], _joined(key, name.value)
-            (self.given.discard if _is_null(value) else self.given.add)(inner)
+            (self.given.discard if is_null(value) else self.given.add)(inner)
             if isinstance(hint, dict):
                 self._group(hint, value, inner)
             else:
@@ -156,7 +156,7 @@ class Diagnosis:
         if isinstance(node, yaml.MappingNode):
             self.mapping(of, node, key)
         elif not (isinstance(node, yaml.ScalarNode) and Path(node.value).is_file()):
-            self._wrong(f"{key} takes keys, not {_shown(node)}: write {key}: {{{next(iter(of))}: ...}}", node)
+            self._wrong(f"{key} takes keys, not {shown(node)}: write {key}: {{{next(iter(of))}: ...}}", node)
 
     def value(self, hint: Any, node: yaml.Node, key: str) -> None:
         """Looks at a value of a type."""
@@ -178,7 +178,7 @@ class Diagnosis:
         elif isinstance(node, yaml.SequenceNode) and (of := argument(kinds, LISTS, 0)) is not None:
             for i, item in enumerate(node.value):
                 self.value(of, item, f"{key}[{i}]")
-        elif bases and _is_text(node):
+        elif bases and is_text(node):
             if not takes_text(hint) or _named(bases, node.value):
                 self.classes[key] = self._class(bases, node, key)
             return None
@@ -200,15 +200,15 @@ class Diagnosis:
         init_args = given.get("init_args")
         if isinstance(init_args, yaml.MappingNode):
             self.mapping(of, init_args, f"{key}.init_args")
-        elif init_args is not None and not _is_null(init_args):
+        elif init_args is not None and not is_null(init_args):
             first = next(iter(of), "key")
-            self._wrong(f"{key}.init_args takes keys, not {_shown(init_args)}: write {{{first}: ...}}", init_args)
+            self._wrong(f"{key}.init_args takes keys, not {shown(init_args)}: write {{{first}: ...}}", init_args)
 
     def _class(self, bases: tuple[type, ...], node: yaml.Node, key: str) -> type:
         base, name = bases[0].__name__, str(node.value)
         found: Any = _named(bases, name)
-        if not _is_text(node):
-            self._wrong(f"{key} takes the name of a class, not {_shown(node)}: write {choices(bases)}", node)
+        if not is_text(node):
+            self._wrong(f"{key} takes the name of a class, not {shown(node)}: write {choices(bases)}", node)
         if found is None and "." not in name and "/" not in name:
             meant = near(name, [*shipped(bases), *(c.__name__ for c in subclasses(bases))])
             hint = f"did you mean {meant}?" if meant else f"write {choices(bases)}, or module.Class of your own"
@@ -245,7 +245,7 @@ class Diagnosis:
         text_given = not self.file and isinstance(node, yaml.ScalarNode)
         value = node.value if text_given else plain(node)
         if not accepts(hint, value):
-            self._wrong(f"{key} takes {described(hint)}, not {_shown(node)}{_cure(hint, node)}", node)
+            self._wrong(f"{key} takes {described(hint)}, not {shown(node)}{_cure(hint, node)}", node)
 
     def _nothing_is_missing(self) -> None:
         if missing := [name for name in self.needed if name not in self.given]:
@@ -263,7 +263,7 @@ class Diagnosis:
 
     def _colon_has_its_space(self, name: yaml.Node, value: yaml.Node) -> None:
         key, colon, rest = str(name.value).partition(":")
-        if colon and rest and _is_null(value):
+        if colon and rest and is_null(value):
             self._wrong(f"{name.value}: a space is missing behind the colon: write {key}: {rest}", name)
 
     def _unknown(self, name: str, of: Fields, key: str, node: yaml.Node | None = None) -> NoReturn:
@@ -301,7 +301,7 @@ def _named(bases: tuple[type, ...], name: str) -> type | None:
 def _cure(hint: Any, node: yaml.Node) -> str:
     kinds = members(hint)
     if isinstance(node, yaml.ScalarNode):
-        if (data := data_of(kinds)) and _is_text(node):
+        if (data := data_of(kinds)) and is_text(node):
             return f": write {{{next(iter(fields_of(data)))}: {node.value}}}"
         if meant := near(node.value, literals(hint)):
             return f": did you mean {meant}?"
@@ -320,22 +320,6 @@ def _cure(hint: Any, node: yaml.Node) -> str:
     elif isinstance(node, yaml.SequenceNode) and len(node.value) == 1 and accepts(hint, plain(node.value[0])):
         return f": write {node.value[0].value}"
     return ""
-
-
-def _shown(node: yaml.Node | None) -> str:
-    if node is None:
-        return "nothing"
-    value = plain(node)
-    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _is_null(node: yaml.Node) -> bool:
-    return str(node.tag) == "tag:yaml.org,2002:null"
-
-
-def _is_text(node: yaml.Node) -> bool:
-    return str(node.tag) == "tag:yaml.org,2002:str"
 
 
 def _joined(*parts: str) -> str:

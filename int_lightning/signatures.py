@@ -108,11 +108,14 @@ def _dataclass(module: str, annotation: ast.expr) -> tuple[str, ast.ClassDef] | 
 
 
 def _type(module: str, annotation: ast.expr) -> str:
+    if isinstance(annotation, ast.BinOp):  # a union
+        return f"{_type(module, annotation.left)} | {_type(module, annotation.right)}"
+    if isinstance(annotation, ast.Name) and (alias := next(_aliases(module, annotation.id), None)) is not None:
+        return _type(module, alias.value)
+    if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) == "Literal":
+        values = annotation.slice.elts if isinstance(annotation.slice, ast.Tuple) else [annotation.slice]
+        return " | ".join(str(v.value) if isinstance(v, ast.Constant) else _type(module, v) for v in values)
     text = ast.unparse(annotation)
-    if isinstance(annotation, ast.Name):
-        text = next((ast.unparse(a.value) for a in _aliases(module, annotation.id)), text)
-    if text.startswith("Literal["):
-        return " | ".join(ast.literal_eval(f"[{text[8:-1]}]"))
     for long, short in (("OptimizerCallable", "Optimizer"), ("LRSchedulerCallable", "LRScheduler"), ("None", "null")):
         text = text.replace(long, short)
     return text

@@ -43,10 +43,10 @@ def commands() -> list[Command]:
     found = []
     for name in TEXTS:
         text = (ROOT / name).read_text(encoding="utf-8")
-        blocks = re.findall(r"^```\n(.*?)^```", text, re.S | re.M)
+        blocks = [block for language, block in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.S | re.M) if not language]
         shown = [b for b in blocks if not re.search(r"[┏│]|^int_lightning/$", b, re.M)]
         lines = [line for b in shown for line in b.replace("\\\n", " ").splitlines()]
-        spans = [" ".join(span.split()) for span in SPAN.findall(text)]
+        spans = [" ".join(span.split()) for span in SPAN.findall(re.sub(r"^```.*?^```", "", text, flags=re.S | re.M))]
         found += [command(name, line) for line in [*lines, *spans] if line.strip()]
     return list({(c.words, tuple(c.environment)): c for c in found}.values())
 
