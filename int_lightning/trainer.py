@@ -17,6 +17,7 @@ from int_lightning.collect.command import collect_interventions, show_plan
 from int_lightning.collect.config import CollectConfig
 from int_lightning.collect.oracles import Oracle, PolicyOracle, ProgramOracle
 from int_lightning.collect.store import Store
+from int_lightning.config_file import read_config
 from int_lightning.console import interval, say
 from int_lightning.engines import Engine, EngineConfig, open_engine
 from int_lightning.evaluation.evaluate import EvaluationConfig, evaluate
@@ -192,6 +193,8 @@ class IntTrainer(L.Trainer):
             grpo: Config of GRPO; used from the base model and from the patched one.
             evaluate: Config of the evaluation.
         """
+        for config in (collect, sft, grpo, evaluate):
+            read_config(config)
         stages = {"collect": collect, "sft": sft, "grpo": grpo, "evaluate": evaluate}
         Algorithm1(Path(self.default_root_dir), stages, self.engine_config, self.seed).run()
 

@@ -32,6 +32,8 @@ class EvaluationConfig:
     sampling: Sampling = Sampling(max_tokens=16384, temperature=0.7, top_p=0.8, top_k=20)
 
     def __post_init__(self) -> None:
+        if not self.k or min(self.k) < 1:
+            raise UserError(f"evaluation.k is {list(self.k)}: give numbers of at least 1, [1, 8] say")
         if max(self.k) > self.rollouts:
             raise UserError(
                 f"evaluation.k asks for pass@{max(self.k)} of {self.rollouts} rollouts: raise evaluation.rollouts"
