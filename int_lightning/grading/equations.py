@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from int_lightning.grading.arithmetic import Number, UnreadableError, subtract
+from collections.abc import Callable
+
+from int_lightning.grading.arithmetic import Number, UnreadableError, add, subtract
 from int_lightning.grading.notation import tokenise
-from int_lightning.grading.quantities import POINTS, Quantity, apply, symbol
+from int_lightning.grading.quantities import POINTS, Quantity, apply, constant, equal, negative, symbol
 from int_lightning.grading.reading import AnswerParser
 from int_lightning.grading.readings import Item, Relations
 
@@ -25,6 +27,30 @@ def difference(item: Item) -> Quantity | None:
         case Item(Quantity() as value, _, Quantity() as left):
             return apply(subtract, left, value)
     return None
+
+
+def solves(expression: Quantity, equation: str) -> bool:
+    r"""Whether an equation says that y (or the distance ``\rho``), in which it is linear, is an expression of the other symbols."""
+    symbols = (found := _difference_of(equation, symbol)) and found.symbols
+    unknown = {"y", r"\rho"} & (symbols or frozenset())
+    if symbols is None or len(unknown) != 1 or expression.symbols != symbols - unknown:
+        return False
+    [name] = unknown
+    here, up, down = (
+        _difference_of(equation, lambda other, k=k: _shifted(expression, k) if other == name else symbol(other))
+        for k in (0, 1, -1)
+    )
+    zero = constant(0)
+    return bool(here and up and down) and equal(here, zero) and not equal(up, zero) and equal(up, negative(down))
+
+
+def _shifted(expression: Quantity, by: int) -> Quantity:
+    return apply(add, expression, constant(by))
+
+
+def _difference_of(equation: str, symbol_of: Callable[[str], Quantity]) -> Quantity | None:
+    """Left minus right of an equation, with values for its symbols."""
+    return difference(AnswerParser(tokenise(equation), symbol_of).answer(equation).items[0])
 
 
 def share_solutions(a: str, b: str, unknown: str) -> bool:
@@ -71,8 +97,7 @@ def _secant(last: complex, before: Number, this: complex, now: Number) -> comple
 def _values(latex: str, unknown: str, at: Values) -> Values:
     """Left minus right of an equation where the unknown has one value for each point."""
     here = Quantity(at, frozenset([unknown]), name=unknown)
-    answer = AnswerParser(tokenise(latex), lambda name: here if name == unknown else symbol(name)).answer(latex)
-    found = difference(answer.items[0])
+    found = _difference_of(latex, lambda name: here if name == unknown else symbol(name))
     if found is None:
         raise UnreadableError("no equation")
     return found.values
