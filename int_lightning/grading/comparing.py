@@ -9,7 +9,7 @@ from int_lightning.grading.amounts import measure_different_things, rounds_to, s
 from int_lightning.grading.arithmetic import UnreadableError, digits, divide, subtract
 from int_lightning.grading.conditions import FLIPPED
 from int_lightning.grading.equations import difference, share_solutions, solves
-from int_lightning.grading.parts import by_names, is_set, is_tuple, parts_of, values_of
+from int_lightning.grading.parts import by_names, is_half_open, is_set, is_tuple, parts_of, values_of
 from int_lightning.grading.quantities import Quantity, apply, equal, ratio_sign
 from int_lightning.grading.reading import read
 from int_lightning.grading.readings import (
@@ -66,7 +66,7 @@ def _same_answer(ours: Answer, theirs: Answer) -> bool:
     several = [set(given) for given in names if len(set(given)) > 1]
     if names[0][0] and names[1][0]:
         if several:
-            return sorted(names[0]) == sorted(names[1]) and all(
+            return ("or" in ours.links) == ("or" in theirs.links) and sorted(names[0]) == sorted(names[1]) and all(
                 _same(x.value, y.value) for x, y in zip(_by_name(ours), _by_name(theirs), strict=True)
             )
         if names[0][0] != names[1][0]:
@@ -75,7 +75,10 @@ def _same_answer(ours: Answer, theirs: Answer) -> bool:
         parts = [parts_of(values_of(answer)) for answer in (ours, theirs)]
         in_words = all(_WORDS.fullmatch(name) for given in several for name in given)
         return len(parts[0]) == len(parts[1]) and _same_parts(parts[0], parts[1], ordered=not in_words)
-    if (is_set(ours) and is_tuple(theirs)) or (is_set(theirs) and is_tuple(ours)):
+    if any(
+        is_tuple(x) and (is_set(y) or (is_half_open(x) and len(values_of(y)) > 1))
+        for x, y in ((ours, theirs), (theirs, ours))
+    ):
         return False
     return _same_values(values_of(ours), values_of(theirs))
 

@@ -17,7 +17,7 @@ _GREEK = rf"\\(?:{'|'.join(sorted(SYMBOLS))})"
 _ASKED_FOR = re.compile(
     rf"""
     {_NAME}                                            # \angle ABC
-  | \|(?:{_NAME}|[a-z])\|                              # |AB|, |z|
+  | \|(?:{_NAME}|z)\|                                  # |AB|, |z|
   | \\[dt]?frac\{{{_NAME}\}}\{{{_NAME}\}} | {_NAME}/{_NAME}
   | (?:{_NAME}|[a-z]) (?: :(?:{_NAME}|[a-z]) )+        # S_1:S_2
   | \\(?:sin|cos|tan|cot|sec|csc)\(?(?:{_GREEK}|{_NAME})\)?

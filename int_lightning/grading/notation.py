@@ -147,7 +147,7 @@ def _word(word: str, before: Token, precedes: bool) -> list[Token]:
         return [Token("link", word.lower())]
     if word in ("for", "where", "with"):
         return [Token("text", word)]
-    if len(word) > 1 and before.kind == "number" and (precedes or word in UNITS):
+    if len(word) > 1 and before.kind == "number" and (precedes or word in UNITS or (len(word) == 3 and word.lower() in UNITS)):
         return [Token("text", word)]
     if not word.isascii():
         return [Token("text" if before.kind == "number" else "word", word)]
@@ -181,8 +181,10 @@ def same_spelling(pred: str, gold: str) -> bool:
 def _spelling(latex: str) -> list[str]:
     spelt: list[str] = []
     for token in tokenise(latex):
-        words = token.text.casefold().split() if token.kind in ("text", "word", "link") else [token.text]
-        spelt += (_SYNONYMS.get(word.strip(".,") or word, word.strip(".,") or word) for word in words)
+        if token.kind in ("text", "word", "link"):
+            spelt += (word.strip(".,") or word for word in token.text.casefold().split())
+        else:
+            spelt.append(_SYNONYMS.get(token.text, token.text))
         if len(spelt) > 2 and spelt[-1] == "}" and spelt[-3] == "{":
             spelt[-3:] = [spelt[-2]]
     return spelt

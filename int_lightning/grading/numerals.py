@@ -9,7 +9,7 @@ import re
 from fractions import Fraction
 
 _THIN = r"(?:\\!|\s)*"
-_SEPARATOR = rf"(?:{_THIN}\{{,\}}{_THIN}|{_THIN}\\!\s*,{_THIN}|,\s*\\!{_THIN}|\\,|\\?\s|~)"
+_SEPARATOR = rf"(?:{_THIN}\{{,\}}{_THIN}|{_THIN}\\!\s*,{_THIN}|\s*,\s*\\!{_THIN}|\\,|\\?\s|~)"
 _SEPARATED = re.compile(
     rf"(?<![\d.,/^_\\])(?<!\d\s)([1-9]\d{{0,2}}(?:{_SEPARATOR}\d{{3}})+)(?![\d/]|{_SEPARATOR}\d|,\d|\s*\\[dtc]?frac)"
 )
@@ -85,10 +85,18 @@ _SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6}
 
 
 def from_words(text: str) -> str:
-    """A number of words in digits, as "twenty-one" and "one hundred"; anything else as it is."""
+    """A number of words in digits, as "twenty-one" and "five dollars"; anything else as it is."""
+    words = text.split()
+    for end in range(len(words), max(0, len(words) - 3), -1):
+        if (value := _value(" ".join(words[:end]))) is not None:
+            return " ".join([str(value), *words[end:]])
+    return text
+
+
+def _value(text: str) -> int | None:
     words = text.lower().replace("-", " ").split()
     if not words or words[0] not in _VALUES:
-        return text
+        return None
     total, part, last = 0, 0, 100
     for word in words:
         if (value := _VALUES.get(word)) is not None and (last >= 100 or (20 <= last < 100 and 0 < value < 10)):
@@ -98,5 +106,5 @@ def from_words(text: str) -> str:
             if scale > 100:
                 total, part = total + part, 0
         elif word != "and" or last < 100:
-            return text
-    return str(total + part)
+            return None
+    return total + part

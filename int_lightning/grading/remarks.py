@@ -15,7 +15,7 @@ _DROPPED = re.compile(
     rf"(?<=\S){_OPEN}(?:{_ABOUT}[^()]*|exactly|exact value|in [a-z ]+|rounded [a-z\d ]+){_SHUT}", re.IGNORECASE
 )
 _ANOTHER_FORM = re.compile(
-    rf"(?<=\S){_OPEN}or(?:\s+equivalently,?)?(?![a-zA-Z])\s*\}}?\s*([^()]*?){_SHUT}", re.IGNORECASE
+    r"(?<=\S)\s*(?:\\text\s*\{)?\s*\(\s*(?:\\text\s*\{\s*)?or(?:\s+equivalently,?)?(?![a-zA-Z])\s*\}?\s*([^()]*?)\s*\)\s*\}?$"
 )
 
 

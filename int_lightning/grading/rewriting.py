@@ -16,7 +16,7 @@ from int_lightning.grading.remarks import without_remarks
 
 _FUNCTION = r"(?:arc)?(?:sin|cos|tan|cot|sec|csc)|log|ln|exp|max|min|gcd|lcm"
 _TEXT = r"\\(?:text|mathrm|operatorname)\s*"
-_DOMAIN = r"(?:\\in\s*\\mathbb\s*(?:\{[A-Z]\}|[A-Z])[\w^+*{}\\>]*|(?:\\geq?|>)\s*\d+|\\neq?\s*-?[\w./]+)"
+_DOMAIN = r"(?:\\in\s*\\mathbb\s*(?:\{[A-Z]\}|[A-Z])[\w^+*{}\\>]*|(?:\\geq?|>)\s*\d+|\\neq?[^(),=<>]+)"
 _CURRENCIES = {"$": "dollars", "€": "euros", "£": "gbp", "¥": "yen", "₹": "rupees"}
 _BOUND = r"([a-zA-Z])\s*([+-]\s*[\d./]+)?\s*"
 
@@ -46,6 +46,8 @@ _REWRITES: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = 
         (r"(^\s*|\\in\s*)\\mathbf\s*\{?([RZQNC])\}?", r"\1\\mathbb{\2}"),
         (r"(?<=\d)\s*\\mathrm\s*\{\s*~?([^{}]*)\}", r"\\text{ \1}"),
         (r"\\colon(?![a-zA-Z])", ":"),
+        (r"\^\s*(?:\{\s*((?:\\prime\s*)+)\}|(\\prime)(?![a-zA-Z]))", lambda m: "'" * m[0].count("prime")),
+        (r"^\s*([A-Z])\s*(?=\([^(),]+(?:,[^(),]+)+\)\s*$)", r"\1="),
         (r"<=(?!>)", r"\\le "),
         (r">=", r"\\ge "),
         (r"!=", r"\\ne "),
@@ -62,10 +64,11 @@ _REWRITES: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = 
         (r"(?<![a-zA-Z])\\?sqrt\s*(\[\d+\])?\s*(\([^()]*\))", r"\\sqrt\1{\2}"),
         (r"(?<![a-zA-Z\\])sqrt\s*(\d+(?:\.\d+)?|[a-zA-Z](?![a-zA-Z]))", r"\\sqrt{\1}"),
         (
-            r"(\\\$|[€£¥₹])\s*(-?\d[\d.,]*)(?=\s*(?:\\text|[a-zA-Z]{4}|$))",
+            r"(?<!\d)(\\\$|[€£¥₹])\s*(-?\d[\d.,]*)(?=\s*(?:\\text|[a-zA-Z]{4}|$))",
             lambda m: f"{m[2]}\\text{{{_CURRENCIES[m[1][-1]]}}}",
         ),
-        (r"(?<=\d)\s*(\\\$|[€£¥₹]|\$\s*$)", lambda m: f"\\text{{{_CURRENCIES[m[1].strip()[-1]]}}}"),
+        (r"(?<=\d)\s*(\\\$|[€£¥₹])", lambda m: f"\\text{{{_CURRENCIES[m[1][-1]]}}}"),
+        (r"^([^$]*\d)\s*\$\s*$", r"\1\\text{dollars}"),
         (r"\\frac\s*\{\\(?:text|mathrm)\{([a-z]+)\}\}\s*\{\\(?:text|mathrm)\{([a-z]+)\}\}", r"\\text{\1/\2}"),
         (
             r"\(\s*\\?(?:[bp]?mod\s*|text\{\s*mod\s*\}|text\{\s*mod|mathrm\{\s*mod\s*\})\s*(\d+|[a-zA-Z]|\{\w+\})\s*\}?\s*\)"

@@ -19,7 +19,7 @@ _EXISTENCE = re.compile(r"(?:there (?:is|are)|it has|has)\s+(?=no\b)")
 _CHANGES = re.compile(
     r"\b(?:not|no|none|if|when|whenever|while|unless|where|because|since|except|without|otherwise|else|but|is|are|was|isn|"
     r"cannot|suppose|assume|consider|let|given|case|counterexample|wrong|incorrect|impossible|unsolvable|we|for|modulo|"
-    r"or|more|less|fewer|greater|smaller|larger|least|most|than|over|under|above|below|beyond|squared|cubed|factorial|tenths?|hundredths?|thousandths?|bound|minus|plus|half|halves|"
+    r"as|or|more|less|many|fewer|greater|smaller|larger|least|most|than|over|under|above|below|beyond|squared|cubed|factorial|tenths?|hundredths?|thousandths?|bound|minus|plus|half|halves|"
     r"thirds?|quarters?|remainder|base|(?:even|odd|prime|positive|negative)(?!\s+[a-z]))\b",
     re.IGNORECASE,
 )
