@@ -5,56 +5,18 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_GREEK = dict(
-    zip(
-        "αβγδεζηθικλμνξπρστυφχψωϕϵϑΓΔΘΛΞΠΣΦΨΩ",
-        [
-            "alpha",
-            "beta",
-            "gamma",
-            "delta",
-            "epsilon",
-            "zeta",
-            "eta",
-            "theta",
-            "iota",
-            "kappa",
-            "lambda",
-            "mu",
-            "nu",
-            "xi",
-            "pi",
-            "rho",
-            "sigma",
-            "tau",
-            "upsilon",
-            "phi",
-            "chi",
-            "psi",
-            "omega",
-            "phi",
-            "epsilon",
-            "theta",
-            "Gamma",
-            "Delta",
-            "Theta",
-            "Lambda",
-            "Xi",
-            "Pi",
-            "Sigma",
-            "Phi",
-            "Psi",
-            "Omega",
-        ],
-        strict=True,
-    )
-)
+_GREEK = {
+    "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsilon", "ϵ": "epsilon", "ζ": "zeta", "η": "eta", "θ": "theta",
+    "ϑ": "theta", "ι": "iota", "κ": "kappa", "λ": "lambda", "μ": "mu", "ν": "nu", "ξ": "xi", "π": "pi", "ρ": "rho", "σ": "sigma",
+    "τ": "tau", "υ": "upsilon", "φ": "phi", "ϕ": "phi", "χ": "chi", "ψ": "psi", "ω": "omega", "Γ": "Gamma", "Δ": "Delta",
+    "Θ": "Theta", "Λ": "Lambda", "Ξ": "Xi", "Π": "Pi", "Σ": "Sigma", "Φ": "Phi", "Ψ": "Psi", "Ω": "Omega",
+}  # fmt: skip
 _COMMANDS = {
     "∞": "infty", "∪": "cup", "∩": "cap", "∈": "in", "∅": "emptyset", "≤": "leq", "≥": "geq", "⩽": "leq", "⩾": "geq", "≦": "leq",
     "≧": "geq", "≠": "neq", "≡": "equiv", "≈": "approx", "±": "pm", "∓": "mp", "×": "times", "÷": "div", "·": "cdot", "⋅": "cdot",
     "∙": "cdot", "•": "cdot", "∗": "cdot", "∖": "setminus", "⌊": "lfloor", "⌋": "rfloor", "⌈": "lceil", "⌉": "rceil",
-    "∠": "angle", "△": "triangle", "⊥": "perp", "∥": "parallel", "∀": "forall", "∃": "exists", "→": "to", "…": "dots", "⋯": "dots",
-    "⟨": "langle", "⟩": "rangle", "∑": "sum", "∏": "prod", "∫": "int",
+    "∠": "angle", "△": "triangle", "⊥": "perp", "∥": "parallel", "∀": "forall", "∃": "exists", "→": "to", "…": "dots",
+    "⋯": "dots",    "⟨": "langle", "⟩": "rangle", "∑": "sum", "∏": "prod", "∫": "int",
 } | _GREEK  # fmt: skip
 _OTHERS = {
     "°": r"^\circ ", "º": r"^\circ ", "½": r"\frac12 ", "⅓": r"\frac13 ", "⅔": r"\frac23 ", "¼": r"\frac14 ", "¾": r"\frac34 ",
@@ -70,9 +32,10 @@ _TABLE = str.maketrans({character: f"\\{command} " for character, command in _CO
 _RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ"
 _SUNK = "₀₁₂₃₄₅₆₇₈₉ₙ"
 _LEVEL = str.maketrans(_RAISED + _SUNK, "0123456789-+n0123456789n")
-_RUNS = ((re.compile(f"[{_RAISED}]+"), "^"), (re.compile(f"[{_SUNK}]+"), "_"))
+_RAISED_RUN, _SUNK_RUN = (re.compile(f"[{level}]+") for level in (_RAISED, _SUNK))
 _ROOT = re.compile(
-    r"""([√∛∜]) \s* (?: \( (?P<bracket>[^()]*) \) | \{ (?P<brace>[^{}]*) \} | (?P<atom> \d+(?:\.\d+)? | [a-zA-Z] | \\[a-zA-Z]+ ) )""",
+    r"""([√∛∜]) \s*
+    (?: \( (?P<bracket>[^()]*) \) | \{ (?P<brace>[^{}]*) \} | (?P<atom> \d+(?:\.\d+)? | [a-zA-Z] | \\[a-zA-Z]+ ) )""",
     re.VERBOSE,
 )
 _DEGREES = {"√": "", "∛": "[3]", "∜": "[4]"}
@@ -84,8 +47,8 @@ def in_latex(text: str) -> str:
     text = _RAISED_HTML.sub(lambda html: f"{'^' if html[1] == 'sup' else '_'}{{{html[2]}}}", text)
     if text.isascii() and "\f" not in text and "\b" not in text:
         return text
-    for run, mark in _RUNS:
-        text = run.sub(lambda found, mark=mark: f"{mark}{{{found[0].translate(_LEVEL)}}}", text)
+    text = _RAISED_RUN.sub(lambda run: f"^{{{run[0].translate(_LEVEL)}}}", text)
+    text = _SUNK_RUN.sub(lambda run: f"_{{{run[0].translate(_LEVEL)}}}", text)
     text = unicodedata.normalize("NFKC", text.translate(_TABLE)).translate(_TABLE)
     return _ROOT.sub(_root, text)
 

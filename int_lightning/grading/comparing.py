@@ -6,11 +6,9 @@ import re
 from collections.abc import Sequence
 
 from int_lightning.grading.amounts import measure_different_things, rounds_to, same_amount
-from int_lightning.grading.arithmetic import UnreadableError, digits, divide, subtract
-from int_lightning.grading.conditions import FLIPPED
-from int_lightning.grading.equations import difference, share_solutions, solves
+from int_lightning.grading.arithmetic import UnreadableError, digits, divide
 from int_lightning.grading.parts import by_names, is_half_open, is_set, is_tuple, parts_of, values_of
-from int_lightning.grading.quantities import Quantity, apply, equal, ratio_sign
+from int_lightning.grading.quantities import Quantity, apply, equal
 from int_lightning.grading.reading import read
 from int_lightning.grading.readings import (
     Answer,
@@ -23,6 +21,7 @@ from int_lightning.grading.readings import (
     as_set,
     symbols_of,
 )
+from int_lightning.grading.relations import same_equation, same_relation
 from int_lightning.grading.renaming import renaming_of
 from int_lightning.grading.sets import Combination, Interval, Points, same_set
 
@@ -60,17 +59,19 @@ def _same_answer(ours: Answer, theirs: Answer) -> bool:
     ours, theirs = by_names(ours, theirs)
     names = [[item.name for item in answer.items] for answer in (ours, theirs)]
     if _are_relations(ours, theirs):
-        return _same_relation(ours, theirs)
+        return same_relation(ours, theirs)
     if any(any(given) and not all(given) for given in names):
         raise UnreadableError("some parts have names")
     several = [set(given) for given in names if len(set(given)) > 1]
     if names[0][0] and names[1][0]:
         if several:
-            return ("or" in ours.links) == ("or" in theirs.links) and sorted(names[0]) == sorted(names[1]) and all(
-                _same(x.value, y.value) for x, y in zip(_by_name(ours), _by_name(theirs), strict=True)
+            return (
+                ("or" in ours.links) == ("or" in theirs.links)
+                and sorted(names[0]) == sorted(names[1])
+                and all(_same(x.value, y.value) for x, y in zip(_by_name(ours), _by_name(theirs), strict=True))
             )
         if names[0][0] != names[1][0]:
-            return len(ours.items) == len(theirs.items) == 1 and _same_equation(ours, theirs)
+            return len(ours.items) == len(theirs.items) == 1 and same_equation(ours, theirs)
     if several:
         parts = [parts_of(values_of(answer)) for answer in (ours, theirs)]
         in_words = all(_WORDS.fullmatch(name) for given in several for name in given)
@@ -109,7 +110,7 @@ def _same_values(ours: Sequence[Reading], theirs: Sequence[Reading]) -> bool:
         _distinct(parts_of(values)) if isinstance(values[0], Group) and values[0].left == r"\{" else parts_of(values)
         for values in (ours, theirs)
     ]
-    return _same_parts(*sides, in_order)
+    return _same_parts(sides[0], sides[1], in_order)
 
 
 def _same_parts(ours: Sequence[Reading], theirs: Sequence[Reading], ordered: bool) -> bool:
@@ -196,62 +197,6 @@ def _rounds(ours: Answer, theirs: Answer) -> bool:
                 return False
             return not measure_different_things(exact, decimal) and rounds_to(exact, decimal)
     return False
-
-
-def _same_equation(ours: Answer, theirs: Answer) -> bool:
-    """Whether two equations differ by a constant factor, as y = 2x and x = y/2 do."""
-    a, b = (difference(answer.items[0]) for answer in (ours, theirs))
-    if a is None or b is None or a.symbols != b.symbols:
-        return False
-    if ratio_sign(a, b):
-        return True
-    if not a.symbols or not share_solutions(ours.latex, theirs.latex, min(a.symbols)):
-        return False
-    raise UnreadableError("equations that may have the same solutions")
-
-
-def _same_relation(ours: Answer, theirs: Answer) -> bool:
-    """Relations of which at least one is no condition on one symbol."""
-    x, y = ours.items[0], theirs.items[0]
-    if x.relation and y.relation and {*x.relation.signs, *y.relation.signs} != {"="}:
-        return _same_chain(x.relation, y.relation)
-    match x.value, y.value:
-        case Relations() as chain, Quantity() as value if not y.name:
-            return _is_value_of(chain, ours.latex, value)
-        case Quantity() as value, Relations() as chain if not x.name:
-            return _is_value_of(chain, theirs.latex, value)
-        case Relations(left), Relations(right) if not any(side.symbols for side in (*left, *right)):
-            return len(left) == len(right) and all(map(equal, left, right))
-    return _same_equation(ours, theirs)
-
-
-def _is_value_of(chain: Relations, latex: str, value: Quantity) -> bool:
-    """Whether a chain of equal expressions, as 1/4 = 0.25, has a value; a name is needed to be equal to another expression.
-
-    An equation for y, or for a distance from the origin, has the expression that it is solved by.
-    """
-    first, *others = chain.sides
-    if set(chain.signs) != {"="}:
-        return False
-    if all(same_amount(first, other) or rounds_to(first, other) for other in others):
-        return any(same_amount(side, value) for side in chain.sides)
-    return len(others) == 1 and len(value.symbols) > 0 and solves(value, latex)
-
-
-def _same_chain(x: Relations, y: Relations) -> bool:
-    if len(x.signs) != len(y.signs):
-        return False
-    flipped = tuple(FLIPPED.get(sign, sign) for sign in reversed(y.signs))
-    if x.signs == y.signs and all(map(equal, x.sides, y.sides)):
-        return True
-    if x.signs == flipped and all(map(equal, x.sides, reversed(y.sides))):
-        return True
-    differences = [apply(subtract, *chain.sides) for chain in (x, y) if len(chain.signs) == 1]
-    if len(differences) < 2 or differences[0].symbols != differences[1].symbols or not differences[0].symbols:
-        return False
-    ratio = ratio_sign(*differences)
-    [sign], [other] = x.signs, y.signs
-    return ratio != 0 and sign == (other if ratio > 0 else FLIPPED.get(other, other))
 
 
 def _same_renamed(ours: Answer, theirs: Answer) -> bool:

@@ -41,10 +41,10 @@ def _condition(sides: Sequence[Quantity], signs: Sequence[str]) -> Item | None:
                 return Item(Interval(low, high, *closed), middle.name, middle)
             if not low.symbols | high.symbols and (line := _line(middle)):
                 name, slope, _ = line
-                ends = [_zero(apply(subtract, middle, end)) for end in (low, high)]
+                low, high = (_zero(apply(subtract, middle, end)) for end in (low, high))
                 if slope < 0:
-                    ends, closed = ends[::-1], closed[::-1]
-                return Item(Interval(*ends, *closed), name, symbol(name))
+                    low, high, closed = high, low, closed[::-1]
+                return Item(Interval(low, high, *closed), name, symbol(name))
     return None
 
 
@@ -62,7 +62,8 @@ def _line(expression: Quantity) -> tuple[str, Number, Quantity] | None:
         or not all(near(slope * x + first, y) for x, y in zip(at, values, strict=True))
     ):
         return None
-    return name, slope, constant(simplest(-first / slope))
+    zero = simplest(-first / slope)
+    return (name, slope.real, constant(zero)) if is_real(zero) else None
 
 
 def _zero(expression: Quantity) -> Quantity:

@@ -30,27 +30,27 @@ def difference(item: Item) -> Quantity | None:
 
 
 def solves(expression: Quantity, equation: str) -> bool:
-    r"""Whether an equation says that y (or the distance ``\rho``), in which it is linear, is an expression of the other symbols."""
-    symbols = (found := _difference_of(equation, symbol)) and found.symbols
-    unknown = {"y", r"\rho"} & (symbols or frozenset())
-    if symbols is None or len(unknown) != 1 or expression.symbols != symbols - unknown:
+    r"""Whether an equation, linear in y (or the distance ``\rho``), says that this is an expression of the other symbols."""
+    symbols = _difference_of(equation, symbol).symbols
+    unknown = {"y", r"\rho"} & symbols
+    if len(unknown) != 1 or expression.symbols != symbols - unknown:
         return False
     [name] = unknown
-    here, up, down = (
-        _difference_of(equation, lambda other, k=k: _shifted(expression, k) if other == name else symbol(other))
-        for k in (0, 1, -1)
-    )
-    zero = constant(0)
-    return bool(here and up and down) and equal(here, zero) and not equal(up, zero) and equal(up, negative(down))
+
+    def difference_at(shift: int) -> Quantity:
+        tried = apply(add, expression, constant(shift))
+        return _difference_of(equation, lambda other: tried if other == name else symbol(other))
+
+    zero, above, below = constant(0), difference_at(1), difference_at(-1)
+    return equal(difference_at(0), zero) and not equal(above, zero) and equal(above, negative(below))
 
 
-def _shifted(expression: Quantity, by: int) -> Quantity:
-    return apply(add, expression, constant(by))
-
-
-def _difference_of(equation: str, symbol_of: Callable[[str], Quantity]) -> Quantity | None:
+def _difference_of(equation: str, symbol_of: Callable[[str], Quantity]) -> Quantity:
     """Left minus right of an equation, with values for its symbols."""
-    return difference(AnswerParser(tokenise(equation), symbol_of).answer(equation).items[0])
+    found = difference(AnswerParser(tokenise(equation), symbol_of).answer(equation).items[0])
+    if found is None:
+        raise UnreadableError("no equation")
+    return found
 
 
 def share_solutions(a: str, b: str, unknown: str) -> bool:
@@ -97,7 +97,4 @@ def _secant(last: complex, before: Number, this: complex, now: Number) -> comple
 def _values(latex: str, unknown: str, at: Values) -> Values:
     """Left minus right of an equation where the unknown has one value for each point."""
     here = Quantity(at, frozenset([unknown]), name=unknown)
-    found = _difference_of(latex, lambda name: here if name == unknown else symbol(name))
-    if found is None:
-        raise UnreadableError("no equation")
-    return found.values
+    return _difference_of(latex, lambda name: here if name == unknown else symbol(name)).values

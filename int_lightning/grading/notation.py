@@ -46,6 +46,11 @@ _PLAIN_COMMANDS = frozenset(
 _BEFORE_WORD = re.compile(r"\.?\s+[^\W\d_]{4,}")
 _BEFORE_TERM = frozenset("=+-*/(,<>:|")
 _LETTERS = 3  # a longer run of letters is a word, a shorter one a product, of capitals a name
+_SHORT = "all an any are as at by for has in is it its no nor not odd of on one our set six ten the two was yes you"
+_SHORT_WORDS = frozenset(_SHORT.split())
+_BEFORE_WORD = re.compile(r"\.?\s+[^\W\d_]{4,}")
+_BEFORE_TERM = frozenset("=+-*/(,<>:|")
+_LETTERS = 3  # a longer run of letters is a word, a shorter one a product, of capitals a name
 _SHORT_WORDS = frozenset(
     [
         "all",
@@ -147,7 +152,11 @@ def _word(word: str, before: Token, precedes: bool) -> list[Token]:
         return [Token("link", word.lower())]
     if word in ("for", "where", "with"):
         return [Token("text", word)]
-    if len(word) > 1 and before.kind == "number" and (precedes or word in UNITS or (len(word) == 3 and word.lower() in UNITS)):
+    if (
+        len(word) > 1
+        and before.kind == "number"
+        and (precedes or word in UNITS or (len(word) == 3 and word.lower() in UNITS))
+    ):
         return [Token("text", word)]
     if not word.isascii():
         return [Token("text" if before.kind == "number" else "word", word)]

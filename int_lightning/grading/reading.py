@@ -10,7 +10,7 @@ from int_lightning.grading.arithmetic import UnreadableError, divide, exactly, m
 from int_lightning.grading.conditions import half_line, relation, residue, without_repetition
 from int_lightning.grading.expressions import ExpressionParser
 from int_lightning.grading.functions import APPLIED
-from int_lightning.grading.names import is_asked_for, is_product
+from int_lightning.grading.names import is_name
 from int_lightning.grading.notation import END, Token, tokenise
 from int_lightning.grading.quantities import Quantity, apply, constant, symbol
 from int_lightning.grading.readings import Answer, Item, Reading, as_quantity, as_set, symbols_of
@@ -188,7 +188,7 @@ class AnswerParser(ExpressionParser):
         label = bool(named) and (named[0].kind in ("word", "text") or (len(named) == 1 and named[0].text.isupper()))
         if sign not in ("=", r"\equiv", r"\in", r"\approx") and not (sign == ":" and label):
             return self._asked()
-        if not named or named[0].kind == "number" or is_product(named):
+        if not named or named[0].kind == "number" or not (words or is_name(named)):
             return self._asked()
         in_words = " ".join(token.text for token in words)
         if in_words and len(words) < len(named) and (sign == r"\equiv" or changes_number(in_words)):
@@ -198,7 +198,7 @@ class AnswerParser(ExpressionParser):
     def _asked(self) -> tuple[str, Quantity | None]:
         """A quantity before ``=`` that a problem may ask for, as a ratio of lengths is."""
         end = next((i for i in range(self.at, len(self.tokens)) if self.tokens[i].text == "="), self.at)
-        return self._named(end) if is_asked_for(self.tokens[self.at : end]) else ("", None)
+        return self._named(end) if is_name(self.tokens[self.at : end]) else ("", None)
 
     def _named(self, end: int) -> tuple[str, Quantity | None]:
         named = self.tokens[self.at : end]

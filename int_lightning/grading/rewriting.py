@@ -1,8 +1,7 @@
-"""The same answer in one notation: many ways of writing the same thing brought to one.
+r"""The same answer in one notation: many ways of writing the same thing brought to one.
 
-What is dropped here, and nothing else: spaces and sizes (``\\,``, ``\\left``, ``\\displaystyle``), fonts and colours, "st" in
-"1st", the braces and the name around ``{x | ...}``, "exactly" and "approximately" before a number, what is said about the whole
-answer in brackets behind it (``remarks``). Everything else is put in another notation of the same meaning.
+What is dropped here, beside layout and remarks, and nothing else: "st" in "1st", ``x :`` in ``\{x : ...\}``, ``f(x) =`` before
+cases, "exactly" and "approximately" before a number. All else is another notation of the same meaning.
 """
 
 from __future__ import annotations
@@ -11,14 +10,21 @@ import re
 from collections.abc import Callable
 
 from int_lightning.grading.characters import in_latex
+from int_lightning.grading.layout import without_layout
 from int_lightning.grading.numerals import from_words, in_digits
 from int_lightning.grading.remarks import without_remarks
 
 _FUNCTION = r"(?:arc)?(?:sin|cos|tan|cot|sec|csc)|log|ln|exp|max|min|gcd|lcm"
 _TEXT = r"\\(?:text|mathrm|operatorname)\s*"
 _DOMAIN = r"(?:\\in\s*\\mathbb\s*(?:\{[A-Z]\}|[A-Z])[\w^+*{}\\>]*|(?:\\geq?|>)\s*\d+|\\neq?[^(),=<>]+)"
-_CURRENCIES = {"$": "dollars", "€": "euros", "£": "gbp", "¥": "yen", "₹": "rupees"}
 _BOUND = r"([a-zA-Z])\s*([+-]\s*[\d./]+)?\s*"
+_CURRENCIES = {"$": "dollars", "€": "euros", "£": "gbp", "¥": "yen", "₹": "rupees"}
+_MODULUS = re.compile(
+    r"""\( \s* \\? (?: [bp]?mod | (?:text|mathrm)\{\s*mod\s*\}? ) \s* (\d+|[a-zA-Z]|\{\w+\}) \s* \}? \s* \)   # (\text{mod } 5)
+      | \\ [bp]?mod \s* (\{\w+\}|\w+)                                                                       # \bmod 5""",
+    re.VERBOSE,
+)
+_ALL_TEXT = re.compile(r"\s*\\text\s*\{([^{}\\$]*)\}\s*")
 
 
 def _absolute(match: re.Match[str]) -> str:
@@ -35,70 +41,67 @@ def _equal_names(match: re.Match[str]) -> str:
     return ", ".join(f"{name}={match[2]}" for name in re.findall(r"[a-zA-Z]", match[1]))
 
 
+def _price(match: re.Match[str]) -> str:
+    r"""``\$5`` and ``5\$`` as ``5\text{dollars}``."""
+    return "".join(match.groups()[1:]) + rf"\text{{{_CURRENCIES[match[1][-1]]}}}"
+
+
 _REWRITES: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
-        (r"\\text(?:normal|up|sf|sc|tt|md|it|bf|rm)\s*\{|\\(?:emph|mbox|hbox)\s*\{", r"\\text{"),
-        (r"\{\s*\\(?:bf|rm|it|sf|tt)(?![a-zA-Z])\s*([^{}]*)\}", r"{\1}"),
-        (r"\\color\s*\{[a-z]+\}|\\textcolor\s*\{[a-z]+\}|\\(?:bf|rm|it|sf|tt)(?![a-zA-Z])", ""),
-        (r"\\(?:underline|math(?:bf|rm|it|sf|tt))\s*\{\s*(-?[\d.,]*)\s*\}", r"\1"),
-        (r"^\s*\\(?:underline|boldsymbol)\s*\{([^{}]*)\}\s*$", r"\1"),
-        (r"(^\s*|\\in\s*)\\mathbf\s*\{?([RZQNC])\}?", r"\1\\mathbb{\2}"),
-        (r"(?<=\d)\s*\\mathrm\s*\{\s*~?([^{}]*)\}", r"\\text{ \1}"),
+        # symbols
+        (r"\t(?=ext|frac|imes|heta)", r"\\t"),  # of "\text" that went through one unescaping too many
+        (r"\\textcirc", r"\\circ"),
         (r"\\colon(?![a-zA-Z])", ":"),
-        (r"\^\s*(?:\{\s*((?:\\prime\s*)+)\}|(\\prime)(?![a-zA-Z]))", lambda m: "'" * m[0].count("prime")),
-        (r"^\s*([A-Z])\s*(?=\([^(),]+(?:,[^(),]+)+\)\s*$)", r"\1="),
         (r"<=(?!>)", r"\\le "),
         (r">=", r"\\ge "),
         (r"!=", r"\\ne "),
-        (r"^\s*\{([^{}\\]*,[^{}\\]*)\}\s*$", r"\\{\1\\}"),
-        (r"\t(?=ext|frac|imes|heta)", r"\\t"),
-        (r"\\textcirc", r"\\circ"),
-        (r"\\(?:[bB]igg?|[bB]igg?[lrm])(?![a-zA-Z])", ""),
-        (r"(?<!\\)\\(?:displaystyle|limits|!)", ""),
-        (r"\\\\\s*\[\s*-?[\d.]+\s*[a-z]{2}\s*\]", r"\\\\"),
-        (r"(\\(?:begin|end)\s*\{)(?:array\}\s*\{[^{}]*|array|smallmatrix|Bmatrix)\}", r"\1matrix}"),
-        (r"(?<!\\)\\(?:[ ;:,]|q?quad(?![a-zA-Z]))", " "),
         (r"\\(?:[lc]?dots)(?![a-zA-Z])|\.\.\.", r"\\dots "),
+        (r"\\[lr]angle(?![a-zA-Z])", lambda match: {"l": "(", "r": ")"}[match[0][1]]),
+        (r"(^\s*|\\in\s*)\\mathbf\s*\{?([RZQNC])\}?", r"\1\\mathbb{\2}"),
+        (r"\^\s*(?:\{\s*((?:\\prime\s*)+)\}|(\\prime)(?![a-zA-Z]))", lambda match: "'" * match[0].count("prime")),
+        (r"(\\(?:begin|end)\s*\{)(?:array\}\s*\{[^{}]*|array|smallmatrix|Bmatrix)\}", r"\1matrix}"),
+        # powers, roots, fractions, functions, indices
         (r"(?<=[\w)}\]])\s*\*\*\s*(?=[\w({-])", "^"),
         (r"(?<![a-zA-Z])\\?sqrt\s*(\[\d+\])?\s*(\([^()]*\))", r"\\sqrt\1{\2}"),
         (r"(?<![a-zA-Z\\])sqrt\s*(\d+(?:\.\d+)?|[a-zA-Z](?![a-zA-Z]))", r"\\sqrt{\1}"),
-        (
-            r"(?<!\d)(\\\$|[€£¥₹])\s*(-?\d[\d.,]*)(?=\s*(?:\\text|[a-zA-Z]{4}|$))",
-            lambda m: f"{m[2]}\\text{{{_CURRENCIES[m[1][-1]]}}}",
-        ),
-        (r"(?<=\d)\s*(\\\$|[€£¥₹])", lambda m: f"\\text{{{_CURRENCIES[m[1][-1]]}}}"),
-        (r"^([^$]*\d)\s*\$\s*$", r"\1\\text{dollars}"),
-        (r"\\frac\s*\{\\(?:text|mathrm)\{([a-z]+)\}\}\s*\{\\(?:text|mathrm)\{([a-z]+)\}\}", r"\\text{\1/\2}"),
-        (
-            r"\(\s*\\?(?:[bp]?mod\s*|text\{\s*mod\s*\}|text\{\s*mod|mathrm\{\s*mod\s*\})\s*(\d+|[a-zA-Z]|\{\w+\})\s*\}?\s*\)"
-            r"|\\[bp]?mod\s*(\{\w+\}|\w+)",
-            lambda m: rf"\pmod{{{(m[1] or m[2]).strip('{}')}}}",
-        ),
-        (r"(\d)\s*\\text\s*\{\s*to\s*\}\s*(\d)", r"\1:\2"),
-        (r"\\[lr]angle(?![a-zA-Z])", lambda match: {"l": "(", "r": ")"}[match[0][1]]),
-        (r"_\s*\{\s*\\(?:text|mathrm|rm)\s*\{([^{}]*)\}\s*\}", r"_{\1}"),
-        (r"(?<![a-zA-Z\\])([a-zA-Z])_\s*(?:\{\s*\\([a-zA-Z]+)\s*\}|\\([a-zA-Z]+)(?![a-zA-Z]))", r"\1_{\2\3}"),
-        (rf"(?<!\d)(?<!\d ){_TEXT}\{{\s*({_FUNCTION})\s*\}}", r"\\\1"),
         (r"(\\[dt]?frac\s*\{[^{}]*\})\s*([0-9a-zA-Z])", r"\1{\2}"),
+        (rf"(?<!\d)(?<!\d ){_TEXT}\{{\s*({_FUNCTION})\s*\}}", r"\\\1"),
+        (r"_\s*\{\s*\\(?:text|mathrm|rm)\s*\{([^{}]*)\}\s*\}", r"_{\1}"),
+        (
+            r"(?<![a-zA-Z\\])([a-zA-Z])_\s*(?:\{\s*\\([a-zA-Z]+)\s*\}|\\([a-zA-Z]+)(?![a-zA-Z]))",
+            r"\1_{\2\3}",
+        ),  # x_\theta
+        # units, residues, ratios, ordinals
+        (r"(?<=\d)\s*\\mathrm\s*\{\s*~?([^{}]*)\}", r"\\text{ \1}"),
+        (r"(?<!\d)(\\\$|[€£¥₹])\s*(-?\d[\d.,]*)(?=\s*(?:\\text|[a-zA-Z]{4}|$))", _price),
+        (r"(?<=\d)\s*(\\\$|[€£¥₹])", _price),
+        (r"^([^$]*\d)\s*\$\s*$", r"\1\\text{dollars}"),
+        (
+            r"\\frac\s*\{\\(?:text|mathrm)\{([a-z]+)\}\}\s*\{\\(?:text|mathrm)\{([a-z]+)\}\}",
+            r"\\text{\1/\2}",
+        ),  # \frac{m}{s}
+        (r"(\d)\s*\\text\s*\{\s*to\s*\}\s*(\d)", r"\1:\2"),
         (r"(\d)\s*\^?\s*\{?\s*\\(?:text|mathrm)\s*\{\s*(?:st|nd|rd|th)\s*\}\s*\}?", r"\1"),
         (r"^\s*(\d+)(?:st|nd|rd|th)(?:\s+[A-Za-z]+)?\s*\.?$", r"\1"),
-        (r"(\d)\s*(?:\\ )?\\(?:text|mathrm)\s*\{([^{}()]*)\b(and|or)\s*\}", r"\1\\text{\2} \3 "),
-        (r"\\left\s*\\\{|\\\{", r"\\{"),
-        (r"\\right\s*\\\}|\\\}", r"\\}"),
-        (r"\\(?:left|right)(?![a-zA-Z])\s*", ""),
+        # several values, sets, conditions
+        (r"(\d)\s*\\(?:text|mathrm)\s*\{([^{}()]*)\b(and|or)\s*\}", r"\1\\text{\2} \3 "),  # 3\text{ cats and }4
+        (r"^\s*\{([^{}\\]*,[^{}\\]*)\}\s*$", r"\\{\1\\}"),
+        (r"^\s*(?:\(\d{1,2}\)\s*){2,}$", lambda match: ", ".join(re.findall(r"\d+", match[0]))),  # (1)(3), statements
         (r"(\\\})\s*-\s*(?=\\\{)", r"\1\\setminus "),
-        (r"^\\\{\s*[a-zA-Z]\s*(?:\\in\s*\\mathbb\s*\{?R\}?\s*)?(?:\||:|\\mid|\\vert)((?:(?!\\\}).)*)\\\}", r"\1"),
+        (
+            r"^\\\{\s*[a-zA-Z]\s*(?:\\in\s*\\mathbb\s*\{?R\}?\s*)?(?:\||:|\\mid|\\vert)((?:(?!\\\}).)*)\\\}",
+            r"\1",
+        ),  # \{x : x>2\}
         (rf"\s*\(\s*((?:[a-zA-Z]\s*,\s*)*[a-zA-Z]\s*{_DOMAIN})\s*\)\s*$", r", \1"),
         (rf"^\s*\|\s*{_BOUND}\|\s*(<|>|\\leq?|\\geq?)\s*([^|<>=\\]+)$", _absolute),
         (r"^\s*((?:[a-zA-Z]\s*=\s*){2,})([^=,;a-zA-Z]*\d[^=,;a-zA-Z]*)$", _equal_names),
+        (r"^\s*([A-Z])\s*(?=\([^(),]+(?:,[^(),]+)+\)\s*$)", r"\1="),  # A(1, 2)
         (r"^\s*[a-zA-Z](?:\([a-z]\))?\s*=\s*(?=\\begin\s*\{cases\})", ""),
-        (r"^\s*(?:\(\d{1,2}\)\s*){2,}$", lambda m: ", ".join(re.findall(r"\d+", m[0]))),
         (r"^\s*(?:\\text\s*\{)?\s*(?:exactly|approximately|about|roughly)\s*\}?\s*(?=[\d\\$-])", ""),
         (r"^\s*(?:\\text\s*\{)?\s*(?i:infinity|inf|oo|infinite|infinitely many(?: [a-z]+)?)\s*\}?\s*$", r"\\infty"),
     )
 ]
-_ALL_TEXT = re.compile(r"\s*\\text\s*\{([^{}\\$]*)\}\s*")
 
 
 def rewrite(latex: str) -> str:
@@ -106,6 +109,7 @@ def rewrite(latex: str) -> str:
     latex = in_digits(in_latex(latex))
     if r"\begin" not in latex:
         latex = re.sub(r"\\\\(?=[a-zA-Z])", r"\\", latex)
+    latex = _MODULUS.sub(lambda match: rf"\pmod{{{(match[1] or match[2]).strip('{}')}}}", without_layout(latex))
     for pattern, replacement in _REWRITES:
         latex = pattern.sub(replacement, latex)
     latex = without_remarks(latex.strip())

@@ -67,9 +67,8 @@ UNITS = {
 _FACTORS = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
 _POWERS = {"square": "^2", "sq": "^2", "squared": "^2", "cubic": "^3", "cu": "^3", "cubed": "^3"}
 _PIECE = re.compile(r"[^\W\d_]+|[$¢€£¥₹%°/]|\^-?\d+")
-_FILLERS = frozenset(
-    ["a", "an", "the", "of", "in", "old", "long", "wide", "high", "tall", "total", "different", "possible", "distinct"]
-)
+_FILLING = "a an the of in old long wide high tall total different possible distinct"
+_FILLERS = frozenset(_FILLING.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,8 @@ class Measure:
 
 def measure(words: str) -> Measure:
     """The meaning of the words behind a number, as "km per hour", "dozen" or "red marbles"."""
-    factor, unit, power, counted = 1, "", "", set()
+    factor, unit, power = 1, "", ""
+    counted: set[str] = set()
     for piece in _PIECE.findall(words):
         low = piece.lower()
         known = UNITS.get(piece) or UNITS.get(low)
@@ -107,4 +107,6 @@ def measure(words: str) -> Measure:
             unit, power = unit + known + power, ""
         elif low not in _FILLERS:
             counted.add(low.removesuffix("s") if len(low) > 3 else low)
+    if power:
+        counted.add(power)
     return Measure(factor, unit, frozenset(counted))
