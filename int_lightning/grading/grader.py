@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Generic, TypeVar
 
 from int_lightning.grading.answers import Verdict, decide
-from int_lightning.grading.extraction import extract_answer
+from int_lightning.grading.extraction import final_answer
 from int_lightning.grading.pool import Pair, Pool
 from int_lightning.types import UserError
 
@@ -82,7 +82,7 @@ class Grader:
 
         The future cannot be cancelled; it fails with a RuntimeError where the grader is closed first.
         """
-        return self._compare([extract_answer(text) for text in texts], golds, attrgetter("equal"))
+        return self._compare(texts, golds, attrgetter("equal"))
 
     def equivalent(self, preds: Sequence[str], golds: Sequence[str]) -> list[Verdict]:
         """The verdict on each pair. A pair given twice is compared, and counted in ``timeouts``, once."""
@@ -105,7 +105,8 @@ class Grader:
         self.close()
 
     def _compare(self, preds: Sequence[str], golds: Sequence[str], outcome: Callable[[Verdict], T]) -> Future[list[T]]:
-        job = _Job(list(zip(preds, golds, strict=True)), outcome)
+        pairs = [(final_answer(pred), final_answer(gold) or gold) for pred, gold in zip(preds, golds, strict=True)]
+        job = _Job(pairs, outcome)
         with self._lock:
             new = []
             for pair in sorted(job.missing):
