@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+_ANY = re.compile(r"\\{1,2}(?:boxed|fbox)")
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _MARK = re.compile(
-    r"""(?P<box>\\(?:boxed|fbox)\s*\{)
+    r"""(?P<box>\\{1,2}(?:boxed|fbox)\s*\{)   # also \\boxed, escaped once too often
     | \\(?:boxed|fbox)(?![a-zA-Z])\s*(?P<bare>   # \boxed 5, \boxed-7.5, \boxed\frac12, \boxed x
         [-+]?\d+(?:[.,]\d+)*(?![\d.,]*\d) | \\[dt]?frac\s*(?:\d\s*\d|\{[^{}]*\}\s*\{[^{}]*\}) | [a-zA-Z](?![a-zA-Z]))
     | (?P<brace>\\.|[{}])""",
@@ -78,8 +79,9 @@ def last_boxes(text: str) -> Boxes | None:
 
 def _boxes(text: str) -> Iterator[tuple[int, int, str]]:
     """Where each box begins and ends, and its content; it ends at -1 where the text ends first."""
+    first = _ANY.search(text)
     opened: list[re.Match[str]] = []
-    for mark in _MARK.finditer(text):
+    for mark in _MARK.finditer(text, first.start()) if first else ():
         if bare := mark["bare"]:
             yield mark.start(), mark.end(), bare
         elif mark["box"] or mark["brace"] == "{":

@@ -19,14 +19,16 @@ from __future__ import annotations
 import re
 
 from int_lightning.grading.boxes import extract_answer, last_boxes
-from int_lightning.grading.phrases import concluded, last_phrase
+from int_lightning.grading.phrases import concluded, labelled, last_phrase
 from int_lightning.thoughts import after_thoughts
 
 __all__ = ["extract_answer", "final_answer"]
 
 _TURN_END = re.compile(r"<\|(?:im_start|im_end|eot_id|end_of_text|endoftext|start_header_id|end)\|>|</s>|<end_of_turn>")
-_ELEMENT = re.compile(r"<answer>(.*?)</answer>", re.IGNORECASE | re.DOTALL)
 _SENTENCES = re.compile(r"[.!?](?=\s+[A-Z$\\(])|\n\s*\n|\n(?=[A-Za-z])")
+
+
+_WORD = re.compile(r"[\w.,+*/^()-]{1,80}", re.ASCII)  # no space: no sentence, no box
 
 
 def final_answer(text: str, cut: bool = False) -> str:
@@ -36,25 +38,36 @@ def final_answer(text: str, cut: bool = False) -> str:
         text: The response, or an answer by itself.
         cut: It stops at a length limit: a sentence at its end might have gone on, so that only a box counts.
     """
+    if _WORD.fullmatch(text):
+        return text
     answer = after_thoughts(text)
     if answer is None:
         return ""
-    if end := _TURN_END.search(answer):
+    if "<" in answer and (end := _TURN_END.search(answer)):
         answer = answer[: end.start()]
-    if elements := _ELEMENT.findall(answer):
-        answer = elements[-1]
-    answer = answer.strip()
+    answer = _element(answer).strip()
     boxes = last_boxes(answer)
     if boxes is not None:
-        later = last_phrase(answer[boxes.end :], final=True) if boxes.contents and not cut else None
+        rest = answer[boxes.end :] if boxes.contents and not cut else ""
+        later = last_phrase(rest, final=True) if "inal" in rest else None
         return later or ", ".join(_in_box(content) for content in boxes.contents)
     if cut:
         return ""
     phrase = last_phrase(answer)
     if phrase is not None:
         return phrase
-    return concluded(answer) or ("" if _SENTENCES.search(answer) and r"\begin" not in answer else answer)
+    if said := concluded(answer) or labelled(answer):
+        return said
+    return "" if _SENTENCES.search(answer) and r"\begin" not in answer else answer
+
+
+def _element(text: str) -> str:
+    """The last ``<answer>`` element, the text where it has none."""
+    lower = text.lower()
+    end = lower.rfind("</answer>")
+    start = lower.rfind("<answer>", 0, max(end, 0))
+    return text[start + len("<answer>") : end] if start >= 0 else text
 
 
 def _in_box(content: str) -> str:
-    return last_phrase(content) or concluded(content) or content
+    return content if _WORD.fullmatch(content) else last_phrase(content) or concluded(content) or content

@@ -16,10 +16,13 @@ import re
 
 _MATH = r"\$\$.+?\$\$|\$[^$\n]+\$|\\\(.+?\\\)|\\\[.+?\\\]"
 _NUMBER = r"[-−+]?(?:[$€£]\s?)?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:[.,]\d+)?(?:/\d+)?"
-_QUANTITY = re.compile(rf"(?P<math>{_MATH})|(?<![\w.,/^\\])(?P<number>{_NUMBER})(?![\w^]*\^)", re.DOTALL)
+_QUANTITY = re.compile(rf"(?P<math>{_MATH})|(?<![A-Za-z0-9_.,/^\\])(?P<number>{_NUMBER})(?![\w^]*\^)", re.DOTALL)
 _BEING = re.compile(
-    r"(?<![a-zA-Z\\'’])(?:is|are|equals?|(?:will|would|must|should) be|becomes|est(?: donc)?(?: de)?|sont|es|son|ist|sind|[èé]|são)(?![\w'’])"
-    r"(?:\s+(?:therefore|thus|then|hence|indeed|simply|just|only|exactly|equal to|given by|also|now))*(?:\s*:)?|[是为為](?=\s*[-\d$\\*(])"
+    r"""(?<![a-zA-Z\\'’])(?:is|are|equals?|(?:will|would|must|should)\ be|becomes
+        |est(?:\ donc)?(?:\ de)?|sont|es|son|ist|sind|[èé]|são)(?![\w'’])
+      (?:\s+(?:therefore|thus|then|hence|indeed|simply|just|only|exactly|equal\ to|given\ by|also|now))*(?:\s*:)?
+    | [是为為](?=\s*[-\d$\\*(])""",
+    re.VERBOSE,
 )
 _HEDGE = re.compile(
     r"\b(?:not|no|cannot|never|if|unless|whether|may|might|could|can|maybe|perhaps|probably|possibly|either|or|suppose|assume|"
@@ -29,15 +32,16 @@ _HEDGE = re.compile(
     re.IGNORECASE,
 )
 _LETTER = re.compile(
-    r"(?:for sure |definitely |clearly |option |choice )*(?:\\text(?:bf)?\s*\{)?\(?([A-J])\)?\}?(?:\s*[,;]\s+|\s+)"
+    r"(?:for sure |definitely |clearly |option |choice )*(?:\\text(?:bf)?\s*\{)?\(?([A-J])\)?\}?(?:\s*[,;.:]\s+|\s+)"
     r"(?!(?:and|or)\b|\(?[A-J]\b)(?=(?:it|that|this|for|because|since|as|so|non?|not|which|and not)\b)",
     re.IGNORECASE,
 )
 _CLAUSE = re.compile(
-    r",?\s+(?:because|since|which|so that|as (?:it|this|they|we|that|the|required|desired|stated)|"
-    r"in (?:total|all|the end)|altogether|overall|that (?:\w+ ){0,2}(?:is|are|was|were|has|have|meets?|satisf\w+|can|could|must|do|does)|who)\b"
-    r"|[,;]\s+(?:it|so|and so|and thus|and not|not|as)\b",
-    re.IGNORECASE,
+    r"""(?:,?\s+(?:because|since|which|so\ that|as\ (?:it|this|they|we|that|the|required|desired|stated)|who
+        |in\ (?:total|all|the\ end)|altogether|overall
+        |that\ (?:\w+\ ){0,2}(?:is|are|was|were|has|have|meets?|satisf\w+|can|could|must|do|does))
+      |[,;]\s+(?:it|so|and\ so|and\ thus|and\ not|not|as))\b""",
+    re.VERBOSE | re.IGNORECASE,
 )
 _NOUNS = re.compile(r"(?:\s*(?:[%°€£$²³]|[^\W\d_]+²?(?:/[^\W\d_]+)?)){0,4}")
 _NO_NOUN = re.compile(
@@ -46,6 +50,7 @@ _NO_NOUN = re.compile(
     re.DOTALL,
 )
 _CHAIN = re.compile(r"(?<![<>!=:\\])=(?!=)")
+_LONGEST = 1000
 _LETTERS = re.compile(r"(?<!\\)\b[a-zA-Z]|(?<=\d)[a-zA-Z]")
 
 
@@ -57,16 +62,17 @@ def answer_of(sentence: str, plain: bool = False) -> str:
         plain: Nothing announced an answer, so that a sentence without any of the forms above gives none.
     """
     sentence = sentence.strip().strip("*_").strip()
-    if letter := _LETTER.match(sentence):
-        return letter[1]
+    if letter := option_of(sentence):
+        return letter
+    if len(sentence) > _LONGEST:
+        return "" if plain else sentence
     if sentence.endswith(("?", "？")):
         return ""
     said = _without_clauses(sentence)
     words = _QUANTITY.sub(" ", said)
-    being = None
-    for being in _outside_math(_BEING, said):
-        pass
-    if being is not None and said[being.end() :].strip(" *_:"):
+    verbs = _outside_math(_BEING, said)
+    if verbs and said[verbs[-1].end() :].strip(" *_:"):
+        being = verbs[-1]
         if plain and _HEDGE.search(_QUANTITY.sub(" ", said[: being.start()])):
             return ""
         return _shortened(said[being.end() :], plain)
@@ -76,6 +82,12 @@ def answer_of(sentence: str, plain: bool = False) -> str:
     if worded and len(numbers) == 1 and not starts and not _HEDGE.search(words):
         return _counted(said, numbers[0])
     return "" if plain else _shortened(said, plain)
+
+
+def option_of(sentence: str) -> str:
+    """The letter of multiple choice that a sentence begins with and then comments on, "" for none."""
+    letter = _LETTER.match(sentence)
+    return letter[1] if letter else ""
 
 
 def _shortened(text: str, plain: bool) -> str:
@@ -109,6 +121,8 @@ def _end_of_chain(text: str) -> str:
         if inner.startswith(left) and inner.endswith(right) and len(inner) > len(left) + len(right):
             inner = inner[len(left) : -len(right)]
             break
+    if inner.startswith("(") and inner.find(")") == len(inner) - 1:
+        inner = inner[1:-1]
     sides = _CHAIN.split(inner)
     if len(sides) < 2 or "," in inner or re.search(r"\\begin|\\text", inner):
         return text.strip()
