@@ -1,8 +1,9 @@
 r"""Whether a sentence concludes with a number or expression, rather than using it.
 
-It does where a verb of result governs the number ("we get 3", "there are exactly 12", ``x \equiv 25``), words that conclude stand
-before it ("so", "in total", "indeed"), and nothing is done with it: no operator and no further number follows, and it is no rate
-("12 pens in each box"). Of a text only the last sentence counts, unless a sentence says that it concludes ("we conclude", "indeed").
+It does where a verb of result governs the number ("we get 3", "there are exactly 12", ``x \equiv 25``), words that conclude
+stand before it ("so", "in total", "indeed"), and nothing is done with it: no operator and no further number follows, and it is
+no rate ("12 pens in each box"). Of a text only the last sentence counts, unless a sentence says that it concludes ("we
+conclude", "indeed").
 """
 
 from __future__ import annotations
@@ -10,20 +11,21 @@ from __future__ import annotations
 import re
 
 _DRAWN = re.compile(
-    r"\b(?:so|thus|hence|therefore|consequently|accordingly|finally|overall|altogether|indeed|as (?:claimed|required|desired)|"
-    r"in (?:total|all|the end)|that(?:'s| is) right|(?:this|that|which) (?:means|gives|leaves|makes|yields|shows)|it follows|then|"
-    r"we (?:conclude|obtain|find|are left)|giving|leaving|leaves|yielding|results?|final)\b",
-    re.IGNORECASE,
+    r"""\b(?:so|thus|hence|therefore|consequently|accordingly|finally|overall|altogether|indeed|in\ (?:total|all|the\ end)|then
+      |as\ (?:claimed|required|desired)|that(?:'s|\ is)\ right|it\ follows|giving|leaving|leaves|yielding|results?|final
+      |(?:this|that|which)\ (?:means|gives|leaves|makes|yields|shows)|we\ (?:conclude|obtain|find|are\ left))\b""",
+    re.VERBOSE | re.IGNORECASE,
 )
 _FINAL = re.compile(
     r"\b(?:indeed|we conclude|that(?:'s| is) right|as (?:claimed|required|desired)|we are done|in total|altogether)\b",
-    re.I,
+    re.IGNORECASE,
 )
 _GOVERNED = re.compile(
     r"""(?:\b(?:is|are|be|was|were|equals?|gets?|obtain|find|have|conclude|leaves?(?:\ us)?|left|leaving|giv(?:es?|ing)|makes?
-      |yields?|remain|means|that|comes?(?:\ out)?\ to|amounts?\ to|so|thus|hence|therefore)\b | = | \\(?:equiv|approx)(?![a-zA-Z]) | ≈ | ≡)
-    (?:\s*,)?(?:\s+(?:therefore|thus|then|indeed|also|exactly|precisely|only|just|actually|simply|in\ (?:total|all|fact)|a\ total\ of
-      |with|to\ be|there\ (?:are|is|remain)|with\ only|equal\ to|that|we\ (?:get|have|obtain|find)))*
+        |yields?|remain|means|that|comes?(?:\ out)?\ to|amounts?\ to|so|thus|hence|therefore)\b
+      | = | \\(?:equiv|approx)(?![a-zA-Z]) | ≈ | ≡)
+    (?:\s*,)?(?:\s+(?:therefore|thus|then|indeed|also|exactly|precisely|only|just|actually|simply|in\ (?:total|all|fact)
+      |a\ total\ of|with|to\ be|there\ (?:are|is|remain)|with\ only|equal\ to|that|we\ (?:get|have|obtain|find)))*
     (?:[\s:$*{]|\\[(\[])*\Z""",
     re.VERBOSE | re.IGNORECASE,
 )
@@ -32,13 +34,14 @@ _REMAINS = re.compile(
     r"[^.\d]{0,60}\b(?:remain|are left|is left|are possible|in total|in all|altogether)\b", re.IGNORECASE
 )
 _USED = re.compile(
-    r"\s*(?:[-+*/^<>=]|\\(?:times|cdot|div|pm|le|ge|lt|gt|neq|in)(?![a-zA-Z]))"
-    r"|[^.]{0,80}\b(?:each|every|per|unknowns?|equations?|times as|must|to be|has to|have to|need)\b|\s+(?:a|an)\s",
+    r"\s*(?:[-+*/^<>=]|\\(?:times|cdot|div|pm|le|ge|lt|gt|neq|in)(?![a-zA-Z]))|\s+(?:a|an)\s"
+    r"|[^.]{0,80}\b(?:each|every|per|unknowns?|equations?|times as|must|to be|has to|have to|need|not)\b",
     re.IGNORECASE,
 )
 _MODULUS = re.compile(r"\\p?mod\s*\{?\d+\}?|\(?mod \d+\)?|modulo \d+")
 _HEDGED = re.compile(
-    r"\b(?:if|suppose|assume|either|at least|at most|more than|less than|not|let|since|given|(?<!left )(?<!us )with|using)\b[^,;]*\Z",
+    r"\b(?:if|suppose|assume|either|at least|at most|more than|less than|not|let|since|given|(?<!left )(?<!us )with|using)\b"
+    r"[^,;]*\Z",
     re.IGNORECASE,
 )
 _REASON = re.compile(r",?\s+(?:since|because)\b", re.IGNORECASE)

@@ -65,8 +65,7 @@ _THE_IS = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _POLITE = re.compile(
-    r"\s*(?:I hope (?:it|this|that)[^.!\n]*[.!]|(?:(?:please )?let me know|(?:please )?feel free|if you have any|thank you)[^\n]*)"
-    r"\s*\Z",
+    r"\s*(?:I hope (?:it|this|that)[^.!\n]*[.!]|(?:(?:please )?let me know|feel free|if you have any|thank you)[^\n]*)\s*\Z",
     re.IGNORECASE,
 )
 _PROSE = re.compile(
