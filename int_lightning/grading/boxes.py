@@ -46,7 +46,7 @@ def extract_answer(text: str) -> str:
 class Boxes:
     """The last boxes of a text that are linked to each other: what they hold, and where the last of them ends.
 
-    ``contents`` is empty where the text ends inside of a box.
+    ``contents`` is empty where the text ends inside of a box, and where all boxes are empty.
     """
 
     contents: list[str]
@@ -54,13 +54,14 @@ class Boxes:
 
 
 def last_boxes(text: str) -> Boxes | None:
-    r"""The last box that holds something, with those before it that a comma or a word links to it; None without any.
+    r"""The last box that holds something, with those before it that a comma or a word links to it; None without a box.
 
     Of ``x=\boxed{1} and y=\boxed{2}`` the names are kept, of ``\boxed{2} ... \boxed{2}`` one is.
     """
     found: list[tuple[str, str]] = []
     last = 0
-    for start, end, content in sorted(_boxes(text)):
+    boxes = sorted(_boxes(text))
+    for start, end, content in boxes:
         if end < 0:
             return Boxes([], len(text))
         if start < last or _BLANK.fullmatch(content):
@@ -70,7 +71,7 @@ def last_boxes(text: str) -> Boxes | None:
         found = [*(found if linked else []), (label[1] if label else "", content.strip())]
         last = end
     if not found:
-        return None
+        return Boxes([], len(text)) if boxes else None
     if len({content for _, content in found}) == 1 and len({name for name, _ in found}) == 1:
         found = found[:1]
     named = len(found) > 1 and all(name for name, _ in found)

@@ -38,7 +38,7 @@ def final_answer(text: str, cut: bool = False) -> str:
         text: The response, or an answer by itself.
         cut: It stops at a length limit: a sentence at its end might have gone on, so that only a box counts.
     """
-    if _WORD.fullmatch(text):
+    if not cut and _WORD.fullmatch(text):
         return text
     answer = after_thoughts(text)
     if answer is None:
@@ -58,7 +58,8 @@ def final_answer(text: str, cut: bool = False) -> str:
         return phrase
     if said := concluded(answer) or labelled(answer):
         return said
-    return "" if _SENTENCES.search(answer) and r"\begin" not in answer else answer
+    sentences = r"\begin" not in answer and (_SENTENCES.search(answer) or answer.endswith("?"))
+    return "" if sentences else answer
 
 
 def _element(text: str) -> str:

@@ -74,7 +74,7 @@ _PROSE = re.compile(
 )
 _OPTION = re.compile(r"(?:option|choice)\s+", re.IGNORECASE)
 _OWN_LABEL = re.compile(
-    r"(?!.*\b(?:step|case|part|given|let|first|second|next|problem|suppose|if|example|not|hint|note)\b)"
+    r"(?!.*\b(?:step|case|part|given|let|first|second|next|problem|suppose|if|example|not|hint|note|option|choice)\b)"
     r"[A-Z][^\d$\\:=\n]{1,60}:\s*(\$[^$\n]+\$|[-$€£]?\d[^:=\n]{0,40})\.?",
     re.IGNORECASE,
 )
@@ -132,6 +132,8 @@ def _said_before(text: str, phrase: re.Match[str]) -> _Said | None:
     begin = max(0, phrase.start() - 200)
     start = max((end.end() for end in _END.finditer(text, begin, phrase.start())), default=begin)
     subject = _unopened(text[start : phrase.start()].strip())
+    if subject.lower() in ("this", "that", "it", "which") and _is_formula(before := _last_sentence(text[:start])):
+        subject = before
     if _SUPPOSES.search(subject) or _PROSE.search(subject):
         return None
     return _Said(phrase.end(), _OPTION.sub("", subject), "final" in phrase[0])

@@ -36,6 +36,10 @@ _LETTER = re.compile(
     r"(?!(?:and|or)\b|\(?[A-J]\b)(?=(?:it|that|this|for|because|since|as|so|non?|not|which|and not)\b)",
     re.IGNORECASE,
 )
+_OPTION = re.compile(r"(?:option |choice )?(?:\([A-J]\)|[A-J][.:)](?!\S))", re.IGNORECASE)
+_OF = re.compile(
+    r"(?<!total)(?<!cost)(?<!value)\sof(?:\s+the)?\s*\Z", re.IGNORECASE
+)  # a multiple of 5 is another number
 _CLAUSE = re.compile(
     r"""(?:,?\s+(?:because|since|which|so\ that|as\ (?:it|this|they|we|that|the|required|desired|stated)|who
         |in\ (?:total|all|the\ end)|altogether|overall
@@ -61,9 +65,11 @@ def answer_of(sentence: str, plain: bool = False) -> str:
         sentence: Without the words that announce an answer ("So", "The answer is").
         plain: Nothing announced an answer, so that a sentence without any of the forms above gives none.
     """
-    sentence = sentence.strip().strip("*_").strip()
+    sentence = sentence.strip().strip("*_").strip().removesuffix("です")
     if letter := option_of(sentence):
         return letter
+    if _OPTION.match(sentence):
+        return sentence
     if len(sentence) > _LONGEST:
         return "" if plain else sentence
     if sentence.endswith(("?", "？")):
@@ -79,7 +85,13 @@ def answer_of(sentence: str, plain: bool = False) -> str:
     numbers = [m for m in _QUANTITY.finditer(said) if m["number"] or re.search(r"\d", m[0])]
     worded = re.search(r"[^\W\d_]{2,}", re.sub(r"\\[a-zA-Z]+", "", words)) is not None
     starts = bool(numbers) and not said[: numbers[0].start()].strip(" *_")
-    if worded and len(numbers) == 1 and not starts and not _HEDGE.search(words):
+    if (
+        worded
+        and len(numbers) == 1
+        and not starts
+        and not _HEDGE.search(words)
+        and not _OF.search(said[: numbers[0].start()])
+    ):
         return _counted(said, numbers[0])
     return "" if plain else _shortened(said, plain)
 
