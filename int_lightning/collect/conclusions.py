@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 
 _DRAWN = re.compile(
-    r"""\b(?:so|thus|hence|therefore|consequently|accordingly|finally|overall|altogether|indeed|in\ (?:total|all|the\ end)|then
+    r"""\b(?:so(?!\ far)|thus|hence|therefore|consequently|accordingly|finally|overall|altogether|indeed|then
+      |in\ (?:total|all|the\ end)
       |as\ (?:claimed|required|desired)|that(?:'s|\ is)\ right|it\ follows|giving|leaving|leaves|yielding|results?|final
       |(?:this|that|which)\ (?:means|gives|leaves|makes|yields|shows)|we\ (?:conclude|obtain|find|are\ left))\b""",
     re.VERBOSE | re.IGNORECASE,

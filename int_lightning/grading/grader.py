@@ -74,7 +74,7 @@ class Grader:
         self._cache: OrderedDict[Pair, Verdict] = OrderedDict()
 
     def grade(self, texts: Sequence[str], golds: Sequence[str]) -> list[bool]:
-        """Whether each completion's boxed answer equals its gold answer; one without an answer is wrong."""
+        """Whether the answer that each completion gives (``final_answer``) equals its gold answer; one without is wrong."""
         return self.submit(texts, golds).result()
 
     def submit(self, texts: Sequence[str], golds: Sequence[str]) -> Future[list[bool]]:
@@ -85,7 +85,8 @@ class Grader:
         return self._compare(texts, golds, attrgetter("equal"))
 
     def equivalent(self, preds: Sequence[str], golds: Sequence[str]) -> list[Verdict]:
-        """The verdict on each pair. A pair given twice is compared, and counted in ``timeouts``, once."""
+        """The verdict on each pair, of responses or of answers: both are read as ``grade`` reads them. A pair given twice is
+        compared, and counted in ``timeouts``, once."""
         return self._compare(preds, golds, lambda verdict: verdict).result()
 
     def close(self) -> None:

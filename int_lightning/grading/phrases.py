@@ -43,20 +43,22 @@ _LAST_END = re.compile(
     rf"{_END.pattern}|(?<=[\d$)\]}}])\s+(?=(?:So|Thus|Hence|Therefore)\b)|,\s+(?=(?:thus|hence|therefore)\b)"
 )
 _SUPPOSES = re.compile(
-    r"\b(?:if|suppose|assume|assuming|whether|imagine|guess|not|wrong|incorrect|unless)\b[^.!?\n]*\Z"
-    r"|\b(?:is|was)\s+(?:(?:the|your|my)\s+)?\Z",
+    r"\b(?:if|suppose|assume|assuming|whether|imagine|guess|not|wrong|incorrect|unless|perhaps|maybe|possibly|probably)\b[^.!?\n]*\Z"
+    r"|\b(?:is|was|for|of|to|than|below|above|on)\s+(?:(?:the|your|my|our)\s+)?\Z|(?:\b(?:her|his|their)|['’]s)\s+\Z",
     re.IGNORECASE,
 )
+_WRONG = re.compile(r"\b(?:is|was|would be) (?:wrong|incorrect|false|impossible)\b", re.IGNORECASE)
 _TAKEN_BACK = re.compile(
     r"\bwait\b|\bhold on\b|\b(?:that|this)(?:'s|’s| is| was| cannot be| can't be) (?:wrong|not right|incorrect|not correct)|"
     r"\b(?:made|is) an? (?:mistake|error)\b|\bre-?(?:compute|calculate|consider|do)\b|\btry again\b",
     re.IGNORECASE,
 )
 _OPENER = re.compile(
-    r"""(?:(?:so|thus|hence|therefore|consequently|accordingly|overall|finally|in\ conclusion|to\ conclude|in\ total|this\ means|
-      it\ follows|as\ a\ result|we\ (?:can\ )?(?:get|have|find|obtain|conclude|see)|which\ means|
-      donc|ainsi|par\ conséquent|en\ conclusion|por\ (?:lo\ )?tanto|entonces|en\ conclusión|also|daher|somit|portanto|logo|quindi|
-      итак|следовательно|таким\ образом)\b|(?:\d+\.\s*)?\**(?:因此|所以|故|综上|结论)|∴)[\s,:：，*]*(?:that\b\s*)?""",
+    r"""(?:(?:so(?!\ (?:far|that|as|much|many|long)\b)|thus|hence|therefore|consequently|accordingly|overall|finally
+      |in\ conclusion|to\ conclude|in\ total|(?:this|which)\ means|it\ follows|as\ a\ result
+      |we\ (?:can\ )?(?:get|have|find|obtain|conclude|see)
+      |donc|ainsi|par\ conséquent|en\ conclusion|por\ (?:lo\ )?tanto|entonces|en\ conclusión|also|daher|somit|portanto|logo|quindi
+      |итак|следовательно|таким\ образом)\b|(?:\d+\.\s*)?\**(?:因此|所以|故|综上|结论)|∴)[\s,:：，*]*(?:that\b\s*)?""",
     re.VERBOSE | re.IGNORECASE,
 )
 _THE_IS = re.compile(
@@ -124,7 +126,9 @@ def _said_behind(text: str, phrase: re.Match[str]) -> _Said | None:
         return _Said(phrase.end(), _member(text, phrase.end()), final)
     statement, end = _statement(text, phrase.end(), line=bool(phrase["hashes"]))
     supposed = _SUPPOSES.search(text, max(0, phrase.start() - 80), phrase.start())
-    return _Said(end, "" if supposed and not phrase["hashes"] else answer_of(statement), final)
+    if (supposed and not phrase["hashes"]) or _WRONG.search(statement):
+        return _Said(end, "", final)
+    return _Said(end, answer_of(statement), final)
 
 
 def _said_before(text: str, phrase: re.Match[str]) -> _Said | None:

@@ -25,17 +25,21 @@ _BEING = re.compile(
     re.VERBOSE,
 )
 _HEDGE = re.compile(
-    r"\b(?:not|no|cannot|never|if|unless|whether|may|might|could|can|maybe|perhaps|probably|possibly|either|or|suppose|assume|"
-    r"let|consider|least|most|more|less|fewer|greater|smaller|larger|than|about|around|approximately|between|nearly|almost|"
-    r"need|needs|want|wants|must|should|try|first|second|next|step|case|contradiction|impossible|wrong|incorrect|bound|another|"
-    r"when|per|each|every|for|where|given|we know)\b|n['’]t\b|\?",
-    re.IGNORECASE,
+    r"""\b(?:not|no|cannot|never|if|unless|whether|may|might|could|can|maybe|perhaps|probably|possibly|either|or|suppose|assume|let
+      |consider|least|most|more|less|fewer|greater|smaller|larger|than|about|around|approximately|between|nearly|almost|bound
+      |needs?|wants?|must|should|try|first|second|next|step|case|contradiction|impossible|wrong|incorrect|another|when|per|each
+      |every|for|where|given|we\ know|only|ha(?:s|ve)\ to|to\ (?:check|consider|find|show|prove|do|go)|subtract|add|multiply
+      |divide|using|use|choose|pick|take|start|replace|substitute|look|divisible|multiple|factor|prime|even|odd|guess|far)\b
+    | n['’]t\b | \?""",
+    re.VERBOSE | re.IGNORECASE,
 )
 _LETTER = re.compile(
     r"(?:for sure |definitely |clearly |option |choice )*(?:\\text(?:bf)?\s*\{)?\(?([A-J])\)?\}?(?:\s*[,;.:]\s+|\s+)"
     r"(?!(?:and|or)\b|\(?[A-J]\b)(?=(?:it|that|this|for|because|since|as|so|non?|not|which|and not)\b)",
     re.IGNORECASE,
 )
+_WE_DO = re.compile(r"we (?!(?:get|have|find|obtain|see|conclude|end up|are left)\b)", re.IGNORECASE)
+_IT_IS = re.compile(r"(?:I (?:think|believe) )?(?:it|this|that)(?:['’]s| is) (?:option )?\(?([A-J])\)?")
 _OPTION = re.compile(r"(?:option |choice )?(?:\([A-J]\)|[A-J][.:)](?!\S))", re.IGNORECASE)
 _OF = re.compile(
     r"(?<!total)(?<!cost)(?<!value)\sof(?:\s+the)?\s*\Z", re.IGNORECASE
@@ -53,6 +57,7 @@ _NO_NOUN = re.compile(
     r"would|will|is|are|was|were|has|have|had|per|total|days? in|à|de|en|pour|d|when|if|than|while|because|so|since|then)\b.*",
     re.DOTALL,
 )
+_EASTERN = re.compile(r"[\u3040-\u9fff\uac00-\ud7a3].*", re.DOTALL)  # counters, written without a space
 _CHAIN = re.compile(r"(?<![<>!=:\\])=(?!=)")
 _LONGEST = 1000
 _LETTERS = re.compile(r"(?<!\\)\b[a-zA-Z]|(?<=\d)[a-zA-Z]")
@@ -98,7 +103,7 @@ def answer_of(sentence: str, plain: bool = False) -> str:
 
 def option_of(sentence: str) -> str:
     """The letter of multiple choice that a sentence begins with and then comments on, "" for none."""
-    letter = _LETTER.match(sentence)
+    letter = _LETTER.match(sentence) or _IT_IS.fullmatch(sentence)
     return letter[1] if letter else ""
 
 
@@ -118,12 +123,12 @@ def _shortened(text: str, plain: bool) -> str:
 
 def _counted(text: str, number: re.Match[str]) -> str:
     nouns = _NOUNS.match(text, number.end())
-    named = _NO_NOUN.sub("", nouns[0]) if nouns else ""
+    named = _EASTERN.sub("", _NO_NOUN.sub("", nouns[0])) if nouns else ""
     return _end_of_chain(text[number.start() : number.end()] + named)
 
 
 def _is_formula(text: str) -> bool:
-    return re.search(r"(?<![\\a-zA-Z])[a-zA-Z]{2,}", text) is None
+    return re.search(r"(?<![\\a-zA-Z])(?!and\b)[a-zA-Z]{2,}", text) is None
 
 
 def _end_of_chain(text: str) -> str:
