@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rich.markup import escape
-from transformers import AutoTokenizer
 
 from int_lightning.collect.build import StagesBuilder
 from int_lightning.collect.categories import ErrorCategory
@@ -18,8 +17,9 @@ from int_lightning.collect.ray_executor import run_on_ray
 from int_lightning.collect.statistics import collection_statistics, plot_statistics
 from int_lightning.collect.store import Store
 from int_lightning.collect.summary import show_conditioning, summarise
-from int_lightning.console import progress, say, show_table
+from int_lightning.console import progress, say, show_table, show_text
 from int_lightning.learn.pretrained import resolve_model
+from int_lightning.model_folder.tokenizer import load_tokenizer
 from int_lightning.prompts import PromptSet
 from int_lightning.prompts.tokenizers import record_tokenizer
 from int_lightning.results import RESULTS, write_json
@@ -42,8 +42,9 @@ def collect_interventions(
         total: Problems at most, for the display.
     """
     store = Store(out / "dataset")
+    store.begin()
     (out / RESULTS).unlink(missing_ok=True)
-    record_tokenizer(store.folder, AutoTokenizer.from_pretrained(resolve_model(build.model)), build.model)
+    record_tokenizer(store.folder, load_tokenizer(resolve_model(build.model)), build.model)
     collector = Collector(store, build.config.batch_problems)
     with progress("collect", total, "problems") as advance:
         began, tokens = time.perf_counter(), 0
@@ -82,7 +83,7 @@ def finish_collection(out: Path, store: Store, pool: Pool) -> dict[str, Any]:
 
 def show_plan(pool: Pool, build: StagesBuilder) -> dict[str, Any]:
     """Counts what a collection would do, shows it and returns it; no engine is started."""
-    tokenizer = AutoTokenizer.from_pretrained(resolve_model(build.model))
+    tokenizer = load_tokenizer(resolve_model(build.model))
     found = plan(pool, tokenizer, PromptSet(build.prompts), build.config, build.attempts, build.oracle)
     total = pool.summary.total
     say(
@@ -92,7 +93,7 @@ def show_plan(pool: Pool, build: StagesBuilder) -> dict[str, Any]:
     _show_left_out(pool)
     for name, text in found.prompts.items():
         say(f"[bold]prompt `{name}` of the first problem:[/]")
-        say(escape(text))
+        show_text(text)
     say(f"the longest `solve` prompt has {found.longest_prompt} tokens")
     columns = ["stage", "completions", "prompt tokens", "generated tokens"]
     rows = [[s.name, *(f"{n:,}" for n in (s.completions, s.prompt_tokens, s.generated_tokens))] for s in found.stages]

@@ -18,8 +18,10 @@ from int_lightning.data.validation import ValidationStream
 from int_lightning.grading import Grader
 from int_lightning.learn.grpo import GRPOModule
 from int_lightning.learn.rewards import RewardConfig, Rewards
+from int_lightning.model_folder.tokenizer import pad_id
 from int_lightning.prompts import PromptSet
-from int_lightning.rollouts import RolloutSampler
+from int_lightning.results import digest
+from int_lightning.rollouts import RolloutSampler, check_problem_text
 from int_lightning.sources import load_problems
 from int_lightning.trainer import IntTrainer
 from int_lightning.types import Problem, Sampling, UserError, derive_seed
@@ -68,8 +70,18 @@ class RolloutData(L.LightningDataModule):
         validation: str | None = None,
     ) -> None:
         super().__init__()
+        for name, value in (
+            ("steps", steps),
+            ("prompts_per_batch", prompts_per_batch),
+            ("updates_per_batch", updates_per_batch),
+            ("max_tokens", max_tokens),
+        ):
+            if value < 1:
+                raise UserError(f"data.{name} is {value}: give at least 1")
         if rollouts_per_prompt < 2:
-            raise UserError("data.rollouts_per_prompt is 1: a group of one never has an advantage; give 2 or more")
+            raise UserError(
+                f"data.rollouts_per_prompt is {rollouts_per_prompt}: a group of one never has an advantage; give 2 or more"
+            )
         if updates_per_batch > prompts_per_batch:
             raise UserError("data.updates_per_batch is larger than data.prompts_per_batch: lower it")
         self.source = problems
@@ -96,6 +108,8 @@ class RolloutData(L.LightningDataModule):
             load_problems(self.validation, require_solution=False) if self.validation is not None else []
         )
         self.prompts = PromptSet(self.prompt_set)
+        for first in (problems[0] for problems in (self.problems, self.validation_problems) if problems):
+            check_problem_text(self.module.tokenizer, self.prompts, first)
         self.grader = Grader()
         self.rewards = Rewards(self.reward_configs, self.groups.reward_timeout)
         self.module.temperature = self.sampling.temperature or 1.0
@@ -109,6 +123,13 @@ class RolloutData(L.LightningDataModule):
                 "[yellow]note:[/] with top_p or top_k the engine samples from a part of the policy's distribution; ratios are "
                 "those of the whole one, so that the gradient is off-policy by that much"
             )
+
+    def contents(self) -> dict[str, str]:
+        """What must stay the same while a run lasts, by key: the problems and the prompts; and the number of steps where hints
+        become shorter over them."""
+        texts = [[p.id, p.problem, p.solution, p.answer] for p in self.problems]
+        found = {"problems": digest(texts), "prompts": digest(self.prompts.templates)}
+        return found | ({"steps": f"{self.steps} steps, over which hints are shortened"} if self.hints else {})
 
     def teardown(self, stage: str) -> None:
         """Ends the grader's workers."""
@@ -126,7 +147,7 @@ class RolloutData(L.LightningDataModule):
 
     def _layout(self) -> Layout:
         return Layout(
-            self.module.tokenizer.pad_token_id,
+            pad_id(self.module.tokenizer),
             self.max_tokens,
             self.packing,
             self.int_trainer.global_rank,
