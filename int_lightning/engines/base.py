@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from threading import TIMEOUT_MAX
 from typing import Literal, Protocol
 
 from torch import Tensor
@@ -49,6 +50,10 @@ class EngineConfig:
     tensor_parallel_size: int = 1
     trust_remote_code: bool = False
     time_limit: float = 3600.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.time_limit <= TIMEOUT_MAX:
+            raise UserError(f"engine.time_limit is {self.time_limit}: give a number of seconds above 0")
 
 
 class Engine(Protocol):
