@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -30,6 +31,11 @@ def write_json(path: Path, value: Any) -> None:
     with written(path):
         aside.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
         aside.rename(path)
+
+
+def digest(value: Any) -> str:
+    """16 hex digits that stand for a value of JSON's kinds."""
+    return hashlib.blake2b(json.dumps(value).encode(), digest_size=8).hexdigest()
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from commands import (
     ENGINE,
+    LINEAR,
     MINI,
     PORTABLE_ENGINE,
     SMALL_COLLECT,
@@ -131,8 +132,9 @@ def test_a_callback_collects_in_the_fit_and_a_resumed_one_is_the_uninterrupted_o
 
 
 def test_two_processes_collect_and_train_as_one(tmp_path: Path) -> None:
-    assert fit_sft(tmp_path / "one", tmp_path / "one-data", *STREAMING, CALLBACK, PORTABLE_ENGINE) == 0
-    fit_sft_sharded(tmp_path / "two", tmp_path / "two-data", 2, *STREAMING, CALLBACK, PORTABLE_ENGINE)
+    collecting = [*STREAMING, CALLBACK, PORTABLE_ENGINE, LINEAR]
+    assert fit_sft(tmp_path / "one", tmp_path / "one-data", *collecting) == 0
+    fit_sft_sharded(tmp_path / "two", tmp_path / "two-data", 2, *collecting)
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     assert all(torch.allclose(one[k], two[k], atol=1e-4) for k in one)
 
