@@ -105,8 +105,8 @@ class CollectInterventions(Callback):
     def _begin(self) -> None:
         self.pool = open_pool(self.sources, self.limit, self.trainer.seed)
         if self.trainer.global_rank == 0:
-            self.store.begin()
             record_tokenizer(self.store.folder, self.module.tokenizer, self.module.folder)
+            self.store.begin()
         self._todo = Collector(self.store, self.collection.batch_problems).todo(self.pool)
 
     async def _work(self, batch: list[Todo]) -> list[Work]:

@@ -42,9 +42,10 @@ def collect_interventions(
         total: Problems at most, for the display.
     """
     store = Store(out / "dataset")
-    store.begin()
+    store.batches()
     (out / RESULTS).unlink(missing_ok=True)
     record_tokenizer(store.folder, AutoTokenizer.from_pretrained(resolve_model(build.model)), build.model)
+    store.begin()
     collector = Collector(store, build.config.batch_problems)
     with progress("collect", total, "problems") as advance:
         began, tokens = time.perf_counter(), 0
