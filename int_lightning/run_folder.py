@@ -145,6 +145,13 @@ def _settings_in(saved: Path) -> dict[str, Any]:
 def _holds_work(folder: Path) -> bool:
     """Whether a run's folder has more in it than what a command that a mistake ended at once leaves."""
     return any(
-        file.name not in ("config.yaml", "tensorboard", LOCK, DRY_RUN) and not file.match("library*.log")
+        file.name not in ("config.yaml", "tensorboard", LOCK, DRY_RUN)
+        and not file.match("library*.log")
+        and not _is_empty(file)
         for file in folder.iterdir()
     )
+
+
+def _is_empty(file: Path) -> bool:
+    """Whether it is the folder of an evaluation that did not come to its first batch."""
+    return file.name == "evaluation" and next(file.rglob("*.parquet"), None) is None
