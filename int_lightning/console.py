@@ -7,15 +7,17 @@ and of exceptions. So characters that would steer a terminal are named instead (
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import sys
 import time
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 from rich.console import Console
 from rich.markup import escape
@@ -43,7 +45,18 @@ class _LibraryLog(logging.Handler):
         print(visible(self.format(record)), file=sys.stderr)
 
 
+class _LibraryFile(io.FileIO):
+    """A library's word is no reason to end a run: what finds no room on the disk is dropped."""
+
+    def write(self, data: Any, /) -> int:
+        with suppress(OSError):
+            return super().write(data) or len(data)
+        return len(data)
+
+
 USER_ERROR, INTERRUPTED = 2, 130
+RANK_0 = "INT_LIGHTNING_RANK_0"
+"""In the environment of a fit's other processes: where in ``/proc`` the first one has its terminal."""
 
 
 def _console(stream: TextIO | None = None) -> Console:
@@ -54,6 +67,20 @@ def _console(stream: TextIO | None = None) -> Console:
 
 console = _console()
 _redirected = False
+
+
+def terminal_of() -> str:
+    """Where in ``/proc`` this process has what the user sees."""
+    return f"{os.getpid()}/fd/{console.file.fileno()}"
+
+
+def _open_terminal(inherited: int) -> int:
+    """What the user sees: of a process that the first one of a fit started, that one's terminal, for what this one inherits is
+    its log file."""
+    with suppress(OSError):
+        if int(os.environ.get("LOCAL_RANK", "0")) and (first := os.environ.get(RANK_0)):
+            return os.open(f"/proc/{first}", os.O_WRONLY | os.O_APPEND)
+    return os.dup(inherited)
 
 
 def say(text: str, style: str | None = None) -> None:
@@ -103,12 +130,16 @@ def library_output_to(log_file: Path) -> Iterator[None]:
     terminal, errors = os.dup(1), os.dup(2)
     sink = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     before, streams = console, (sys.stdout, sys.stderr)
-    with os.fdopen(os.dup(terminal), "w", encoding="utf-8", buffering=1) as stream:
+    with os.fdopen(_open_terminal(terminal), "w", encoding="utf-8", buffering=1) as stream:
         console = _console(stream)
         try:
             os.dup2(sink, 1)
             os.dup2(sink, 2)
-            sys.stdout = sys.stderr = os.fdopen(os.dup(sink), "w", encoding="utf-8", buffering=1)
+            library = _LibraryFile(os.dup(sink), "w", closefd=False)
+            weakref.finalize(library, os.close, library.fileno())  # libraries keep it beyond this block
+            sys.stdout = sys.stderr = io.TextIOWrapper(
+                io.BufferedWriter(library), encoding="utf-8", line_buffering=True
+            )
             yield
         finally:
             sys.stdout.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,10 +12,11 @@ from jsonargparse.typing import PositiveInt
 from rich.markup import escape
 
 from int_lightning.algorithm import Algorithm1
-from int_lightning.collect.build import StagesBuilder, open_sampler
+from int_lightning.collect.build import StagesBuilder, open_sampler, weights_of
 from int_lightning.collect.command import collect_interventions, show_plan
 from int_lightning.collect.config import CollectConfig
 from int_lightning.collect.oracles import Oracle, PolicyOracle, ProgramOracle
+from int_lightning.collect.store import Store
 from int_lightning.console import interval, say
 from int_lightning.engines import Engine, EngineConfig, open_engine
 from int_lightning.evaluation.evaluate import EvaluationConfig, evaluate
@@ -156,12 +158,12 @@ class IntTrainer(L.Trainer):
         sets = {n: load_problems(source, limit, require_solution=False) for n, source in (problems or {}).items()}
         items = load_labelled_attempts(first_errors, references, limit) if first_errors else []
         with ExitStack() as resources:
-            sampler = None
-            if sets or (items and not isinstance(oracle, ProgramOracle)):
-                sampler = self._sampler(model, prompts, resources.enter_context(Grader()))
-            if sets and sampler is not None:
-                results["sets"] = evaluate(sampler, sets, evaluation)
+            opened = cache(lambda: self._sampler(model, prompts, resources.enter_context(Grader())))
+            if sets:
+                store = Store(Path(self.default_root_dir) / "evaluation")
+                results["sets"] = evaluate(store, opened, weights_of(model), sets, evaluation)
             if items:
+                sampler = None if isinstance(oracle, ProgramOracle) else opened()
                 results["first_errors"] = first_error_scores(oracle or PolicyOracle(), items, sampler)
         self._write_results(results)
         for name, score in results.get("sets", {}).items():

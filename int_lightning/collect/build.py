@@ -30,8 +30,14 @@ def open_sampler(model: str, prompts: str, grader: Grader, engine: EngineConfig,
     """
     folder = resolve_model(model)
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    weights = fingerprint(folder) if Path(folder).is_dir() else folder
+    weights = weights_of(model)
     return RolloutSampler(open_engine(folder, engine), tokenizer, PromptSet(prompts), grader, model, weights, seed)
+
+
+def weights_of(model: str) -> str:
+    """The fingerprint of a model's weights; of one that comes from the hub, its id."""
+    folder = resolve_model(model)
+    return fingerprint(folder) if Path(folder).is_dir() else folder
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from int_lightning.collect.problem import ProblemStages, Work
 from int_lightning.collect.store import Store
 from int_lightning.data.interventions import InterventionData
 from int_lightning.data.stream import gather
+from int_lightning.folder_lock import locked
 from int_lightning.grading import Grader
 from int_lightning.learn.module import PolicyModule
 from int_lightning.prompts import PromptSet
@@ -55,12 +57,13 @@ class CollectInterventions(Callback):
         self.collection = collection
         self.limit = limit
         self._todo: Iterator[Todo] | None = None
+        self._resources = ExitStack()
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Finds the data it collects for.
+        """Finds the data it collects for, and keeps other commands out of their folder.
 
         Raises:
-            UserError: if the data does not stream.
+            UserError: if the data does not stream, or if another command is at work in their folder.
         """
         data = trainer.datamodule  # type: ignore[attr-defined]
         if not isinstance(data, InterventionData) or not data.streaming:
@@ -72,10 +75,13 @@ class CollectInterventions(Callback):
         self.module = pl_module
         self.store = Store(self.out / "dataset")
         self.grader = Grader()
+        if trainer.is_global_zero:
+            self._resources.enter_context(locked(self.out))
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Ends the grader's workers."""
+        """Ends the grader's workers, and lets go of the folder."""
         self.grader.close()
+        self._resources.close()
 
     def collect_batch(self) -> bool:
         """Collects the next batch of problems, all of it or nothing; False if there are none left. Every rank calls it."""
@@ -99,6 +105,7 @@ class CollectInterventions(Callback):
     def _begin(self) -> None:
         self.pool = open_pool(self.sources, self.limit, self.trainer.seed)
         if self.trainer.global_rank == 0:
+            self.store.begin()
             record_tokenizer(self.store.folder, self.module.tokenizer, self.module.folder)
         self._todo = Collector(self.store, self.collection.batch_problems).todo(self.pool)
 

@@ -42,6 +42,7 @@ def collect_interventions(
         total: Problems at most, for the display.
     """
     store = Store(out / "dataset")
+    store.begin()
     (out / RESULTS).unlink(missing_ok=True)
     record_tokenizer(store.folder, AutoTokenizer.from_pretrained(resolve_model(build.model)), build.model)
     collector = Collector(store, build.config.batch_problems)

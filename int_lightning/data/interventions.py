@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
 
@@ -22,7 +23,7 @@ from int_lightning.data.stream import Layout, StepStream
 from int_lightning.data.targets import ExampleReader, Target, TargetConfig, examples
 from int_lightning.learn.module import PolicyModule
 from int_lightning.prompts.tokenizers import check_tokenizer
-from int_lightning.results import RESULTS
+from int_lightning.results import RESULTS, digest
 from int_lightning.types import SFTExample, UserError
 
 _CONTEXT = ("prompt", "prefix")
@@ -87,6 +88,8 @@ class InterventionData(L.LightningDataModule):
         for name, value in (("epochs", epochs), ("batch_size", batch_size), ("max_tokens", max_tokens)):
             if value < 1:
                 raise UserError(f"data.{name} is {value}: give at least 1")
+        if steps is not None and steps < 1:
+            raise UserError(f"data.steps is {steps}: give at least 1")
         if streaming != (steps is not None):
             raise UserError("data.steps goes with data.streaming: give both, or neither and data.epochs")
         if streaming and validation:
@@ -128,11 +131,12 @@ class InterventionData(L.LightningDataModule):
         """Reads the rows of a finished collection.
 
         Raises:
-            UserError: if the folder holds none, if it was made with another tokenizer, or if a token id is beyond the model's
-                vocabulary.
+            UserError: if the folder holds none or a damaged one, if it was made with another tokenizer, or if a token id is
+                beyond the model's vocabulary.
         """
         self.store = Store(Path(self.folder) / "dataset")
         if self.streaming:
+            self.store.batches()
             reader = ExampleReader(self.store, self.target, self._module.tokenizer)
             self._live = LiveRows(
                 lambda number: map(training_row, self._checked(reader.read(number))),
@@ -168,6 +172,17 @@ class InterventionData(L.LightningDataModule):
         order = list(range(len(self.rows)))
         random.Random(f"{self.seed}/{epoch}").shuffle(order)
         return [self.rows[i] for i in order[index * self.batch_size : (index + 1) * self.batch_size]]
+
+    def contents(self) -> dict[str, str]:
+        """The rows, which must stay the same while a run lasts; of a stream, those of its first batch."""
+        if not self.streaming:
+            return {"folder": self._digest}
+        first = self.store.batch(min(self.store.batches(), default=0))
+        return {"folder": digest(list(first.columns("attempts", "id", "text")))}
+
+    @cached_property
+    def _digest(self) -> str:
+        return digest([[row.token_ids, row.weights] for row in self.rows])
 
     def _read_all(self) -> None:
         """Reads the rows of all batches, ordered by id, so that their order is that of no particular collection."""

@@ -19,6 +19,7 @@ from int_lightning.grading import Grader
 from int_lightning.learn.grpo import GRPOModule
 from int_lightning.learn.rewards import RewardConfig, Rewards
 from int_lightning.prompts import PromptSet
+from int_lightning.results import digest
 from int_lightning.rollouts import RolloutSampler
 from int_lightning.sources import load_problems
 from int_lightning.trainer import IntTrainer
@@ -68,8 +69,18 @@ class RolloutData(L.LightningDataModule):
         validation: str | None = None,
     ) -> None:
         super().__init__()
+        for name, value in (
+            ("steps", steps),
+            ("prompts_per_batch", prompts_per_batch),
+            ("updates_per_batch", updates_per_batch),
+            ("max_tokens", max_tokens),
+        ):
+            if value < 1:
+                raise UserError(f"data.{name} is {value}: give at least 1")
         if rollouts_per_prompt < 2:
-            raise UserError("data.rollouts_per_prompt is 1: a group of one never has an advantage; give 2 or more")
+            raise UserError(
+                f"data.rollouts_per_prompt is {rollouts_per_prompt}: a group of one never has an advantage; give 2 or more"
+            )
         if updates_per_batch > prompts_per_batch:
             raise UserError("data.updates_per_batch is larger than data.prompts_per_batch: lower it")
         self.source = problems
@@ -109,6 +120,13 @@ class RolloutData(L.LightningDataModule):
                 "[yellow]note:[/] with top_p or top_k the engine samples from a part of the policy's distribution; ratios are "
                 "those of the whole one, so that the gradient is off-policy by that much"
             )
+
+    def contents(self) -> dict[str, str]:
+        """What must stay the same while a run lasts, by key: the problems and the prompts; and the number of steps where hints
+        become shorter over them."""
+        texts = [[p.id, p.problem, p.solution, p.answer] for p in self.problems]
+        found = {"problems": digest(texts), "prompts": digest(self.prompts.templates)}
+        return found | ({"steps": f"{self.steps} steps, over which hints are shortened"} if self.hints else {})
 
     def teardown(self, stage: str) -> None:
         """Ends the grader's workers."""

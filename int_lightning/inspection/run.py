@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from int_lightning.collect.store import OUTCOMES, Store
-from int_lightning.prompts.tokenizers import check_tokenizer
+from int_lightning.prompts.tokenizers import check_tokenizer, recorded_tokenizer
 from int_lightning.steps import Segmentation
 from int_lightning.types import UserError
 from int_lightning.yaml_text import load_yaml
@@ -48,9 +48,10 @@ class Run:
 
     def _model_folder(self) -> str:
         """Where the tokenizer was when it made the token ids, if it is still there, else where the config's model is now."""
-        record = self.store.folder / "tokenizer.json"
-        recorded = json.loads(record.read_text(encoding="utf-8"))["folder"] if record.exists() else ""
-        return recorded if recorded and Path(recorded).is_dir() else model_folder(self.config["model"])
+        record = recorded_tokenizer(self.store.folder)
+        if record and record["folder"] and Path(record["folder"]).is_dir():
+            return record["folder"]
+        return model_folder(self.config["model"])
 
 
 def _load_tokenizer(folder: str) -> PreTrainedTokenizerBase:

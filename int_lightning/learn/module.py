@@ -14,6 +14,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from int_lightning.data.collate import MicroBatch
@@ -26,6 +27,15 @@ from int_lightning.types import UserError
 from int_lightning_kernels import MAX, Loss, add_metrics
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def run_length(trainer: L.Trainer) -> int:
+    """Optimiser steps of a whole run, which is one pass over its stream, however ``max_steps`` cuts it.
+
+    The length is that of a loader made for the purpose: asking the trainer (``estimated_stepping_batches``) sets its own loader
+    up, and one that is set up before its state is restored starts from the first row.
+    """
+    return len(trainer.datamodule.train_dataloader())  # type: ignore[attr-defined]
 
 
 class PolicyModule(L.LightningModule):
@@ -99,9 +109,22 @@ class PolicyModule(L.LightningModule):
         if self.scheduler_factory is None:
             return optimizer
         scheduler = self.scheduler_factory(optimizer)
+        if isinstance(scheduler, ReduceLROnPlateau):
+            raise UserError(
+                "model.scheduler is ReduceLROnPlateau, which waits for a metric, and schedules are stepped once per optimiser "
+                "step: give WarmupCosine or one of torch.optim.lr_scheduler, or null"
+            )
         if isinstance(scheduler, WarmupCosine) and not scheduler.total_steps:
-            scheduler.set_total_steps(int(self.trainer.estimated_stepping_batches))
+            scheduler.set_total_steps(run_length(self.trainer))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    @property
+    def rates_span_run(self) -> bool:
+        """Whether the learning rate of a step depends on how long the run is."""
+        if self.scheduler_factory is None:
+            return False
+        scheduler = self.scheduler_factory(torch.optim.SGD([torch.nn.Parameter(torch.zeros(()))], lr=1.0))
+        return isinstance(scheduler, WarmupCosine) and not scheduler.total_steps
 
     @property
     def scorer(self) -> Policy:

@@ -46,13 +46,26 @@ def check_tokenizer(folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
     Raises:
         UserError: if they differ.
     """
-    file = folder / _FILE
-    if not file.exists():
-        return
-    made_with = json.loads(file.read_text(encoding="utf-8"))
-    if made_with["fingerprint"] != tokenizer_fingerprint(tokenizer):
+    made_with = recorded_tokenizer(folder)
+    if made_with is not None and made_with["fingerprint"] != tokenizer_fingerprint(tokenizer):
         raise UserError(
             f"{folder} was collected with the tokenizer of {made_with['model']}, whose vocabulary, special tokens or chat "
             f"template are not those of {tokenizer.name_or_path}: train a model with the same tokenizer, or"
             " collect again with this one"
         )
+
+
+def recorded_tokenizer(folder: Path) -> dict[str, str] | None:
+    """What ``record_tokenizer`` noted: ``model``, ``folder`` and ``fingerprint``; None for a dataset without a note.
+
+    Raises:
+        UserError: if the note cannot be read.
+    """
+    file = folder / _FILE
+    if not file.exists():
+        return None
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        return {"folder": "", **record, "model": record["model"], "fingerprint": record["fingerprint"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{file} is damaged: put back a copy of it, or collect again into another folder") from error
