@@ -93,6 +93,6 @@ def test_a_prompt_is_the_same_on_every_day(monkeypatch: pytest.MonkeyPatch) -> N
 def test_the_date_is_part_of_the_fingerprint_where_a_template_shows_it(monkeypatch: pytest.MonkeyPatch) -> None:
     models = [family("qwen3").tokenizer, with_template("qwen3", DATED).tokenizer]
     before = [tokenizer_fingerprint(t) for t in models]
-    monkeypatch.setattr(tokenizers, "TEMPLATE_DATE", datetime(2030, 1, 1))
+    monkeypatch.setattr(tokenizers, "TODAY", datetime(2030, 1, 1))
     after = [tokenizer_fingerprint(t) for t in models]
     assert [a == b for a, b in zip(before, after, strict=True)] == [True, False]

@@ -262,7 +262,7 @@ def export(policy: Policy, folder: Path, tokenizer: Any, is_writer: bool) -> Non
         policy.causal_lm.save_pretrained(folder, state_dict=tensors)
         config = {**read_json(folder / "config.json"), "dtype": str(policy.dtype).removeprefix("torch.")}
         write_json(folder / "config.json", config)  # transformers names the dtype of the weights in training
-        ends = {"eos_token_id": end_tokens(policy.causal_lm.name_or_path)}
+        ends = {"eos_token_id": end_tokens(str(policy.causal_lm.name_or_path))}
         write_json(folder / GENERATION, {**read_json(folder / GENERATION), **ends})
         tokenizer.save_pretrained(folder)
         if is_adapted(policy.causal_lm):

@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from int_lightning.prompts import TEMPLATE_DATE, encode_chat
+from int_lightning.prompts import encode_chat
+from int_lightning.prompts.template import TODAY
 from int_lightning.results import write_json
 from int_lightning.types import UserError
 
@@ -22,7 +23,7 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
     probe = tokenizer.encode("Let $x^2 = 1$.\n\nSo x is 1, or -1: \\boxed{2}", add_special_tokens=False)
     facts = [sorted(tokenizer.get_vocab().items()), sorted(tokenizer.all_special_ids), tokenizer.chat_template, probe]
     if "strftime_now" in str(tokenizer.chat_template):
-        facts.append(TEMPLATE_DATE.isoformat())
+        facts.append(TODAY.isoformat())
     return hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
 
 
