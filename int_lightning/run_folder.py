@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.markup import escape
 
 from int_lightning.checkpoints import Saved, given, newest
@@ -17,6 +16,7 @@ from int_lightning.learn.run_record import check_settings
 from int_lightning.results import DRY_RUN, written
 from int_lightning.settings import differences, flat
 from int_lightning.types import UserError
+from int_lightning.yaml_text import load_yaml
 
 _OF_NO_MATTER = ("out", "verbose", "config")
 _ONLY_OF_A_FIT = "checkpoint_every"
@@ -65,8 +65,8 @@ def claim(folder: Path, config: str, free: Sequence[str] = ()) -> None:
     """
     saved = folder / "config.yaml"
     if saved.exists() and _holds_work(folder):
-        before = flat(yaml.safe_load(saved.read_text(encoding="utf-8")))
-        if found := differences(before, flat(yaml.safe_load(config)), (*_OF_NO_MATTER, *free)):
+        before = flat(load_yaml(saved.read_text(encoding="utf-8"), saved))
+        if found := differences(before, flat(load_yaml(config)), (*_OF_NO_MATTER, *free)):
             raise UserError(
                 f"--out {folder} already holds another run, with other settings (see {saved}): {found}. Choose another folder"
             )
@@ -124,7 +124,8 @@ def _start_afresh(folder: Path, ours: bool) -> None:
         UserError: if the folder holds more than that.
     """
     if ours:
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        saved = folder / "config.yaml"
+        config = load_yaml(saved.read_text(encoding="utf-8"), saved)
         if _ONLY_OF_A_FIT not in config or (folder / "model").exists():
             raise UserError(
                 f"--out {folder} holds a finished run or one of another command, and no checkpoint: choose another folder"

@@ -196,4 +196,4 @@ class IntTrainer(L.Trainer):
     def _write_results(self, results: dict[str, Any]) -> None:
         path = Path(self.default_root_dir) / RESULTS
         write_json(path, results)
-        say(f"results: {path}")
+        say(escape(f"results: {path}"))

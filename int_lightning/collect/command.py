@@ -19,7 +19,7 @@ from int_lightning.collect.ray_executor import run_on_ray
 from int_lightning.collect.statistics import collection_statistics, plot_statistics
 from int_lightning.collect.store import Store
 from int_lightning.collect.summary import show_conditioning, summarise
-from int_lightning.console import progress, say, show_table
+from int_lightning.console import progress, say, show_table, show_text
 from int_lightning.grading import Grader
 from int_lightning.learn.pretrained import resolve_model
 from int_lightning.preflight import Fitting, check_golds, check_legible
@@ -133,7 +133,7 @@ def show_plan(pool: Pool, build: StagesBuilder) -> dict[str, Any]:
     golds.show()
     for name, text in found.prompts.items():
         say(f"[bold]prompt `{name}` of the first problem:[/]")
-        say(escape(text))
+        show_text(text)
     say(f"the longest `solve` prompt has {found.longest_prompt} tokens")
     columns = ["stage", "completions", "prompt tokens", "generated tokens"]
     rows = [[s.name, *(f"{n:,}" for n in (s.completions, s.prompt_tokens, s.generated_tokens))] for s in found.stages]

@@ -31,7 +31,7 @@ KEY = "VLLM_API_KEY"
 SHARD_BYTES = 2**30
 _PROBE = "1+2=3, so 4*5 = 20\n\n\\boxed{7}"
 RETRIES = 3
-_START = "VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --host 127.0.0.1"
+_START = "VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --dtype DTYPE --host 127.0.0.1"
 
 
 class ServerEngine:

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import yaml
-
 from int_lightning.collect.store import OUTCOMES, Store
 from int_lightning.prompts.tokenizers import check_tokenizer, recorded_tokenizer
 from int_lightning.steps import Segmentation
 from int_lightning.types import UserError
+from int_lightning.yaml_text import load_yaml
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -91,4 +90,4 @@ def open_run(folder: Path) -> Run:
             f"{folder} holds no collection: give the folder of an `int-lightning collect` (its --out; within the folder of an "
             "`int-lightning run` that is `collect`)"
         )
-    return Run(folder, store, yaml.safe_load(saved.read_text(encoding="utf-8")))
+    return Run(folder, store, load_yaml(saved.read_text(encoding="utf-8"), saved))

@@ -68,5 +68,12 @@ def verify(policy: Policy, engine: Engine) -> float:
         raise SyncError(
             f"after the weight sync engine {engine.name} and trainer differ by {difference:.4g} nats a token (tolerance "
             f"{tolerance}): the engine does not serve the trainer's weights. Nothing was sampled from them"
+            f"{_start_of_server(engine, policy)}"
         )
     return difference
+
+
+def _start_of_server(engine: Engine, policy: Policy) -> str:
+    """A server has its own dtype, half precision for most folders, whatever the config says."""
+    dtype = str(policy.dtype).removeprefix("torch.")
+    return f". Start the server with --dtype {dtype}, if it has another" if engine.name == "server" else ""
