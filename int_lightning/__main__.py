@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gc
 import sys
+import traceback
+from types import TracebackType
 
 from int_lightning import __version__
 from int_lightning.console import exit_status
 from int_lightning.help import COMMANDS, help_text
+from int_lightning.visible import visible
 
 HELP = """\
 usage: int-lightning COMMAND -c CONFIG [--key value ...]
@@ -32,9 +35,15 @@ commands:
 """
 
 
+def show_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Prints what Python prints of an exception that nobody expected, whose text may come from anywhere."""
+    sys.stderr.write(visible("".join(traceback.format_exception(kind, error, trace))))
+
+
 def main(args: list[str] | None = None) -> int:
     """Runs one command and returns the exit status."""
     arguments = sys.argv[1:] if args is None else args
+    sys.excepthook = show_traceback
     if not arguments or arguments[0] in ("-h", "--help"):
         print(HELP, end="")
         return 0

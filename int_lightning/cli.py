@@ -11,7 +11,6 @@ from typing import Any, cast
 
 import lightning as L
 import torch
-import yaml
 from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
 from lightning.fabric.utilities.rank_zero import _get_rank
@@ -27,6 +26,7 @@ from int_lightning.console import (
     USER_ERROR,
     configure_logging,
     library_output_to,
+    print_error,
     say,
     show_table,
 )
@@ -50,6 +50,7 @@ from int_lightning.run_folder import check_trainer_options, checkpoint_of, claim
 from int_lightning.settings import flat
 from int_lightning.trainer import IntTrainer
 from int_lightning.types import UserError
+from int_lightning.yaml_text import load_yaml
 
 FIT_DEFAULTS = {
     "max_epochs": 1,
@@ -139,7 +140,7 @@ class IntCLI(LightningCLI):
         config = self.config[command]
         if command in self._FITTING:
             check_trainer_options(config)
-        if command == "fit" and config["dry_run"]:
+        if config.get("dry_run"):
             log = Path(self.resources.enter_context(TemporaryDirectory())) / "library.log"
             self.resources.enter_context(library_output_to(log))
             configure_logging(config["verbose"])
@@ -150,11 +151,9 @@ class IntCLI(LightningCLI):
             self.resources.enter_context(locked(folder))
         self.resolved = self._parser(command).dump(config, skip_unset=False)
         if command in self._FITTING:
-            self.checkpoint = checkpoint_of(
-                folder, command, config["ckpt_path"], flat(yaml.safe_load(self.resolved)), rank
-            )
+            self.checkpoint = checkpoint_of(folder, command, config["ckpt_path"], flat(load_yaml(self.resolved)), rank)
         if command != "fit" and rank == 0:  # a fit writes its configuration once it goes with its checkpoint
-            claim(folder, self.resolved)
+            claim(folder, self.resolved, ("limit",) if command == "collect" else ())
         if not config["verbose"]:
             name = f"library-{rank}.log" if rank else "library.log"
             self.resources.enter_context(library_output_to(folder / name))
@@ -196,7 +195,7 @@ class IntCLI(LightningCLI):
             callbacks = [limit, *_listed(given.get("callbacks")), FitProgress(type(self.model).__name__)]
             callbacks += [LearningRateMonitor("step"), ExportModel(out), ranks := RanksAlive()]
             if self.subcommand == "fit" and not self._get(self.config, "dry_run"):
-                settings = flat(yaml.safe_load(self.resolved))
+                settings = flat(load_yaml(self.resolved))
                 callbacks.append(RunRecord(Path(out), self.resolved, settings, self.checkpoint))
             if self.subcommand == "fit" and not any(isinstance(c, ModelCheckpoint) for c in callbacks):
                 callbacks.append(run_checkpoints(out, self._get(self.config, "checkpoint_every")))
@@ -302,13 +301,13 @@ def run_command(args: list[str]) -> int:
             IntCLI(args, resources).say_what_is_next()
         return 0
     except KeyboardInterrupt:
-        print("int-lightning: interrupted; what was finished is in the run's folder", file=sys.stderr)
+        print_error("interrupted; what was finished is in the run's folder")
         return INTERRUPTED
     except Exception as error:
         mistake = _user_error(error)
         if mistake is None:
             raise
-        print(f"int-lightning: {mistake}", file=sys.stderr)
+        print_error(str(mistake))
         return USER_ERROR
 
 

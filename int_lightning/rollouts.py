@@ -17,7 +17,8 @@ from transformers import PreTrainedTokenizerBase
 from int_lightning.engines.base import Engine
 from int_lightning.engines.loop import EngineLoop
 from int_lightning.grading import Grader, extract_answer
-from int_lightning.prompts import PromptSet, encode_chat
+from int_lightning.prompts import PromptSet, encode_chat, encode_text
+from int_lightning.prompts.round_trip import check_shown
 from int_lightning.steps import decode
 from int_lightning.types import Completion, Problem, Provenance, Rollout, Sampling, UserError, derive_seed
 
@@ -40,6 +41,20 @@ class Continuation:
     def template(self) -> str:
         """The template of its prompt."""
         return "refine" if self.attempt else "hint" if self.hint else "solve"
+
+
+def check_problem_text(tokenizer: PreTrainedTokenizerBase, prompts: PromptSet, problem: Problem) -> None:
+    """Checks that the tokenizer gives a problem's prompt and reference solution back.
+
+    Raises:
+        UserError: if it does not.
+    """
+    conversation = prompts.solve(problem)
+    ids, name = encode_chat(tokenizer, conversation), f"problem {problem.id!r}"
+    check_shown(tokenizer, [message["content"] for message in conversation], ids, f"the prompt of {name}")
+    check_shown(
+        tokenizer, [problem.solution], encode_text(tokenizer, problem.solution), f"the reference solution of {name}"
+    )
 
 
 class Draw(NamedTuple):
@@ -162,4 +177,4 @@ class RolloutSampler:
     def provenance(self, template: str, sampling: Sampling, seed: int) -> Provenance:
         """Where a completion came from."""
         version = self.prompts.versions[template]
-        return Provenance(self.model, self.fingerprint, self.engine.name, version, sampling, seed)
+        return Provenance(self.model, self.fingerprint, self.engine.name, version, sampling, seed, self.engine.ends)

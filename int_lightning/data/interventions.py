@@ -13,7 +13,6 @@ import lightning as L
 from rich.markup import escape
 from torch.utils.data import Dataset
 from torchdata.stateful_dataloader import StatefulDataLoader
-from transformers import AutoConfig
 
 from int_lightning.collect.store import Store
 from int_lightning.console import say
@@ -22,6 +21,8 @@ from int_lightning.data.live import LiveRows
 from int_lightning.data.stream import Layout, StepStream
 from int_lightning.data.targets import ExampleReader, Target, TargetConfig, examples
 from int_lightning.learn.module import PolicyModule
+from int_lightning.model_folder.check import load_config
+from int_lightning.model_folder.tokenizer import pad_id
 from int_lightning.prompts.tokenizers import check_tokenizer
 from int_lightning.results import RESULTS, digest
 from int_lightning.types import SFTExample, UserError
@@ -230,7 +231,7 @@ class InterventionData(L.LightningDataModule):
     def _checked(self, found: Iterable[SFTExample]) -> Iterator[SFTExample]:
         """The rows that fit."""
         check_tokenizer(self.store.folder, self._module.tokenizer)
-        vocabulary = int(AutoConfig.from_pretrained(self._module.folder).get_text_config().vocab_size)
+        vocabulary = int(load_config(self._module.folder).get_text_config().vocab_size)
         too_long: list[str] = []
         for example in found:
             if beyond := [token_id for token_id in example.token_ids if not 0 <= token_id < vocabulary]:
@@ -257,8 +258,10 @@ class InterventionData(L.LightningDataModule):
 
     def _layout(self) -> Layout:
         assert self.trainer is not None
-        pad_id, trainer = self._module.tokenizer.pad_token_id, self.trainer
-        return Layout(pad_id, self.max_tokens, self.packing, trainer.global_rank, trainer.world_size)
+        trainer = self.trainer
+        return Layout(
+            pad_id(self._module.tokenizer), self.max_tokens, self.packing, trainer.global_rank, trainer.world_size
+        )
 
 
 def training_row(example: SFTExample) -> Row:

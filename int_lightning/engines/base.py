@@ -10,6 +10,8 @@ from torch import Tensor
 
 from int_lightning.types import Completion, Sampling, UserError
 
+Dtype = Literal["float32", "bfloat16"]
+
 NO_STRUCTURE = (
     "structured decoding needs vLLM, and this is the transformers engine: install the extra `cpu` or `gpu` and use "
     "engine.name `vllm` or `auto`, or set the oracle's `structured` to false"
@@ -40,7 +42,7 @@ class EngineConfig:
     name: Literal["auto", "vllm", "transformers", "server"] = "auto"
     url: str = "http://127.0.0.1:8000"
     weights_folder: str | None = None
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Dtype = "float32"
     max_model_len: int = 4096
     max_num_seqs: int = 256
     threads: int = 0
@@ -65,13 +67,16 @@ class EngineConfig:
 
 
 class Engine(Protocol):
-    """Generates for the trainer. ``takes_structure`` says whether ``submit`` does."""
+    """Generates for the trainer. ``takes_structure`` says whether ``submit`` does; a completion ends at any of the tokens
+    ``ends``, and at no other."""
 
     name: str
     folder: str
+    dtype: Dtype
     max_model_len: int
     tokens_generated: int
     takes_structure: bool
+    ends: list[int]
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
         """One completion a prompt, in order, each drawn with its own seed. Log-probs are those of the unscaled logits.

@@ -86,7 +86,8 @@ def evaluate(
         config: Rollouts, k and sampling.
 
     Raises:
-        UserError: if the store is damaged, or was begun with other weights or problems.
+        UserError: if the store is damaged, was begun with other weights or problems, or if the tokenizer
+            loses text of a set's first problem.
     """
     store.begin()
     asked = {(name, p.id): p for name, problems in sets.items() for p in problems}
@@ -118,7 +119,8 @@ def _evaluate_set(
         advance(len(problems) - len(todo), "")
         for start in range(0, len(todo), config.batch_problems):
             batch = todo[start : start + config.batch_problems]
-            groups = open_sampler().sample(batch, range(config.rollouts), config.sampling, "evaluate")
+            sampler = open_sampler()
+            groups = sampler.sample(batch, range(config.rollouts), config.sampling, "evaluate")
             rows = [_evaluated(name, *pair, weights) for pair in zip(batch, groups, strict=True)]
             store.commit({"rollouts": [_row(name, r) for group in groups for r in group], "problems": rows})
             right |= {(name, row.problem_id): row.correct for row in rows}

@@ -16,10 +16,10 @@ from int_lightning.inspection.page import page
 from int_lightning.inspection.run import Run, model_folder, open_run
 from int_lightning.inspection.summary import Summary
 from int_lightning.inspection.terminal import LEGEND, example_lines
-from int_lightning.inspection.tokens import in_line
 from int_lightning.inspection.views import Row, Score, View, rejected_rows, row_of, views
 from int_lightning.results import written
 from int_lightning.types import UserError
+from int_lightning.visible import in_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -35,7 +35,7 @@ def _show(given: argparse.Namespace) -> None:
     _show_summary(summary)
     if given.html:
         _write(Path(given.html), page(given.run, summary, found, given.model))
-        say(f"{len(found)} examples are in {escape(in_line(given.html))}")
+        say(f"{len(found)} examples are in {escape(given.html)}")
         return
     say(escape(LEGEND), style="dim")
     for number, view in enumerate(found, 1):

@@ -15,7 +15,7 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
 from torch.optim.lr_scheduler import ReduceLROnPlateau
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from int_lightning.data.collate import MicroBatch
 from int_lightning.learn.liger_layers import Layers
@@ -23,6 +23,7 @@ from int_lightning.learn.lora import LoRAConfig, keep_state_of_adapters_only
 from int_lightning.learn.model import Head, Policy, export, load_policy, shard
 from int_lightning.learn.pretrained import resolve_model
 from int_lightning.learn.schedule import WarmupCosine
+from int_lightning.model_folder.tokenizer import load_tokenizer
 from int_lightning.types import UserError
 from int_lightning_kernels import MAX, Loss, add_metrics
 
@@ -97,7 +98,7 @@ class PolicyModule(L.LightningModule):
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The model's tokenizer."""
-        return AutoTokenizer.from_pretrained(self.folder)
+        return load_tokenizer(self.folder)
 
     def configure_model(self) -> None:
         """Loads the policy once, and shards it under a model-parallel strategy."""
