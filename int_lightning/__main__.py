@@ -51,7 +51,7 @@ def main(args: list[str] | None = None) -> int:
         print(__version__)
         return 0
     if arguments[0] in COMMANDS and {"-h", "--help"} & set(arguments[1:]):
-        return exit_status(lambda: print(help_text(arguments[0], arguments[1:])))
+        return exit_status(lambda: print(visible(help_text(arguments[0], arguments[1:]))))
     gc.disable()  # imports allocate much and free little: a sixth of their time is garbage collection
     if arguments[0] == "grade":
         from int_lightning.evaluation.grade import main as grade

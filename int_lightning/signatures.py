@@ -111,7 +111,7 @@ def _type(module: str, annotation: ast.expr) -> str:
     if isinstance(annotation, ast.BinOp):  # a union
         return f"{_type(module, annotation.left)} | {_type(module, annotation.right)}"
     if isinstance(annotation, ast.Name) and (alias := next(_aliases(module, annotation.id), None)) is not None:
-        return _type(module, alias.value)
+        return _type(alias[0], alias[1].value)
     if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) == "Literal":
         values = annotation.slice.elts if isinstance(annotation.slice, ast.Tuple) else [annotation.slice]
         return " | ".join(str(v.value) if isinstance(v, ast.Constant) else _type(module, v) for v in values)
@@ -121,12 +121,12 @@ def _type(module: str, annotation: ast.expr) -> str:
     return text
 
 
-def _aliases(module: str, name: str) -> Iterator[ast.Assign]:
+def _aliases(module: str, name: str) -> Iterator[tuple[str, ast.Assign]]:
     for statement in _tree(module).body:
         if isinstance(statement, ast.Assign) and any(
             isinstance(t, ast.Name) and t.id == name for t in statement.targets
         ):
-            yield statement
+            yield module, statement
         elif isinstance(statement, ast.ImportFrom) and any(a.name == name for a in statement.names):
             source = statement.module or ""
             yield from _aliases(source, name) if source.startswith("int_lightning") else ()
