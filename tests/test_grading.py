@@ -244,8 +244,8 @@ def test_a_worker_that_waits_for_a_processor_does_not_time_out() -> None:
 
 def serve_and_get_stuck(connection: Connection, timeout: float) -> None:
     """A worker whose comparison of "stuck" is in C code for hours, where no signal handler runs."""
-    compare = worker._verdict
-    worker._verdict = lambda pred, gold: (sum(range(10**13)) > 0, "") if pred == "stuck" else compare(pred, gold)
+    compare = worker.verdict
+    worker.verdict = lambda pred, gold: (sum(range(10**13)) > 0, "") if pred == "stuck" else compare(pred, gold)
     worker.serve(connection, timeout)
 
 
@@ -325,8 +325,8 @@ def test_submit_returns_at_once_and_results_are_in_the_order_of_the_texts() -> N
 
 def serve_slowly(connection: Connection, timeout: float) -> None:
     """A worker that takes a processor minute over "slow"."""
-    compare = worker._verdict
-    worker._verdict = lambda pred, gold: (spend(60), "") if pred == "slow" else compare(pred, gold)
+    compare = worker.verdict
+    worker.verdict = lambda pred, gold: (spend(60), "") if pred == "slow" else compare(pred, gold)
     worker.serve(connection, timeout)
 
 

@@ -57,7 +57,7 @@ def _compare(pred: str, gold: str, timeout: float) -> tuple[bool, str]:
         try:
             signal.setitimer(signal.ITIMER_VIRTUAL, timeout + GRACE)
             signal.setitimer(signal.ITIMER_PROF, timeout)
-            return _verdict(pred, gold)
+            return verdict(pred, gold)
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
             signal.setitimer(signal.ITIMER_VIRTUAL, 0)
@@ -67,7 +67,8 @@ def _compare(pred: str, gold: str, timeout: float) -> tuple[bool, str]:
         return False, f"failed: {type(error).__name__}"
 
 
-def _verdict(pred: str, gold: str) -> tuple[bool, str]:
+def verdict(pred: str, gold: str) -> tuple[bool, str]:
+    """Whether two answers mean the same, and a note: "unparsable" where no rule can say, "" where one can."""
     same = rules.compare(rewrite(unwrap(pred)), rewrite(unwrap(gold)))
     return (False, "unparsable") if same is None else (same, "")
 
