@@ -1,6 +1,6 @@
 """Settings of every test. Property tests have no deadline, for a busy machine is no defect, and the same examples every time, but
-with ``--hypothesis-profile explore``. Without a GPU, Triton's kernels are interpreted, which has to be said before anything imports
-Triton. Workers share out the cores before anything imports PyTorch, whose threads would wait for one another."""
+with ``--hypothesis-profile explore``. Without a GPU, Triton's kernels are interpreted, which has to be said before anything
+imports Triton. Workers share out the cores before anything imports PyTorch, whose threads would wait for one another."""
 
 import os
 from pathlib import Path
