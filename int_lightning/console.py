@@ -1,4 +1,8 @@
-"""What the user sees: our own progress, results and errors. Everything libraries print goes to a file in the run's folder."""
+"""What the user sees: our own progress, results and errors. Everything libraries print goes to a file in the run's folder.
+
+Everything that is shown goes through here, and may hold text from outside: problems, answers, names of files, messages of servers
+and of exceptions. So characters that would steer a terminal are named instead (``visible``), whatever the text is made of.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +22,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from int_lightning.types import UserError
+from int_lightning.visible import in_line, visible
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -35,7 +41,7 @@ class _LibraryLog(logging.Handler):
     """Writes the records of libraries to whatever stderr is at the time: a file in a quiet run."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr)
+        print(visible(self.format(record)), file=sys.stderr)
 
 
 class _LibraryFile(io.FileIO):
@@ -54,7 +60,8 @@ RANK_0 = "INT_LIGHTNING_RANK_0"
 
 def _console(stream: TextIO | None = None) -> Console:
     """On a stream, or on whatever stdout is at the time of printing."""
-    return Console(file=stream, highlight=False, soft_wrap=True, width=None if (stream or sys.stdout).isatty() else 120)
+    width = None if (stream or sys.stdout).isatty() else 120
+    return Console(file=stream, highlight=False, emoji=False, soft_wrap=True, width=width)
 
 
 console = _console()
@@ -78,12 +85,23 @@ def _open_terminal(inherited: int) -> int:
 def say(text: str, style: str | None = None) -> None:
     """Prints one line (rich markup)."""
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:
-        console.print(text, style=style)
+        console.print(in_line(text), style=style)
+
+
+def show_text(text: str) -> None:
+    """Prints a text as it is, line breaks and all; it is no markup."""
+    if int(os.environ.get("LOCAL_RANK", "0")) == 0:
+        console.print(Text(visible(text)))
 
 
 def complain(text: str) -> None:
     """Prints one line, which is text and no markup, from whatever rank this is."""
-    console.print(escape(f"int-lightning: {text}"))
+    console.print(Text(in_line(f"int-lightning: {text}")))
+
+
+def print_error(text: str) -> None:
+    """Prints the line with which a command ends, on stderr."""
+    print(f"int-lightning: {visible(text)}", file=sys.stderr)
 
 
 @contextmanager
@@ -131,10 +149,10 @@ def exit_status(command: Callable[[], object]) -> int:
         command()
         return 0
     except UserError as error:
-        print(f"int-lightning: {error}", file=sys.stderr)
+        print_error(str(error))
         return USER_ERROR
     except KeyboardInterrupt:
-        print("int-lightning: interrupted", file=sys.stderr)
+        print_error("interrupted")
         return INTERRUPTED
 
 
@@ -150,8 +168,11 @@ def configure_logging(verbose: bool) -> None:
         handler = _LibraryLog()
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         root.addHandler(handler)
+    for library in ("httpx", "httpx2"):  # below that they write what a server made up, be it the key that it was given
+        logging.getLogger(library).setLevel(logging.WARNING)
     logging.captureWarnings(True)
     warnings.simplefilter("default" if verbose else "once")
+    warnings.simplefilter("ignore", ResourceWarning)
 
 
 @contextmanager
@@ -180,13 +201,14 @@ def _bar(what: str, total: int | None, unit: str) -> Iterator[Callable[[int, str
         TextColumn("{task.fields[note]}"),
     )
     started = time.monotonic()
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task(escape(what), total=total, rate="", note="")
+    # what libraries write meanwhile is not ours to show: it goes where stdout and stderr lead, which is a file in a quiet run
+    with Progress(*columns, console=console, redirect_stdout=False, redirect_stderr=False) as bar:
+        task = bar.add_task(escape(in_line(what)), total=total, rate="", note="")
 
         def advance(count: int, note: str = "") -> None:
             done = bar.tasks[task].completed + count
             rate = done / max(1e-9, time.monotonic() - started)
-            bar.update(task, advance=count, rate=f"{rate:.3g}/s", note=escape(note))
+            bar.update(task, advance=count, rate=f"{rate:.3g}/s", note=escape(in_line(note)))
 
         yield advance
 
@@ -217,11 +239,11 @@ def _lines(what: str, total: int | None, unit: str) -> Iterator[Callable[[int, s
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Prints a table; cells are text, never markup."""
-    table = Table(title=escape(title), title_justify="left")
+    table = Table(title=Text(in_line(title)), title_justify="left")
     for i, column in enumerate(columns):
-        table.add_column(escape(column), justify="left" if i == 0 else "right")
+        table.add_column(Text(in_line(column)), justify="left" if i == 0 else "right")
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*(Text(in_line(cell)) for cell in row))
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:
         console.print(table)
 

@@ -20,6 +20,9 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 RESULTS = "results.json"
 """Of a command that came to its end, in its run's folder."""
 
+DRY_RUN = "dry-run.json"
+"""What a dry run found, in a folder that stays free for any run."""
+
 
 def write_json(path: Path, value: Any) -> None:
     """Writes a JSON file aside and renames it: it is there whole or not at all.

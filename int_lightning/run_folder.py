@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.markup import escape
 
 from int_lightning.checkpoints import Saved, given, newest
 from int_lightning.console import say
 from int_lightning.folder_lock import LOCK
 from int_lightning.learn.run_record import check_settings
-from int_lightning.results import written
+from int_lightning.results import DRY_RUN, written
 from int_lightning.settings import differences, flat
 from int_lightning.types import UserError
+from int_lightning.yaml_text import load_yaml
 
 _OF_NO_MATTER = ("out", "verbose", "config")
 _ONLY_OF_A_FIT = "checkpoint_every"
@@ -53,19 +53,20 @@ def check_trainer_options(config: Mapping[str, Any]) -> None:
         raise UserError(f"trainer.max_steps is {steps}: give at least 1, or leave it out")
 
 
-def claim(folder: Path, config: str) -> None:
+def claim(folder: Path, config: str, free: Sequence[str] = ()) -> None:
     """Writes ``config.yaml`` of a command that goes on where it stopped when it is started again.
 
     Args:
         config: Its text.
+        free: Keys that the command may be given otherwise when it goes on; it sees to them itself.
 
     Raises:
         UserError: if the folder holds another run, naming what differs.
     """
     saved = folder / "config.yaml"
     if saved.exists() and _holds_work(folder):
-        before = flat(yaml.safe_load(saved.read_text(encoding="utf-8")))
-        if found := differences(before, flat(yaml.safe_load(config)), _OF_NO_MATTER):
+        before = flat(load_yaml(saved.read_text(encoding="utf-8"), saved))
+        if found := differences(before, flat(load_yaml(config)), (*_OF_NO_MATTER, *free)):
             raise UserError(
                 f"--out {folder} already holds another run, with other settings (see {saved}): {found}. Choose another folder"
             )
@@ -123,7 +124,8 @@ def _start_afresh(folder: Path, ours: bool) -> None:
         UserError: if the folder holds more than that.
     """
     if ours:
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        saved = folder / "config.yaml"
+        config = load_yaml(saved.read_text(encoding="utf-8"), saved)
         if _ONLY_OF_A_FIT not in config or (folder / "model").exists():
             raise UserError(
                 f"--out {folder} holds a finished run or one of another command, and no checkpoint: choose another folder"
@@ -136,7 +138,9 @@ def _start_afresh(folder: Path, ours: bool) -> None:
 def _holds_work(folder: Path) -> bool:
     """Whether a run's folder has more in it than what a command that a mistake ended at once leaves."""
     return any(
-        file.name not in ("config.yaml", "tensorboard", LOCK) and not file.match("library*.log") and not _is_empty(file)
+        file.name not in ("config.yaml", "tensorboard", LOCK, DRY_RUN)
+        and not file.match("library*.log")
+        and not _is_empty(file)
         for file in folder.iterdir()
     )
 

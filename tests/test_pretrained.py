@@ -9,16 +9,15 @@ import torch
 from safetensors.torch import save_file
 
 from int_lightning.learn import pretrained
-from int_lightning.learn.pretrained import SMOLLM2, check_model_folder, fingerprint, resolve_model
+from int_lightning.learn.pretrained import SMOLLM2, fingerprint, resolve_model
+from int_lightning.model_folder.check import check_model_folder
+from int_lightning.model_folder.files import check_files
 from int_lightning.types import UserError
+from model_folders import changed
 
 
 def make_folder(folder: Path) -> Path:
-    folder.mkdir()
-    (folder / "config.json").write_text("{}")
-    (folder / "tokenizer.json").write_text("{}")
-    save_file({"w": torch.arange(8.0)}, folder / "model.safetensors")
-    return folder
+    return Path(changed(folder))
 
 
 def test_a_folder_is_itself_and_a_hub_id_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,19 +47,19 @@ def test_an_incomplete_folder_is_named_with_the_missing_file(tmp_path: Path, mis
 
 def test_tokenizer_config_alone_will_do(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "model")
-    (folder / "tokenizer.json").rename(folder / "tokenizer_config.json")
-    check_model_folder(folder)
+    (folder / "tokenizer.json").unlink()
+    check_files(folder)
 
 
 def test_fingerprint_follows_the_weights_and_nothing_else(tmp_path: Path) -> None:
     one, two = make_folder(tmp_path / "one"), make_folder(tmp_path / "two")
-    (two / "config.json").write_text('{"other": 1}')
+    (two / "generation_config.json").unlink()
     before = fingerprint(one)
     assert len(bytes.fromhex(before)) == 16
     assert fingerprint(two) == before
     save_file({"w": torch.arange(8.0) + 1, "v": torch.zeros(1)}, one / "model.safetensors")
     assert fingerprint(one) != before
-    with pytest.raises(UserError, match="safetensors"):
+    with pytest.raises(UserError, match=r"model\.safetensors is missing"):
         fingerprint(tmp_path)
 
 

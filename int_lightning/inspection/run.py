@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import yaml
-
 from int_lightning.collect.store import OUTCOMES, Store
 from int_lightning.prompts.tokenizers import check_tokenizer, recorded_tokenizer
 from int_lightning.steps import Segmentation
 from int_lightning.types import UserError
+from int_lightning.yaml_text import load_yaml
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -63,10 +62,12 @@ def _load_tokenizer(folder: str) -> PreTrainedTokenizerBase:
         if settings.is_file() and json.loads(settings.read_text(encoding="utf-8"))["tokenizer_class"] == _GENERIC:
             from transformers import PreTrainedTokenizerFast
 
-            return PreTrainedTokenizerFast.from_pretrained(folder)
-        from transformers import AutoTokenizer
+            tokenizer: PreTrainedTokenizerBase = PreTrainedTokenizerFast.from_pretrained(folder)
+            tokenizer.clean_up_tokenization_spaces = False
+            return tokenizer
+        from int_lightning.model_folder.tokenizer import load_tokenizer
 
-        return AutoTokenizer.from_pretrained(folder)
+        return load_tokenizer(folder)
     except OSError as error:
         reason = str(error).partition("\n")[0]
         raise UserError(f"the tokenizer of {folder} cannot be loaded ({reason}): name a model with --model") from error
@@ -91,4 +92,4 @@ def open_run(folder: Path) -> Run:
             f"{folder} holds no collection: give the folder of an `int-lightning collect` (its --out; within the folder of an "
             "`int-lightning run` that is `collect`)"
         )
-    return Run(folder, store, yaml.safe_load(saved.read_text(encoding="utf-8")))
+    return Run(folder, store, load_yaml(saved.read_text(encoding="utf-8"), saved))

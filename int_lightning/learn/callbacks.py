@@ -15,6 +15,7 @@ from typing import Any, cast
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from rich.markup import escape
 
 from int_lightning.console import progress, say
 from int_lightning.learn.metrics_csv import MetricsCSV
@@ -156,7 +157,7 @@ class RunCheckpoint(ModelCheckpoint):
             assert self.dirpath is not None
             path = Path(self.dirpath) / "interrupted.ckpt"
             self._save_checkpoint(trainer, str(path))
-            say(f"interrupted after step {trainer.global_step}; go on with --ckpt_path {path}")
+            say(f"interrupted after step {trainer.global_step}; go on with --ckpt_path {escape(str(path))}")
             raise KeyboardInterrupt
 
     @property

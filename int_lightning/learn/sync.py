@@ -17,7 +17,9 @@ from int_lightning.learn.model import Policy, logit_divisor, named_weights
 from int_lightning.scratch import scratch_folder
 from int_lightning.types import UserError
 
-TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.15}
+TOLERANCE = {"float32": 1e-4, "bfloat16": 0.15}
+"""In nats a token; that of the coarser dtype holds where trainer's and engine's differ."""
+
 PROBES, PROBE_TOKENS = 2, 24
 
 
@@ -33,7 +35,7 @@ def sync(policy: Policy, engine: Engine) -> float:
         The mean absolute difference of log-probs, in nats.
 
     Raises:
-        SyncError: if it is beyond the tolerance of the trainer's dtype.
+        SyncError: if it is beyond the tolerance of their dtypes.
     """
     engine.wake()
     if isinstance(engine, VLLMEngine) and engine.takes_adapters:
@@ -62,10 +64,19 @@ def verify(policy: Policy, engine: Engine) -> float:
         policy.temperature = temperature
     theirs = torch.tensor(engine.score(probes), device=weight.device).flatten()
     difference = float((ours - theirs).abs().mean())
-    tolerance = TOLERANCE[policy.dtype]
+    trainers, engines = str(policy.dtype).removeprefix("torch."), engine.dtype
+    tolerance = max(TOLERANCE[trainers], TOLERANCE[engines])
     if not difference <= tolerance:
         raise SyncError(
             f"after the weight sync engine {engine.name} and trainer differ by {difference:.4g} nats a token (tolerance "
-            f"{tolerance}): the engine does not serve the trainer's weights. Nothing was sampled from them"
+            f"{tolerance}): the engine does not serve the trainer's weights, or not as engine.dtype {engines} beside "
+            f"model.dtype {trainers}. Nothing was sampled from them"
+            f"{_start_of_server(engine, policy)}"
         )
     return difference
+
+
+def _start_of_server(engine: Engine, policy: Policy) -> str:
+    """A server has its own dtype, half precision for most folders, whatever the config says."""
+    dtype = str(policy.dtype).removeprefix("torch.")
+    return f". Start the server with --dtype {dtype}, if it has another" if engine.name == "server" else ""
