@@ -28,12 +28,14 @@ with scratch_folder("weights", sys.argv[1]) as folder:
 
 SYNC = """
 import sys
-from int_lightning.engines import EngineConfig, open_engine
+from int_lightning.engines import EngineConfig, weights_of_folder
+from int_lightning.engines.server import ServerEngine
 from int_lightning.learn.pretrained import resolve_model
 from int_lightning.time_limit import time_limit
-config = EngineConfig("server", sys.argv[1], sys.argv[2], time_limit=60, max_model_len=64)
-with time_limit(8, "the sync of weights into the engine"):
-    open_engine(resolve_model("mini"), config)
+folder = resolve_model("mini")
+engine = ServerEngine(folder, EngineConfig("server", sys.argv[1], sys.argv[2], time_limit=100, max_model_len=64))
+with time_limit(10, "the sync of weights into the engine"):
+    engine.load_weights(weights_of_folder(folder))
 """
 
 
@@ -78,7 +80,7 @@ class Server(BaseHTTPRequestHandler):
             self.answer({"tokens": self.tokenizer.encode(body["prompt"], add_special_tokens=False)})
         else:
             self.weights.extend(file.name for file in Path(body["kwargs"]["weights_path"]).iterdir())
-            threading.Event().wait(60)
+            threading.Event().wait(100)
 
     def answer(self, value: object) -> None:
         content = dumps(value).encode()
@@ -104,8 +106,8 @@ def hanging_server() -> Iterator[str]:
 
 def test_a_sync_that_the_time_limit_ends_leaves_no_weights(hanging_server: str, tmp_path: Path) -> None:
     command = [sys.executable, "-c", SYNC, hanging_server, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
     assert done.returncode == 2, done.stderr
-    assert "the sync of weights into the engine did not end within 8 s" in done.stdout
+    assert "the sync of weights into the engine did not end within 10 s" in done.stdout
     assert Server.weights == ["model-00000.safetensors"]
     assert list(tmp_path.iterdir()) == []

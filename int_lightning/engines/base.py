@@ -64,7 +64,7 @@ class EngineConfig:
                 f"engine.gpu_memory_utilization is {self.gpu_memory_utilization}: give a share above 0 and not above 1"
             )
         if not 0 < self.time_limit <= TIMEOUT_MAX:
-            raise UserError(f"engine.time_limit is {self.time_limit}: give a number of seconds above 0")
+            raise UserError(f"engine.time_limit is {self.time_limit:g}: give seconds above 0")
 
 
 class Engine(Protocol):
