@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import socket
@@ -23,7 +25,7 @@ import torch
 from scripted_server import KEY, ok, propose
 from transformers import AutoModelForCausalLM
 
-from commands import ALTERNATING, COLD, fit_grpo, metrics
+from commands import ALTERNATING, COLD, ROOT, fit_grpo, metrics
 from int_lightning.collect.oracles import Attempt
 from int_lightning.collect.server import ServerOracle
 from int_lightning.engines import EngineConfig, open_engine, vllm
@@ -56,19 +58,18 @@ def vllm_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     folder = tmp_path_factory.mktemp("vllm")
+    line = re.search(r"python (-m vllm\.entrypoints.*?) &", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+    assert line is not None
     options = {
         "model": resolve_model("mini"),
-        "served-model-name": "mini",
-        "host": "127.0.0.1",
         "port": str(port),
         "dtype": "float32",
-        "max-model-len": "256",
         "max-num-seqs": "16",
         "max-num-batched-tokens": "8192",
         "distributed-executor-backend": "uni",
     }
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--enforce-eager"]
-    command += ["--no-enable-chunked-prefill", *(part for k, v in options.items() for part in (f"--{k}", v))]
+    command = [sys.executable, *shlex.split(line[1].replace("\\\n", " ")), "--enforce-eager"]
+    command += [part for k, v in options.items() for part in (f"--{k}", v)]
     settings = {"OMP_NUM_THREADS": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_API_KEY": KEY}
     settings["VLLM_SERVER_DEV_MODE"] = "1"
     with (folder / "log").open("wb") as log:

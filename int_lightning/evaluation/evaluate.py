@@ -32,6 +32,8 @@ class EvaluationConfig:
     sampling: Sampling = Sampling(max_tokens=16384, temperature=0.7, top_p=0.8, top_k=20)
 
     def __post_init__(self) -> None:
+        if not self.k or min(self.k) < 1:
+            raise UserError(f"evaluation.k is {list(self.k)}: give numbers of at least 1, [1, 8] say")
         if max(self.k) > self.rollouts:
             raise UserError(
                 f"evaluation.k asks for pass@{max(self.k)} of {self.rollouts} rollouts: raise evaluation.rollouts"
@@ -84,7 +86,8 @@ def evaluate(
         config: Rollouts, k and sampling.
 
     Raises:
-        UserError: if the store is damaged, or was begun with other weights or problems.
+        UserError: if the store is damaged, was begun with other weights or problems, or if the tokenizer
+            loses text of a set's first problem.
     """
     store.begin()
     asked = {(name, p.id): p for name, problems in sets.items() for p in problems}
@@ -116,7 +119,8 @@ def _evaluate_set(
         advance(len(problems) - len(todo), "")
         for start in range(0, len(todo), config.batch_problems):
             batch = todo[start : start + config.batch_problems]
-            groups = open_sampler().sample(batch, range(config.rollouts), config.sampling, "evaluate")
+            sampler = open_sampler()
+            groups = sampler.sample(batch, range(config.rollouts), config.sampling, "evaluate")
             rows = [_evaluated(name, *pair, weights) for pair in zip(batch, groups, strict=True)]
             store.commit({"rollouts": [_row(name, r) for group in groups for r in group], "problems": rows})
             right |= {(name, row.problem_id): row.correct for row in rows}

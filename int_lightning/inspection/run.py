@@ -62,10 +62,12 @@ def _load_tokenizer(folder: str) -> PreTrainedTokenizerBase:
         if settings.is_file() and json.loads(settings.read_text(encoding="utf-8"))["tokenizer_class"] == _GENERIC:
             from transformers import PreTrainedTokenizerFast
 
-            return PreTrainedTokenizerFast.from_pretrained(folder)
-        from transformers import AutoTokenizer
+            tokenizer: PreTrainedTokenizerBase = PreTrainedTokenizerFast.from_pretrained(folder)
+            tokenizer.clean_up_tokenization_spaces = False
+            return tokenizer
+        from int_lightning.model_folder.tokenizer import load_tokenizer
 
-        return AutoTokenizer.from_pretrained(folder)
+        return load_tokenizer(folder)
     except OSError as error:
         reason = str(error).partition("\n")[0]
         raise UserError(f"the tokenizer of {folder} cannot be loaded ({reason}): name a model with --model") from error

@@ -11,15 +11,18 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
 from int_lightning.prompts.control import broken, control_tokens, encode_as_text, encode_broken, separator_for
+from int_lightning.prompts.in_place import encode_in_place
+from int_lightning.prompts.round_trip import check_shown
 from int_lightning.prompts.template import render
 from int_lightning.steps import number_steps
 from int_lightning.types import Problem, UserError
+from int_lightning.user_code import find_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -40,7 +43,8 @@ class PromptSet:
     """
 
     def __init__(self, name: str = "math") -> None:
-        self.folder = _SHIPPED.get(name, Path(name))
+        self.name = name
+        self.folder = _SHIPPED.get(name) or find_folder(name)
         self.templates = {p.stem: p.read_text(encoding="utf-8").strip("\n") for p in sorted(self.folder.glob("*.txt"))}
         if "solve" not in self.templates:
             raise UserError(
@@ -109,8 +113,8 @@ def encode_chat(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str,
 
 
 def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """Token ids of what an assistant says, in which names of control tokens are text like any other."""
-    return encode_as_text(tokenizer, text)
+    """Token ids of what an assistant says after other text; names of control tokens in it are text like any other."""
+    return encode_in_place(tokenizer, text, partial(encode_as_text, tokenizer))
 
 
 def encode_solution(tokenizer: PreTrainedTokenizerBase, solution: str, where: str) -> list[int]:
@@ -122,7 +126,7 @@ def encode_solution(tokenizer: PreTrainedTokenizerBase, solution: str, where: st
 
     Raises:
         UserError: if the chat template shows the solution otherwise than it is (it strips thoughts, or adds some), or ends it
-            with no special token.
+            with no special token, or if the tokenizer has no tokens for it.
     """
     end = end_of_turn(tokenizer)
     start = render(tokenizer, [_QUESTION], add_generation_prompt=True)
@@ -135,7 +139,9 @@ def encode_solution(tokenizer: PreTrainedTokenizerBase, solution: str, where: st
             "solution, give the model folder a chat_template.jinja that leaves what the assistant says as it is, or train on "
             "what the model sampled itself"
         )
-    return [*encode_text(tokenizer, solution), end]
+    ids = encode_text(tokenizer, solution)
+    check_shown(tokenizer, [solution], ids, f"{where}: the solution")
+    return [*ids, end]
 
 
 def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from int_lightning.types import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+TODAY = datetime(2025, 1, 1)
+"""To a chat template that asks for the date: prompts are the same on every day."""
 
 
 def render(
@@ -26,7 +30,12 @@ def render(
         )
     try:
         return str(
-            tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=add_generation_prompt)
+            tokenizer.apply_chat_template(
+                list(messages),
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+                strftime_now=TODAY.strftime,
+            )
         )
     except Exception as error:
         roles = ", ".join(m["role"] for m in messages)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from int_lightning.prompts import encode_chat
+from int_lightning.prompts.template import TODAY
 from int_lightning.results import write_json
 from int_lightning.types import UserError
 
@@ -18,9 +19,11 @@ _FILE = "tokenizer.json"
 
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
-    """A hash of vocabulary, special tokens, chat template, and of how a short text is encoded."""
+    """A hash of vocabulary, special tokens, chat template with the date it shows, and of how a short text is encoded."""
     probe = tokenizer.encode("Let $x^2 = 1$.\n\nSo x is 1, or -1: \\boxed{2}", add_special_tokens=False)
     facts = [sorted(tokenizer.get_vocab().items()), sorted(tokenizer.all_special_ids), tokenizer.chat_template, probe]
+    if "strftime_now" in str(tokenizer.chat_template):
+        facts.append(TODAY.isoformat())
     return hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
 
 
