@@ -33,7 +33,7 @@ from int_lightning.console import (
 from int_lightning.data.interventions import InterventionData
 from int_lightning.engines.base import EngineConfig
 from int_lightning.fit_plan import show_fit_plan
-from int_lightning.folder_lock import locked
+from int_lightning.folder_lock import end_with_parent, locked
 from int_lightning.learn.callbacks import ExportModel, FitProgress, RunCheckpoint, StepTimeLimit
 from int_lightning.learn.grpo import GRPOModule
 from int_lightning.learn.metrics_csv import MetricsCSV
@@ -233,6 +233,7 @@ class IntCLI(LightningCLI):
                 stdout=console.console.file,
                 stderr=subprocess.PIPE,
                 text=True,
+                preexec_fn=end_with_parent,
             )
             if done.returncode:
                 reason = done.stderr.strip().removeprefix("int-lightning: ") or f"exit status {done.returncode}"

@@ -8,6 +8,7 @@ import yaml
 from jsonargparse._loaders_dumpers import get_yaml_default_loader  # 1e-6 is a number for it, as for the parser
 
 from int_lightning.types import UserError
+from int_lightning.yaml_text import check_yaml
 
 
 def read_config(path: str) -> yaml.MappingNode:
@@ -43,6 +44,7 @@ def compose(text: str, path: str) -> yaml.Node | None:
         UserError: naming the line of what is no YAML.
     """
     try:
+        check_yaml(text, path)
         found: yaml.Node | None = yaml.compose(text, Loader=get_yaml_default_loader())
         return found
     except yaml.MarkedYAMLError as error:

@@ -13,6 +13,7 @@ import yaml
 from int_lightning.signatures import Argument, arguments, summary
 from int_lightning.types import UserError
 from int_lightning.user_code import SHIPPED
+from int_lightning.yaml_text import load_yaml
 
 COMMANDS = ("collect", "fit", "validate", "evaluate", "run")
 FITTING = ("fit", "validate")
@@ -134,7 +135,7 @@ def _classes(configs: Iterable[str]) -> dict[str, str]:
     chosen: dict[str, str] = {}
     for config in configs:
         try:
-            read = yaml.safe_load(Path(config).expanduser().read_text(encoding="utf-8"))
+            read = load_yaml(Path(config).expanduser().read_text(encoding="utf-8"), config)
         except (OSError, ValueError, yaml.YAMLError) as error:
             raise UserError(f"-c {config}: cannot be read ({str(error).splitlines()[0]}): give a YAML file") from error
         for key in ("model", "data", "oracle"):

@@ -25,14 +25,19 @@ DRY_RUN = "dry-run.json"
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes a JSON file aside and renames it: it is there whole or not at all.
+    """Writes a JSON file; see ``write_whole``."""
+    write_whole(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file aside and renames it: it is there whole or not at all.
 
     Raises:
         UserError: if it cannot be written.
     """
     aside = path.with_suffix(".tmp")
     with written(path):
-        aside.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+        aside.write_text(text, encoding="utf-8")
         aside.rename(path)
 
 

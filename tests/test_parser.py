@@ -46,7 +46,6 @@ def test_after_a_mistake_the_same_folder_is_free_and_after_a_run_it_is_not(
     dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert fit_sft(tmp_path, tmp_path / "nowhere", "--data.init_args.collect_config=null") == 2
-    assert (tmp_path / "config.yaml").exists()
     assert fit_sft(tmp_path, dataset, "--trainer.max_steps=1") == 0
     assert fit_sft(tmp_path, dataset, "--trainer.max_steps=1") == 2
     assert "already holds a run" in capfd.readouterr().err

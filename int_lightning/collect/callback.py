@@ -117,8 +117,8 @@ class CollectInterventions(Callback):
         self.golds.show()
         self.fitting = Fitting(self.pool, tokenizer, prompts, room)
         if self.trainer.global_rank == 0:
-            self.store.begin()
             record_tokenizer(self.store.folder, self.module.tokenizer, self.module.folder)
+            self.store.begin()
         self._todo = Collector(self.store, self.collection.batch_problems).todo(self.fitting)
 
     async def _work(self, batch: list[Todo]) -> list[Work]:

@@ -46,6 +46,7 @@ def collect_interventions(
         total: Problems at most, for the display.
     """
     store = Store(out / "dataset")
+    store.batches()
     _check_limit(out, store, total)
     tokenizer, prompts = load_tokenizer(resolve_model(build.model)), PromptSet(build.prompts)
     if said := check_legible(tokenizer, prompts, pool, build.model):
@@ -54,9 +55,9 @@ def collect_interventions(
         golds = check_golds(grader, pool)
     golds.show()
     fitting = Fitting(pool, tokenizer, prompts, build.engine.max_model_len)
-    store.begin()
     (out / RESULTS).unlink(missing_ok=True)
     record_tokenizer(store.folder, tokenizer, build.model)
+    store.begin()
     collector = Collector(store, build.config.batch_problems)
     with progress("collect", total, "problems") as advance:
         began, tokens = time.perf_counter(), 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from threading import TIMEOUT_MAX
 from typing import Literal, Protocol
 
 from torch import Tensor
@@ -62,8 +63,8 @@ class EngineConfig:
             raise UserError(
                 f"engine.gpu_memory_utilization is {self.gpu_memory_utilization}: give a share above 0 and not above 1"
             )
-        if self.time_limit <= 0:
-            raise UserError(f"engine.time_limit is {self.time_limit:g}: give seconds above 0")
+        if not 0 < self.time_limit <= TIMEOUT_MAX:
+            raise UserError(f"engine.time_limit is {self.time_limit}: give a number of seconds above 0")
 
 
 class Engine(Protocol):

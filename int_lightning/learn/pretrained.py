@@ -76,7 +76,7 @@ def check_hub_model(name: str) -> None:
 
     if isinstance(try_to_load_from_cache(name, "config.json"), str):
         return
-    remedy = f"give the path of a model folder that exists, {MINI!r} or {SMOLLM2!r}"
+    remedy = f"give the path of a model folder that exists, {MINI!r}, {SMOLLM2!r} or {GEMMA3!r}"
     try:
         HfApi().model_info(name, timeout=_HUB_SECONDS)
     except RepositoryNotFoundError as error:

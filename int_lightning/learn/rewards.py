@@ -94,7 +94,7 @@ class Rewards:
         if pairs and not done.wait(self.timeout):
             late = next(where for where in list(under_way.values()) if where)
             raise UserError(
-                f"the reward {late} did not return within {self.timeout:g} s: mend it, or raise data.reward_timeout"
+                f"the reward {late} did not return within {self.timeout:g} s: mend it, or raise data.groups.reward_timeout"
             )
         return rewards
 
