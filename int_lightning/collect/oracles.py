@@ -50,9 +50,10 @@ class Oracle(ABC):
     name: str
 
     def __init_subclass__(cls) -> None:
-        """An oracle without a name of its own goes by that of its class."""
+        """An oracle that was given no name, itself or a class that it builds on, goes by that of its class."""
         super().__init_subclass__()
-        if not hasattr(cls, "name"):
+        named = next((c for c in cls.__mro__ if "name" in vars(c)), None)
+        if named is None or vars(named)["name"] == named.__name__:
             cls.name = cls.__name__
 
     @abstractmethod
