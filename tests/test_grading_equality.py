@@ -66,10 +66,10 @@ def test_every_answer_equals_itself_written_with_other_spaces() -> None:
     assert [row["gold"] for row in PAIRS if not equal(f"  {row['gold']} ", row["gold"])] == []
 
 
-PIECES = r"""1 2 0 12 1,000 3.5 .5 x y n AB f(x) f' ! ^ ^2 ^{ } { ( ) [ ] \{ \} \frac{1}{2} \frac \sqrt \sqrt{2} = < \le \neq > + - \pm \cdot
-/ : , ; \pi \infty \cup \setminus \text{cm} \text{ \pmod5 \pmod{n} _ _2 % ^\circ \begin{pmatrix} \end{pmatrix} & \\ | \lfloor \rfloor or and
-\begin{cases} \end{cases} \log \sin \binom{5}{2} \max( √ ½ ① \dots i e 10^{400} 1e999 0^0 \in \mathbb{R} \equiv \approx where million
-\emptyset (1)(2) 0.(3) \angle 9^{9^9} \$5 5€ am 3:45 i2>n.5 2^{2023}"""
+PIECES = r"""1 2 0 12 1,000 3.5 .5 x y n AB f(x) f' ! ^ ^2 ^{ } { ( ) [ ] \{ \} \frac{1}{2} \frac \sqrt \sqrt{2} = < \le \neq
+> + - \pm \cdot / : , ; \pi \infty \cup \setminus \text{cm} \text{ \pmod5 \pmod{n} _ _2 % ^\circ \begin{pmatrix} \end{pmatrix}
+& \\ | \lfloor \rfloor or and \begin{cases} \end{cases} \log \sin \binom{5}{2} \max( √ ½ ① \dots i e 10^{400} 1e999 0^0 \in
+\mathbb{R} \equiv \approx where million \emptyset (1)(2) 0.(3) \angle 9^{9^9} \$5 5€ am 3:45 i2>n.5 2^{2023}"""
 AGAINST = ["2", "x", "(1,2)", "[0,1)", r"\{1,2\}", "x>2", "x=1", r"A = \begin{pmatrix} 1 \\ 2 \end{pmatrix}"]
 
 
