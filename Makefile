@@ -1,5 +1,6 @@
 # make demo   install into .venv, then the method end to end on the mini world (runs/demo)
 # make test   install into .venv, then the tests
+# make test-old-processor  the numeric tests with the instructions of an old processor, whose sums round otherwise
 # make coverage  the tests again, one after another, and which lines they reach
 # make bench  the kernels beside other ways, timed on the device at hand (benchmarks/results)
 # make vllm-versions  the engine's and GRPO's tests with vLLM for CPU before and after the change of its weight loading in 0.28
@@ -10,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 VLLM_VERSIONS := 0.27.1 0.28.0
 
-.PHONY: demo test coverage vllm-versions bench check lint install
+.PHONY: demo test test-old-processor coverage vllm-versions bench check lint install
 
 demo: $(VENV)/installed
 	@if [ -e runs/demo ]; then mv runs/demo "runs/demo-$$(date +%Y%m%d-%H%M%S)"; fi
@@ -18,6 +19,9 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
+
+test-old-processor: $(VENV)/installed
+	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 $(BIN)/pytest --numprocesses 2 --dist loadfile -m numeric
 
 coverage: $(VENV)/installed
 	rm -f .coverage .coverage.*

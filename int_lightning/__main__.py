@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import gc
 import sys
+import traceback
+from types import TracebackType
 
 from int_lightning import __version__
+from int_lightning.console import exit_status
+from int_lightning.help import COMMANDS, help_text
+from int_lightning.visible import visible
 
 HELP = """\
 usage: int-lightning COMMAND -c CONFIG [--key value ...]
@@ -26,19 +31,27 @@ commands:
   --verbose           show what the engine and the libraries print
   --version
 
-`int-lightning COMMAND --help` lists a command's keys.
+`int-lightning COMMAND --help` lists a command's keys, `int-lightning fit -c CONFIG --help` those of its model and data too.
 """
+
+
+def show_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Prints what Python prints of an exception that nobody expected, whose text may come from anywhere."""
+    sys.stderr.write(visible("".join(traceback.format_exception(kind, error, trace))))
 
 
 def main(args: list[str] | None = None) -> int:
     """Runs one command and returns the exit status."""
     arguments = sys.argv[1:] if args is None else args
+    sys.excepthook = show_traceback
     if not arguments or arguments[0] in ("-h", "--help"):
         print(HELP, end="")
         return 0
     if arguments[0] == "--version":
         print(__version__)
         return 0
+    if arguments[0] in COMMANDS and {"-h", "--help"} & set(arguments[1:]):
+        return exit_status(lambda: print(visible(help_text(arguments[0], arguments[1:]))))
     gc.disable()  # imports allocate much and free little: a sixth of their time is garbage collection
     if arguments[0] == "grade":
         from int_lightning.evaluation.grade import main as grade

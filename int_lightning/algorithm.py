@@ -15,6 +15,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
+
 from int_lightning.collect.summary import show_conditioning
 from int_lightning.console import say
 from int_lightning.engines import EngineConfig, tokens_generated
@@ -61,7 +63,7 @@ class Algorithm1:
         write_json(path, results)
         show_conditioning(results["conditioning"])
         show_arms(results["arms"], "Held-out problems: pass@k [95% bootstrap interval over problems]")
-        say(f"{sum(self.seconds.values()):.0f} s, {self.tokens:,} tokens generated; results: {path}")
+        say(f"{sum(self.seconds.values()):.0f} s, {self.tokens:,} tokens generated; results: {escape(str(path))}")
         return results
 
     def stage(self, name: str, command: str, config: str, *overrides: str) -> None:
@@ -73,7 +75,7 @@ class Algorithm1:
         if not done.exists():
             if command == "fit" and folder.exists():
                 shutil.move(folder, folder.with_name(f"{name}.unfinished-{time.time_ns()}"))
-            say(f"[bold]{name}[/bold] ({command} -c {self.configs[config]})")
+            say(f"[bold]{name}[/bold] ({command} -c {escape(self.configs[config])})")
             started, tokens = time.perf_counter(), tokens_generated()
             common = [f"--out={folder}", f"--seed_everything={self.seed}", f"--engine={json.dumps(vars(self.engine))}"]
             with ExitStack() as resources:

@@ -11,33 +11,46 @@ from typing import Any, cast
 
 import lightning as L
 import torch
-import yaml
 from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
 from lightning.fabric.utilities.rank_zero import _get_rank
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 from rich.markup import escape
 
+from int_lightning import console
+from int_lightning.checkpoints import Saved
 from int_lightning.console import (
     INTERRUPTED,
     USER_ERROR,
     configure_logging,
     library_output_to,
+    print_error,
     say,
     show_table,
 )
 from int_lightning.data.interventions import InterventionData
 from int_lightning.engines.base import EngineConfig
 from int_lightning.fit_plan import show_fit_plan
+from int_lightning.folder_lock import end_with_parent, locked
 from int_lightning.learn.callbacks import ExportModel, FitProgress, RunCheckpoint, StepTimeLimit
+from int_lightning.learn.grpo import GRPOModule
 from int_lightning.learn.metrics_csv import MetricsCSV
 from int_lightning.learn.module import PolicyModule
-from int_lightning.parser import Parser
-from int_lightning.results import RESULTS, write_json
+from int_lightning.learn.ranks import RanksAlive
+from int_lightning.learn.restoring import prepare_to_restore
+from int_lightning.learn.run_record import RunRecord
+from int_lightning.learn.tensorboard import RunTensorBoard
+from int_lightning.next_steps import after_collect, after_fit, said_of
+from int_lightning.parser import Parser, config_files, diagnose, parse
+from int_lightning.refusals import refusal
+from int_lightning.results import RESULTS, causes, lacked_room, not_written, write_json
+from int_lightning.run_folder import check_trainer_options, checkpoint_of, claim
+from int_lightning.settings import flat
 from int_lightning.trainer import IntTrainer
 from int_lightning.types import UserError
+from int_lightning.yaml_text import load_yaml
 
 FIT_DEFAULTS = {
     "max_epochs": 1,
@@ -55,6 +68,7 @@ class IntCLI(LightningCLI):
     """``fit`` and ``validate`` take a model and a data class; the other commands take the arguments of their method."""
 
     _FITTING = ("fit", "validate")
+    checkpoint: Saved | None = None
 
     def __init__(self, args: list[str], resources: ExitStack) -> None:
         self.resources = resources
@@ -103,24 +117,30 @@ class IntCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses; ``--verbose`` and ``--dry-run`` alone mean true."""
         alone = {"--verbose": "--verbose=true", "--dry-run": "--dry_run=true", "--dry_run": "--dry_run=true"}
-        self.config = parser.parse_args([alone.get(a, a) for a in args])
+        self.arguments = [alone.get(a, a) for a in args]
+        self.config = parse(parser, self.arguments)
 
     def _parse_ckpt_path(self) -> None:
         """Keeps the command line's values: those stored in a checkpoint must not override them."""
 
     def _set_seed(self) -> None:
+        seed = self._get(self.config, "seed_everything")
+        if not 0 <= seed < 1 << 32:
+            raise UserError(f"seed_everything is {seed}: give a whole number from 0 to {(1 << 32) - 1}")
         self.open_run_folder()
         super()._set_seed()
 
     def open_run_folder(self) -> None:
-        """Claims the run's folder, writes the resolved config into it and sends library output to a file there.
+        """Claims the run's folder, and sends library output to a file there.
 
         Raises:
-            UserError: if the folder holds another run.
+            UserError: if the folder holds another run, or another command is at work in it.
         """
         command = self.config["subcommand"]
         config = self.config[command]
-        if command == "fit" and config["dry_run"]:
+        if command in self._FITTING:
+            check_trainer_options(config)
+        if config.get("dry_run"):
             log = Path(self.resources.enter_context(TemporaryDirectory())) / "library.log"
             self.resources.enter_context(library_output_to(log))
             configure_logging(config["verbose"])
@@ -128,33 +148,41 @@ class IntCLI(LightningCLI):
         folder = Path(config["out"])
         rank = _get_rank() or 0
         if rank == 0:
-            self._claim(folder, command, config)
+            self.resources.enter_context(locked(folder))
+        self.resolved = self._parser(command).dump(config, skip_unset=False)
+        if command in self._FITTING:
+            self.checkpoint = checkpoint_of(folder, command, config["ckpt_path"], flat(load_yaml(self.resolved)), rank)
+        if command != "fit" and rank == 0:  # a fit writes its configuration once it goes with its checkpoint
+            claim(folder, self.resolved, ("limit",) if command == "collect" else ())
         if not config["verbose"]:
             name = f"library-{rank}.log" if rank else "library.log"
             self.resources.enter_context(library_output_to(folder / name))
         configure_logging(config["verbose"])
 
-    def _claim(self, folder: Path, command: str, config: Namespace) -> None:
-        text = self._parser(command).dump(config, skip_unset=False)
-        saved = folder / "config.yaml"
-        if saved.exists() and not config.get("ckpt_path") and _holds_work(folder):
-            if command == "fit":
-                raise UserError(
-                    f"--out {folder} already holds a run (see {saved}): choose another folder, or resume it with "
-                    "--ckpt_path last"
-                )
-            if _meaning(saved.read_text(encoding="utf-8")) != _meaning(text):
-                raise UserError(
-                    f"--out {folder} already holds another run, with other settings (see {saved}): choose another folder"
-                )
-        checkpoints = folder / "checkpoints"
-        if command == "fit" and config["ckpt_path"] == "last" and not checkpoints.is_dir():
-            say(f"there is no checkpoint in {escape(str(checkpoints))} yet: the run starts from its first step")
+    def before_instantiate_classes(self) -> None:
+        """Has loggers that would write into the working directory write into the run's folder."""
+        for logger in _listed(self.config[self.config["subcommand"]].get("trainer.logger")):
+            given = logger.get("init_args") if isinstance(logger, Namespace) else None
+            if given is not None and str(given.get("save_dir")) == ".":
+                given["save_dir"] = self._get(self.config, "out")
+
+    def instantiate_classes(self) -> None:
+        """Makes model, data and trainer.
+
+        Raises:
+            UserError: saying what of the settings they refuse.
+        """
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            saved.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"--out {folder} cannot be written: {error.strerror}. Choose another folder") from error
+            super().instantiate_classes()
+        except Exception as error:
+            diagnose(self.parser, self.arguments)
+            if (mistake := refusal(error)) is None:
+                raise
+            raise mistake from error
+        if isinstance(self.model, GRPOModule) and isinstance(self.datamodule, InterventionData):
+            raise UserError(
+                "model GRPOModule does not train on data InterventionData: choose RolloutData for it, or SFTModule as the model"
+            )
 
     def instantiate_trainer(self, **kwargs: Any) -> IntTrainer:
         """The trainer, writing everything into the run's folder."""
@@ -162,14 +190,17 @@ class IntCLI(LightningCLI):
         kwargs["default_root_dir"] = out
         if self.subcommand in self._FITTING:
             given = self._get(self.config_init, "trainer")
-            if given.get("logger") is not False:
-                kwargs["logger"] = [*run_loggers(out), *_listed(given.get("logger"))]
+            kwargs["logger"] = [*run_loggers(out), *_listed(given.get("logger"))]
             limit = StepTimeLimit(self._get(self.config_init, "engine").time_limit)
             callbacks = [limit, *_listed(given.get("callbacks")), FitProgress(type(self.model).__name__)]
-            callbacks += [LearningRateMonitor("step"), ExportModel(f"{out}/model")]
+            callbacks += [LearningRateMonitor("step"), ExportModel(out), ranks := RanksAlive()]
+            if self.subcommand == "fit" and not self._get(self.config, "dry_run"):
+                settings = flat(load_yaml(self.resolved))
+                callbacks.append(RunRecord(Path(out), self.resolved, settings, self.checkpoint))
             if self.subcommand == "fit" and not any(isinstance(c, ModelCheckpoint) for c in callbacks):
                 callbacks.append(run_checkpoints(out, self._get(self.config, "checkpoint_every")))
             trainer = super().instantiate_trainer(**kwargs, callbacks=callbacks)
+            ranks.watch(trainer)
         else:
             trainer = IntTrainer(logger=False, enable_checkpointing=False, enable_model_summary=False, **kwargs)
         assert isinstance(trainer, IntTrainer)
@@ -177,6 +208,7 @@ class IntCLI(LightningCLI):
         if trainer.engine_config.threads:
             torch.set_num_threads(trainer.engine_config.threads)
         trainer.seed = int(self._get(self.config, "seed_everything"))
+        prepare_to_restore(trainer)
         return trainer
 
     def before_fit(self) -> None:
@@ -188,10 +220,24 @@ class IntCLI(LightningCLI):
         """
         data = self.datamodule
         if isinstance(data, InterventionData) and data.collection_missing and not _get_rank():
-            say(f"{escape(data.folder)} has no finished collection: collecting with {data.collect_config} first")
+            if not Path(data.collect_config or "").is_file():
+                raise UserError(
+                    f"data.collect_config: there is no file {data.collect_config}: give the config of a collection, or null and "
+                    f"a data.folder with one ({data.folder} has none)"
+                )
+            say(escape(f"{data.folder} has no finished collection: collecting with {data.collect_config} first"))
             command = [sys.executable, "-m", "int_lightning", "collect", f"--config={data.collect_config}"]
-            if subprocess.run([*command, f"--out={data.folder}"], check=False).returncode:  # noqa: S603
-                raise UserError(f"{data.folder}: the collection did not come to its end, for the reason given above")
+            done = subprocess.run(  # noqa: S603
+                [*command, f"--out={data.folder}"],
+                check=False,
+                stdout=console.console.file,
+                stderr=subprocess.PIPE,
+                text=True,
+                preexec_fn=end_with_parent,
+            )
+            if done.returncode:
+                reason = done.stderr.strip().removeprefix("int-lightning: ") or f"exit status {done.returncode}"
+                raise UserError(f"{data.folder}: the collection did not come to its end: {reason}")
 
     def _run_subcommand(self, subcommand: str) -> None:
         if subcommand == "fit" and self._get(self.config, "dry_run"):
@@ -199,9 +245,24 @@ class IntCLI(LightningCLI):
         else:
             super()._run_subcommand(subcommand)
 
+    def say_what_is_next(self) -> None:
+        """Where the result is, and the command that goes on from there."""
+        out, lines = Path(self._get(self.config, "out")), iter(list[str]())
+        configs = config_files(self.arguments)
+        if self.subcommand == "collect" and not self._get(self.config, "dry_run"):
+            lines = after_collect(out, self._get(self.config, "model"), configs)
+        elif self.subcommand == "fit" and not self._get(self.config, "dry_run"):
+            lines = after_fit(out, isinstance(self.model, GRPOModule), said_of(self.datamodule), configs)
+        for line in lines:
+            say(escape(line))
+
     def after_validate(self) -> None:
         """Shows the scores and keeps them as ``results.json``."""
         scores = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
+        if not scores:
+            raise UserError(
+                "there is nothing to validate on: give --data.init_args.validation, problems or a share of the rows"
+            )
         write_json(Path(self._get(self.config, "out")) / RESULTS, scores)
         show_table("Validation", ["metric", "value"], [[k, f"{v:.6g}"] for k, v in scores.items()])
 
@@ -210,21 +271,14 @@ class IntCLI(LightningCLI):
         if subcommand not in self._FITTING:
             kwargs["model"] = self._get(self.config_init, "model")
             return {k: v for k, v in kwargs.items() if k in self._subcommand_method_arguments[subcommand]}
-        return {**kwargs, "weights_only": True}
-
-
-def _holds_work(folder: Path) -> bool:
-    """Whether a run's folder has more in it than what a command that a mistake ended at once leaves."""
-    return any(
-        file.name not in ("config.yaml", "tensorboard") and not file.match("library*.log") for file in folder.iterdir()
-    )
+        return {**kwargs, "ckpt_path": str(self.checkpoint.path) if self.checkpoint else None, "weights_only": True}
 
 
 def run_loggers(out: str) -> list[Logger]:
     """``metrics.csv`` and TensorBoard events in the run's folder."""
     return [
         MetricsCSV(out),
-        TensorBoardLogger(out, name="", version="tensorboard"),
+        RunTensorBoard(out),
     ]
 
 
@@ -245,26 +299,25 @@ def run_command(args: list[str]) -> int:
     """Runs one command line; returns the exit status."""
     try:
         with ExitStack() as resources:
-            IntCLI(args, resources)
+            IntCLI(args, resources).say_what_is_next()
         return 0
     except KeyboardInterrupt:
-        print("int-lightning: interrupted; what was finished is in the run's folder", file=sys.stderr)
+        print_error("interrupted; what was finished is in the run's folder")
         return INTERRUPTED
     except Exception as error:
         mistake = _user_error(error)
         if mistake is None:
             raise
-        print(f"int-lightning: {mistake}", file=sys.stderr)
+        print_error(str(mistake))
         return USER_ERROR
 
 
-def _user_error(error: BaseException | None) -> UserError | None:
-    """The user's mistake behind an exception, for instance one that a parser wrapped while it built a class."""
-    while error is not None:
-        if isinstance(error, UserError):
-            return error
-        error = error.__cause__ or error.__context__
-    return None
+def _user_error(error: BaseException) -> UserError | None:
+    """The user's mistake behind an exception, for instance one that a parser wrapped while it built a class; or the full disk."""
+    mistake = next((cause for cause in causes(error) if isinstance(cause, UserError)), None)
+    if mistake is None and (full := lacked_room(error)) is not None:
+        return not_written(full.filename or "a file", full)
+    return mistake
 
 
 def _listed(given: Any) -> list[Any]:
@@ -272,7 +325,3 @@ def _listed(given: Any) -> list[Any]:
     if given is None or given is True:
         return []
     return given if isinstance(given, list) else [given]
-
-
-def _meaning(config: str) -> dict[str, Any]:
-    return {k: v for k, v in yaml.safe_load(config).items() if k != "verbose"}

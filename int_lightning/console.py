@@ -1,23 +1,31 @@
-"""What the user sees: our own progress, results and errors. Everything libraries print goes to a file in the run's folder."""
+"""What the user sees: our own progress, results and errors. Everything libraries print goes to a file in the run's folder.
+
+Everything that is shown goes through here, and may hold text from outside: problems, answers, names of files, messages of servers
+and of exceptions. So characters that would steer a terminal are named instead (``visible``), whatever the text is made of.
+"""
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
 import time
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from int_lightning.types import UserError
+from int_lightning.visible import in_line, visible
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -33,30 +41,67 @@ class _LibraryLog(logging.Handler):
     """Writes the records of libraries to whatever stderr is at the time: a file in a quiet run."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr)
+        print(visible(self.format(record)), file=sys.stderr)
+
+
+class _LibraryFile(io.FileIO):
+    """A library's word is no reason to end a run: what finds no room on the disk is dropped."""
+
+    def write(self, data: Any, /) -> int:
+        with suppress(OSError):
+            return super().write(data) or len(data)
+        return len(data)
 
 
 USER_ERROR, INTERRUPTED = 2, 130
+RANK_0 = "INT_LIGHTNING_RANK_0"
+"""In the environment of a fit's other processes: where in ``/proc`` the first one has its terminal."""
 
 
 def _console(stream: TextIO | None = None) -> Console:
     """On a stream, or on whatever stdout is at the time of printing."""
-    return Console(file=stream, highlight=False, soft_wrap=True, width=None if (stream or sys.stdout).isatty() else 120)
+    width = None if (stream or sys.stdout).isatty() else 120
+    return Console(file=stream, highlight=False, emoji=False, soft_wrap=True, width=width)
 
 
 console = _console()
 _redirected = False
 
 
+def terminal_of() -> str:
+    """Where in ``/proc`` this process has what the user sees."""
+    return f"{os.getpid()}/fd/{console.file.fileno()}"
+
+
+def _open_terminal(inherited: int) -> int:
+    """What the user sees: of a process that the first one of a fit started, that one's terminal, for what this one inherits is
+    its log file."""
+    with suppress(OSError):
+        if int(os.environ.get("LOCAL_RANK", "0")) and (first := os.environ.get(RANK_0)):
+            return os.open(f"/proc/{first}", os.O_WRONLY | os.O_APPEND)
+    return os.dup(inherited)
+
+
 def say(text: str, style: str | None = None) -> None:
     """Prints one line (rich markup)."""
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:
-        console.print(text, style=style)
+        console.print(in_line(text), style=style)
+
+
+def show_text(text: str) -> None:
+    """Prints a text as it is, line breaks and all; it is no markup."""
+    if int(os.environ.get("LOCAL_RANK", "0")) == 0:
+        console.print(Text(visible(text)))
 
 
 def complain(text: str) -> None:
     """Prints one line, which is text and no markup, from whatever rank this is."""
-    console.print(escape(f"int-lightning: {text}"))
+    console.print(Text(in_line(f"int-lightning: {text}")))
+
+
+def print_error(text: str) -> None:
+    """Prints the line with which a command ends, on stderr."""
+    print(f"int-lightning: {visible(text)}", file=sys.stderr)
 
 
 @contextmanager
@@ -76,12 +121,16 @@ def library_output_to(log_file: Path) -> Iterator[None]:
     terminal, errors = os.dup(1), os.dup(2)
     sink = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     before, streams = console, (sys.stdout, sys.stderr)
-    with os.fdopen(os.dup(terminal), "w", encoding="utf-8", buffering=1) as stream:
+    with os.fdopen(_open_terminal(terminal), "w", encoding="utf-8", buffering=1) as stream:
         console = _console(stream)
         try:
             os.dup2(sink, 1)
             os.dup2(sink, 2)
-            sys.stdout = sys.stderr = os.fdopen(os.dup(sink), "w", encoding="utf-8", buffering=1)
+            library = _LibraryFile(os.dup(sink), "w", closefd=False)
+            weakref.finalize(library, os.close, library.fileno())  # libraries keep it beyond this block
+            sys.stdout = sys.stderr = io.TextIOWrapper(
+                io.BufferedWriter(library), encoding="utf-8", line_buffering=True
+            )
             yield
         finally:
             sys.stdout.flush()
@@ -100,10 +149,10 @@ def exit_status(command: Callable[[], object]) -> int:
         command()
         return 0
     except UserError as error:
-        print(f"int-lightning: {error}", file=sys.stderr)
+        print_error(str(error))
         return USER_ERROR
     except KeyboardInterrupt:
-        print("int-lightning: interrupted", file=sys.stderr)
+        print_error("interrupted")
         return INTERRUPTED
 
 
@@ -119,8 +168,11 @@ def configure_logging(verbose: bool) -> None:
         handler = _LibraryLog()
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         root.addHandler(handler)
+    for library in ("httpx", "httpx2"):  # below that they write what a server made up, be it the key that it was given
+        logging.getLogger(library).setLevel(logging.WARNING)
     logging.captureWarnings(True)
     warnings.simplefilter("default" if verbose else "once")
+    warnings.simplefilter("ignore", ResourceWarning)
 
 
 @contextmanager
@@ -149,13 +201,14 @@ def _bar(what: str, total: int | None, unit: str) -> Iterator[Callable[[int, str
         TextColumn("{task.fields[note]}"),
     )
     started = time.monotonic()
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task(escape(what), total=total, rate="", note="")
+    # what libraries write meanwhile is not ours to show: it goes where stdout and stderr lead, which is a file in a quiet run
+    with Progress(*columns, console=console, redirect_stdout=False, redirect_stderr=False) as bar:
+        task = bar.add_task(escape(in_line(what)), total=total, rate="", note="")
 
         def advance(count: int, note: str = "") -> None:
             done = bar.tasks[task].completed + count
             rate = done / max(1e-9, time.monotonic() - started)
-            bar.update(task, advance=count, rate=f"{rate:.3g}/s", note=escape(note))
+            bar.update(task, advance=count, rate=f"{rate:.3g}/s", note=escape(in_line(note)))
 
         yield advance
 
@@ -186,11 +239,11 @@ def _lines(what: str, total: int | None, unit: str) -> Iterator[Callable[[int, s
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Prints a table; cells are text, never markup."""
-    table = Table(title=escape(title), title_justify="left")
+    table = Table(title=Text(in_line(title)), title_justify="left")
     for i, column in enumerate(columns):
-        table.add_column(escape(column), justify="left" if i == 0 else "right")
+        table.add_column(Text(in_line(column)), justify="left" if i == 0 else "right")
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*(Text(in_line(cell)) for cell in row))
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:
         console.print(table)
 

@@ -2,37 +2,92 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from int_lightning.types import UserError
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 RESULTS = "results.json"
 """Of a command that came to its end, in its run's folder."""
 
+DRY_RUN = "dry-run.json"
+"""What a dry run found, in a folder that stays free for any run."""
+
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes a JSON file aside and renames it: it is there whole or not at all.
+    """Writes a JSON file; see ``write_whole``."""
+    write_whole(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file aside and renames it: it is there whole or not at all.
 
     Raises:
         UserError: if it cannot be written.
     """
     aside = path.with_suffix(".tmp")
     with written(path):
-        aside.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+        aside.write_text(text, encoding="utf-8")
         aside.rename(path)
+
+
+def digest(value: Any) -> str:
+    """16 hex digits that stand for a value of JSON's kinds."""
+    return hashlib.blake2b(json.dumps(value).encode(), digest_size=8).hexdigest()
 
 
 @contextmanager
 def written(path: Path) -> Iterator[None]:
-    """Where writing ``path`` fails for lack of room or access, says so and that nothing else was lost."""
+    """Where writing ``path`` fails for lack of room or access, or because its folder is gone, says so and what to do."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise not_written(path, error) from error
+
+
+def not_written(path: Path | str, error: Exception) -> UserError:
+    """What to say of a file that could not be written."""
+    remedy = ". What was written before is intact: make room or access and run the command again"
+    if isinstance(error, OSError) and error.errno == errno.ENOENT:
+        remedy = (
+            ": its folder was deleted or moved meanwhile. Put it back and run the command again, or give another --out"
+        )
+    reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
+    return UserError(f"{path} could not be written ({reason}){remedy}")
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An exception and all that are behind it, each once: chains may be cyclic where one object is raised again."""
+    seen: set[int] = set()
+    found: list[BaseException | None] = [error]
+    while found:
+        if (cause := found.pop(0)) is not None and id(cause) not in seen:
+            seen.add(id(cause))
+            yield cause
+            found += [cause.__cause__, cause.__context__]
+
+
+def lacked_room(error: BaseException) -> OSError | None:
+    """What is behind an exception, if that is a full disk or a quota."""
+    return next((e for e in causes(error) if isinstance(e, OSError) and e.errno in _NO_ROOM), None)
+
+
+@contextmanager
+def read(path: Path) -> Iterator[None]:
+    """Where reading ``path`` fails, says so."""
     try:
         yield
     except OSError as error:
         raise UserError(
-            f"{path} could not be written ({error.strerror}). What was written before is intact: make room or access and run "
-            "the command again"
+            f"{path} could not be read ({error.strerror or error}): put it back, or run the command again"
         ) from error

@@ -79,6 +79,7 @@ class Provenance:
         template: Prompt template and version, as ``solve@1f2e3d4c``.
         sampling: The sampling parameters.
         seed: The seed of this completion.
+        ends: Tokens that end a completion.
     """
 
     model: str
@@ -87,6 +88,7 @@ class Provenance:
     template: str
     sampling: Sampling
     seed: int
+    ends: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

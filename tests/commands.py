@@ -15,6 +15,8 @@ ROOT = Path(__file__).parents[1]
 MINI = ROOT / "configs" / "mini"
 ENGINE = "--engine={name: auto, threads: 1, max_model_len: 256, max_num_seqs: 64}"
 PORTABLE_ENGINE = ENGINE.replace("auto", "transformers")  # which starts at once
+LINEAR = "--model.init_args.optimizer={class_path: torch.optim.SGD, init_args: {lr: 0.01, momentum: 0.9}}"
+"""For comparisons of weights: where a gradient is nearly zero, Adam turns a rounding into a whole step."""
 COLD = "--data.init_args.sampling={max_tokens: 48, temperature: 1.0}"
 ALTERNATING = "--data.init_args.rewards=[{path: test_groups.alternating}]"
 SMALL_COLLECT = [
@@ -32,23 +34,29 @@ def collect(out: Path, *overrides: str) -> int:
 
 
 def fit_sft(out: Path, dataset: Path, *overrides: str) -> int:
-    """A short SFT at a constant rate."""
-    return main(["fit", "-c", str(MINI / "sft.yaml"), f"--out={out}", *_short(dataset), *overrides])
+    """A short SFT with the shipped configuration."""
+    return main([*sft_command(out, dataset), *overrides])
+
+
+def sft_command(out: Path, dataset: Path) -> list[str]:
+    """Its arguments."""
+    return ["fit", "-c", str(MINI / "sft.yaml"), f"--out={out}", *_short(dataset)]
 
 
 def fit_sft_sharded(out: Path, dataset: Path, processes: int, *overrides: str) -> None:
     """The same under FSDP2, in processes of its own."""
-    command = _sharded(processes, "-c", str(MINI / "sft.yaml"), f"--out={out}", *_short(dataset), *overrides)
+    command = sharded(processes, "-c", str(MINI / "sft.yaml"), f"--out={out}", *_short(dataset), *overrides)
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
 
 
 def grpo_sharded(out: Path, processes: int, *overrides: str) -> list[str]:
     """The command of a GRPO under FSDP2, an engine in each process."""
-    return _sharded(processes, *short_grpo(out), *overrides)
+    return sharded(processes, *short_grpo(out), *overrides)
 
 
-def _sharded(processes: int, *arguments: str) -> list[str]:
+def sharded(processes: int, *arguments: str) -> list[str]:
+    """The command of a fit under FSDP2, in processes of its own."""
     sizes = f"{{data_parallel_size: {processes}, tensor_parallel_size: 1}}"
     strategy = f"{{class_path: lightning.pytorch.strategies.ModelParallelStrategy, init_args: {sizes}}}"
     command = ["env", "OMP_NUM_THREADS=1", sys.executable, "-m", "int_lightning", "fit", *arguments]
@@ -56,7 +64,7 @@ def _sharded(processes: int, *arguments: str) -> list[str]:
 
 
 def _short(dataset: Path) -> list[str]:
-    return [f"--data.init_args.folder={dataset}", "--data.init_args.batch_size=4", "--model.init_args.scheduler=null"]
+    return [f"--data.init_args.folder={dataset}", "--data.init_args.batch_size=4"]
 
 
 def fit_grpo(out: Path, *overrides: str) -> int:
@@ -104,3 +112,9 @@ def small_run_config(folder: Path) -> Path:
 
 def _merged(base: dict, changes: dict) -> dict:
     return base | {k: _merged(base[k], v) if isinstance(v, dict) and k in base else v for k, v in changes.items()}
+
+
+def without_its_last_line(dataset: Path) -> None:
+    """Leaves a dataset as a run that is killed just before a batch counts: its shards are there, its line is not."""
+    manifest = dataset / "manifest.jsonl"
+    manifest.write_bytes(b"".join(manifest.read_bytes().splitlines(keepends=True)[:-1]))

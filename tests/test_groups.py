@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import replace
 
@@ -52,6 +53,29 @@ def hangs(problem: Problem, rollout: Rollout) -> float:
 
 def not_a_number(problem: Problem, rollout: Rollout) -> float:
     return float("nan") if rollout.correct else 0.0
+
+
+def exits(problem: Problem, rollout: Rollout) -> float:
+    if not rollout.correct:
+        sys.exit("enough")
+    return 1.0
+
+
+def interrupts(problem: Problem, rollout: Rollout) -> float:
+    if not rollout.correct:
+        raise KeyboardInterrupt
+    return 1.0
+
+
+def empties(problem: Problem, rollout: Rollout) -> float:
+    count = len(rollout.token_ids)
+    for values in (rollout.prompt_ids, rollout.token_ids, rollout.logprobs):
+        values.clear()
+    return float(count)
+
+
+def huge(problem: Problem, rollout: Rollout) -> float:
+    return 1e308 if rollout.correct else 0.0
 
 
 def groups_of(config: GroupConfig = GroupConfig(), *rewards: RewardConfig):
@@ -114,6 +138,42 @@ def test_a_reward_that_is_no_number_is_an_error_too(capfd: pytest.CaptureFixture
     (group,) = groups_of(GroupConfig(), RewardConfig(f"{HERE}.not_a_number"))
     assert [r.id for r in group.rollouts] == ["p/1", "p/2", "p/1"]
     assert "no finite number" in " ".join(capfd.readouterr().out.split())
+
+
+@pytest.mark.parametrize(("path", "said"), [("exits", "SystemExit: enough"), ("interrupts", "KeyboardInterrupt")])
+def test_a_reward_that_exits_is_an_error_at_once(path: str, said: str, capfd: pytest.CaptureFixture[str]) -> None:
+    began = time.monotonic()
+    (group,) = groups_of(GroupConfig(), RewardConfig(f"{HERE}.{path}"))
+    assert time.monotonic() - began < 10
+    assert group.rewards == [1.0]
+    assert group_metrics([group], drawn=4)["reward_errors"] == 3.0
+    assert f"{HERE}.{path} of rollout p/1: {said}" in capfd.readouterr().out
+
+
+def test_a_reward_that_changes_its_rollout_changes_nothing_that_is_trained_on() -> None:
+    (group,) = groups_of(GroupConfig(), RewardConfig(f"{HERE}.empties"), RewardConfig(f"{HERE}.empties"))
+    assert group.rewards == [4.0, 8.0, 16.0, 8.0]
+    assert group.rollouts == [RIGHT, WRONG, CUT, WRONG]
+    assert (RIGHT.prompt_ids, RIGHT.token_ids, RIGHT.logprobs) == ([5, 6], [7, 8], [-0.5, -0.25])
+
+
+def test_a_reward_too_large_to_train_on_is_the_rewards_fault(capfd: pytest.CaptureFixture[str]) -> None:
+    (group,) = groups_of(GroupConfig(), RewardConfig(f"{HERE}.huge"))
+    assert group.rewards == [0.0, 0.0, 0.0]
+    assert f"{HERE}.huge of rollout p/0: 1e+308 x weight 1 is too large" in capfd.readouterr().out
+    for weight in (1e308, float("nan")):
+        with pytest.raises(UserError, match="weight"):
+            RewardConfig(weight=weight)
+
+
+def test_parts_that_cancel_are_no_reward() -> None:
+    parts = [RewardConfig(f"{HERE}.length", weight) for weight in (0.1, 0.2, -0.3)]
+    (group,) = groups_of(GroupConfig(), *parts)
+    assert group.rewards == [0.0] * 4
+    (group,) = groups_of(
+        GroupConfig(truncation_penalty=0.8, advantage="standardised"), RewardConfig(f"{HERE}.length", 0.1)
+    )
+    assert group.rewards == [0.2, 0.4, 0.0, 0.4]
 
 
 def test_a_batch_whose_rewards_all_raised_is_an_error() -> None:

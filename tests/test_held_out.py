@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from commands import ENGINE, MINI, fit_grpo, fit_sft, fit_sft_sharded, metrics
+from commands import ENGINE, LINEAR, MINI, fit_grpo, fit_sft, fit_sft_sharded, metrics
 from int_lightning.__main__ import main
 from int_lightning.collect.store import Store
 from int_lightning.data.targets import TargetConfig, examples
@@ -41,7 +41,7 @@ def held_out_problems(**arguments: Any) -> str:
 def run(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An SFT with held-out rows and problems."""
     out = tmp_path_factory.mktemp("fit") / "run"
-    assert fit_sft(out, dataset, ENGINE, *HELD_OUT_ROWS, held_out_problems()) == 0
+    assert fit_sft(out, dataset, ENGINE, LINEAR, *HELD_OUT_ROWS, held_out_problems()) == 0
     return out
 
 
@@ -118,13 +118,13 @@ def test_the_last_step_is_sampled_though_it_is_no_multiple_and_progress_shows_th
 
 
 def test_watching_changes_nothing_of_the_training(run: Path, dataset: Path, tmp_path: Path) -> None:
-    assert fit_sft(tmp_path / "plain", dataset, ENGINE, *HELD_OUT_ROWS) == 0
+    assert fit_sft(tmp_path / "plain", dataset, ENGINE, LINEAR, *HELD_OUT_ROWS) == 0
     plain, watched = (load_file(out / "model" / "model.safetensors") for out in (tmp_path / "plain", run))
     assert all(torch.equal(plain[k], watched[k]) for k in watched)
 
 
 def test_a_resumed_run_logs_what_the_uninterrupted_one_does(run: Path, dataset: Path, tmp_path: Path) -> None:
-    watching = [ENGINE, *HELD_OUT_ROWS, held_out_problems()]
+    watching = [ENGINE, LINEAR, *HELD_OUT_ROWS, held_out_problems()]
     parts = tmp_path / "parts"
     assert fit_sft(parts, dataset, *watching, "--trainer.max_steps=2") == 0
     assert fit_sft(parts, dataset, *watching, "--ckpt_path=last") == 0
@@ -147,7 +147,7 @@ def test_validate_without_a_checkpoint_has_no_drift_and_with_one_that_of_its_run
 
 
 def test_two_processes_are_one(run: Path, dataset: Path, tmp_path: Path) -> None:
-    fit_sft_sharded(tmp_path / "two", dataset, 2, ENGINE, *HELD_OUT_ROWS, held_out_problems())
+    fit_sft_sharded(tmp_path / "two", dataset, 2, ENGINE, LINEAR, *HELD_OUT_ROWS, held_out_problems())
     for names in (OF_ROWS, OF_PROBLEMS):
         one, two = (torch.tensor(metrics(out, "step", *names)) for out in (run, tmp_path / "two"))
         assert len(one)

@@ -35,7 +35,7 @@ from int_lightning.inspection.run import open_run
 from int_lightning.inspection.scores import score_rows
 from int_lightning.inspection.summary import Summary
 from int_lightning.inspection.terminal import example_lines
-from int_lightning.inspection.tokens import in_line, runs, token_texts, visible
+from int_lightning.inspection.tokens import token_texts
 from int_lightning.inspection.views import Row, Score, Token, TokenSpan, View, token_spans, views
 from int_lightning.mini.tokenizer import CHAT_TEMPLATE, build_tokenizer
 from int_lightning.prompts.tokenizers import record_tokenizer
@@ -50,6 +50,7 @@ from int_lightning.types import (
     SFTExample,
     Span,
 )
+from int_lightning.visible import in_line, runs, visible
 
 HOSTILE = (
     "</span></p></details><script>document.title = 'owned'</script><img src=x onerror=\"document.title='owned'\">"

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, CohereConfig, LlamaConfig, PreTrainedConfig, PreTrainedModel, Qwen3Config
 
-from commands import fit_sft, metrics
+from commands import LINEAR, fit_sft, metrics
 from int_lightning.data.collate import MicroBatch, Row, micro_batches
 from int_lightning.learn.liger_layers import Layers, use_layers
 from int_lightning.learn.lora import LoRAConfig, adapt
@@ -183,7 +183,7 @@ def test_sft_trains_the_same_with_ligers_head(dataset: Path, tmp_path: Path) -> 
     names = ["train/loss", "train/grad_norm"]
     runs = {}
     for head in ("auto", "liger"):
-        two_steps = ["--trainer.max_steps=2", f"--model.init_args.head={head}"]
+        two_steps = ["--trainer.max_steps=2", f"--model.init_args.head={head}", LINEAR]
         assert fit_sft(tmp_path / head, dataset, *two_steps) == 0
         runs[head] = metrics(tmp_path / head, *names)
     assert len(runs["auto"]) == 2

@@ -20,6 +20,8 @@ from int_lightning.data.collate import MicroBatch, Row, micro_batches, pack
 from int_lightning.learn.model import Policy
 from int_lightning.types import UserError
 
+pytestmark = pytest.mark.numeric
+
 TINY = {"vocab_size": 50, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
 GROUPED = {**TINY, "num_key_value_heads": 2, "head_dim": 8}
 ARCHITECTURES: dict[str, PretrainedConfig] = {

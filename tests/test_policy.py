@@ -18,7 +18,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from commands import ALTERNATING, fit_grpo, fit_sft, metrics
+from commands import ALTERNATING, LINEAR, fit_grpo, fit_sft, metrics
 from int_lightning.data.collate import MicroBatch, Row, pad
 from int_lightning.learn.model import Policy
 from int_lightning_kernels import Implementation, Metrics, Rows
@@ -78,11 +78,12 @@ def test_a_fused_loss_has_the_gradients_of_one_made_of_log_probs(name: str) -> N
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.numeric
 def test_the_reference_head_trains_the_same(dataset: Path, tmp_path: Path) -> None:
     names = ["train/loss", "train/grad_norm"]
     runs = {}
     for head in ("auto", "reference"):
-        assert fit_sft(tmp_path / head, dataset, "--trainer.max_steps=3", f"--model.head={head}") == 0
+        assert fit_sft(tmp_path / head, dataset, LINEAR, "--trainer.max_steps=3", f"--model.head={head}") == 0
         runs[head] = metrics(tmp_path / head, *names)
     assert len(runs["auto"]) == 3
     torch.testing.assert_close(torch.tensor(runs["auto"]), torch.tensor(runs["reference"]), atol=1e-5, rtol=1e-4)

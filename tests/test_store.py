@@ -13,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from commands import without_its_last_line
 from int_lightning.collect.store import OUTCOMES, Store, from_row, schema_of
 from int_lightning.types import (
     Completion,
@@ -103,9 +104,9 @@ def test_an_empty_store_and_a_batch_without_records_of_a_table(tmp_path: Path) -
 def test_what_a_kill_left_of_a_batch_is_gone_with_the_next(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.commit({"attempts": [ROLLOUT], "guided": [UNFINISHED], OUTCOMES: [OUTCOME]})
-    (tmp_path / OUTCOMES / "part-000000.parquet").unlink()
-    assert list(store.read("attempts", Rollout)) == []
+    without_its_last_line(tmp_path)
     again = Store(tmp_path)
+    assert list(again.read("attempts", Rollout)) == []
     again.commit({"attempts": [UNFINISHED], "guided": [], OUTCOMES: [OUTCOME]})
     assert list(again.read("attempts", Rollout)) == [UNFINISHED]
     assert list(again.read("guided", Rollout)) == []
@@ -132,12 +133,13 @@ def test_what_a_kill_left_half_written_is_ignored_and_replaced(tmp_path: Path) -
 
 
 def test_a_written_shard_is_never_touched_again(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    for i in range(3):
-        add(store, "problems", [Problem(f"p{i}", "", "", "")])
-    (tmp_path / "problems" / "part-000000.parquet").unlink()
-    add(store, "problems", [Problem("p3", "", "", "")])
-    assert column(store, "problems", "id") == ["p1", "p2", "p3"]
+    store, problems = Store(tmp_path), [Problem(f"p{i}", "", "", "") for i in range(4)]
+    for problem in problems[:3]:
+        add(store, "problems", [problem])
+    before = {shard: shard.stat().st_mtime_ns for shard in tmp_path.rglob("*.parquet")}
+    add(Store(tmp_path), "problems", problems[3:])
+    assert {shard: shard.stat().st_mtime_ns for shard in before} == before
+    assert list(store.read("problems", Problem)) == problems
 
 
 def test_a_shard_that_cannot_be_flushed_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,3 +183,11 @@ def test_an_untied_policy_names_its_head_once(untied_folder: str) -> None:
     assert sync(policy, TransformersEngine(untied_folder, CONFIG)) < 1e-5
     with pytest.raises(SyncError):
         sync(policy, faulty(without("lm_head.weight"), untied_folder))
+
+
+def test_an_engine_of_a_coarser_dtype_is_held_to_its_rounding(policy: Policy) -> None:
+    coarse = TransformersEngine(BASE, EngineConfig(max_model_len=128, dtype="bfloat16"))
+    assert 1e-4 < sync(policy, coarse) < 0.15
+    coarse.load_weights((name, value.flip(0)) for name, value in named_weights(policy))
+    with pytest.raises(SyncError, match=r"engine\.dtype bfloat16 beside model\.dtype float32"):
+        verify(policy, coarse)

@@ -13,6 +13,8 @@ from int_lightning.mini.world import load_split
 from int_lightning.prompts import PromptSet, encode_chat
 from int_lightning.types import Completion, Sampling, UserError
 
+pytestmark = pytest.mark.numeric
+
 BASE = str(Path(int_lightning.mini.__file__).parent / "base")
 TOKENIZER = AutoTokenizer.from_pretrained(BASE)
 PROMPTS = [encode_chat(TOKENIZER, PromptSet("mini").solve(p)) for p in load_split("easy", 8)]

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from transformers import AutoTokenizer
-
 from int_lightning.collect.config import CollectConfig
 from int_lightning.collect.oracles import Oracle
 from int_lightning.collect.problem import ProblemStages
 from int_lightning.engines import EngineConfig, open_engine
 from int_lightning.grading import Grader
 from int_lightning.learn.pretrained import fingerprint, resolve_model
+from int_lightning.model_folder.tokenizer import load_tokenizer
 from int_lightning.prompts import PromptSet
 from int_lightning.rollouts import RolloutSampler
 
@@ -29,9 +28,15 @@ def open_sampler(model: str, prompts: str, grader: Grader, engine: EngineConfig,
         seed: The run's seed.
     """
     folder = resolve_model(model)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    weights = fingerprint(folder) if Path(folder).is_dir() else folder
+    tokenizer = load_tokenizer(folder)
+    weights = weights_of(model)
     return RolloutSampler(open_engine(folder, engine), tokenizer, PromptSet(prompts), grader, model, weights, seed)
+
+
+def weights_of(model: str) -> str:
+    """The fingerprint of a model's weights; of one that comes from the hub, its id."""
+    folder = resolve_model(model)
+    return fingerprint(folder) if Path(folder).is_dir() else folder
 
 
 @dataclass(frozen=True)

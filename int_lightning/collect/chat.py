@@ -22,6 +22,8 @@ from typing import Any, cast
 import openai
 
 from int_lightning.address import plain_address
+from int_lightning.collect.bounded_client import BoundedClient, RequestError, TooLongError
+from int_lightning.collect.hidden_key import hide
 from int_lightning.collect.kept_answers import Answer, KeptAnswers
 from int_lightning.types import Sampling, UserError
 
@@ -38,7 +40,10 @@ _REMEDIES = {
     "top_k": "set `sampling.top_k` to 0",
     "response_format": "set `structured` to false",
 }
-_SHORTEST_SECRET = 8  # shorter "keys" are placeholders for servers that want none
+_OVERHEAD_BYTES, _BYTES_PER_TOKEN = 2**16, 32
+"""Room for an answer: no text has so many bytes a token on average, escaped as JSON and all."""
+
+_LETTERS_PER_TOKEN = 4  # of most texts
 
 
 @dataclass(frozen=True)
@@ -47,21 +52,12 @@ class Budget:
 
     Args:
         max_requests: Requests, repeated ones included.
-        max_tokens_total: Tokens of prompts and answers as the server counts them. No request is made once they are spent;
-            those under way are still paid for.
+        max_tokens_total: Tokens of prompts and answers as the server counts them, or as their length has it where that cannot
+            be. No request is made once they are spent; those under way are still paid for.
     """
 
     max_requests: int | None = None
     max_tokens_total: int | None = None
-
-
-class RequestError(Exception):
-    """A request without an answer: whether to repeat it, and the pause in seconds that the server asks for."""
-
-    def __init__(self, reason: str, again: bool = True, pause: float | None = None) -> None:
-        super().__init__(reason)
-        self.again = again
-        self.pause = pause
 
 
 class ChatServer:
@@ -119,7 +115,11 @@ class ChatServer:
                 raise UserError(f"{self.api_key_env} in the environment holds characters that no key has: set it again")
             self._slots = asyncio.Semaphore(self.concurrency)
             self._client = openai.AsyncOpenAI(
-                base_url=self.base_url, api_key=key or "none", max_retries=0, timeout=self.timeout
+                base_url=self.base_url,
+                api_key=key or "none",
+                max_retries=0,
+                timeout=self.timeout,
+                http_client=BoundedClient(self._most_bytes),
             )
         self._users += 1
         return self
@@ -148,10 +148,14 @@ class ChatServer:
         async with self._slots:
             answer = await self._ask_until_answered(conversation, fields)
         if answer.failure:
-            self._tell(answer.failure)
+            self._tell(f"{answer.failure}. Its attempts wait for the next run")
         else:
             self._kept.keep(question, answer)
         return answer
+
+    @property
+    def _most_bytes(self) -> int:
+        return _OVERHEAD_BYTES + _BYTES_PER_TOKEN * self.sampling.max_tokens
 
     def _key(self) -> str:
         return os.environ.get(self.api_key_env, "").strip()
@@ -172,6 +176,7 @@ class ChatServer:
     async def _request(self, conversation: list[dict[str, str]], fields: Mapping[str, Any]) -> Answer:
         self.requests += 1
         limit = self._limit_field
+        asked = sum(len(m["content"]) for m in conversation)
         try:
             async with asyncio.timeout(self.timeout):
                 response = await self._client.chat.completions.with_raw_response.create(
@@ -179,27 +184,43 @@ class ChatServer:
                     messages=cast(Any, conversation),
                     extra_body={limit: self.sampling.max_tokens, **fields},
                 )
-            body = json.loads(response.http_response.text)
-            choice = body["choices"][0]
-            text, model = choice["message"]["content"] or "", body.get("model") or ""
-            answer = Answer(self._clean(text), self._clean(model), cut=choice.get("finish_reason") == "length")
-            self._count(body.get("usage"))
-            return answer
+            content = response.http_response.content
         except (TimeoutError, openai.APITimeoutError):
             raise RequestError(f"no answer in {self.timeout:g} s") from None
-        except openai.APIConnectionError as error:
-            raise RequestError(f"no connection: {self._short(error.__cause__ or error)}") from None
+        except (RequestError, openai.APIConnectionError) as error:
+            reason = error if isinstance(error, RequestError) else error.__cause__
+            if isinstance(reason, TooLongError):
+                self._estimate(asked + self._most_bytes)
+            if isinstance(reason, RequestError):
+                raise reason from None
+            raise RequestError(f"no connection: {self._short(reason or error)}") from None
         except openai.APIStatusError as error:
             if error.status_code == 400 and limit == "max_tokens" and "'max_completion_tokens'" in error.message:
                 self._limit_field = "max_completion_tokens"
                 return await self._request(conversation, fields)
             raise self._refusal(error) from None
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        except (ValueError, RecursionError):  # of an error's body
             raise RequestError("what came back is no chat completion") from None
+        try:
+            body = json.loads(content)
+            choice = body["choices"][0]
+            text, model = choice["message"]["content"] or "", body.get("model") or ""
+            answer = Answer(self.clean(text), self.clean(model), cut=choice.get("finish_reason") == "length")
+            usage = body.get("usage")
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            self._estimate(asked + len(content))
+            raise RequestError("what came back is no chat completion") from None
+        self._count(usage, asked + len(answer.text))
+        return answer
 
     def _refusal(self, error: openai.APIStatusError) -> Exception:
         """A user's mistake where the key, the model or a field is refused; otherwise a failure, that may pass or not."""
         status, said = error.status_code, self._short(_said(error))
+        if status < 400:
+            there = self._short(error.response.headers.get("location", "another address"))
+            return RequestError(
+                f"HTTP {status}: it refers to {there}, where nothing is sent: name it as base_url", again=False
+            )
         if status in (401, 403):
             state = "is not the right one" if self._key() else "is not set"
             return UserError(
@@ -219,15 +240,25 @@ class ChatServer:
         again = status in (408, 409, 429) or status >= 500
         return RequestError(f"HTTP {status}: {said}", again, retry_after(error.response.headers))
 
-    def _count(self, usage: Any) -> None:
+    def _count(self, usage: Any, letters: int) -> None:
+        """Counts what the server says that a request used, or what its letters come to where that is no such number."""
         tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
-        if isinstance(tokens, int):
-            self.tokens += tokens
-        elif self.budget.max_tokens_total is not None:
+        if tokens is None and self.budget.max_tokens_total is not None:
             raise UserError(
                 f"{self.base_url} does not say how many tokens it used, so that budget.max_tokens_total cannot be kept: use "
                 "budget.max_requests"
             )
+        most = _OVERHEAD_BYTES + 4 * letters + 2 * self.sampling.max_tokens
+        if isinstance(tokens, int) and not isinstance(tokens, bool) and letters // _BYTES_PER_TOKEN < tokens <= most:
+            self.tokens += tokens
+        else:
+            self._estimate(letters)
+            if tokens is not None:
+                said = self._short(tokens)[:40]
+                self._tell(f"wrong usage: so many tokens cannot be: {said}; the length of the texts is counted")
+
+    def _estimate(self, letters: int) -> None:
+        self.tokens += letters // _LETTERS_PER_TOKEN + 1
 
     def _spent(self) -> str:
         of_requests, of_tokens = self.budget.max_requests, self.budget.max_tokens_total
@@ -242,16 +273,14 @@ class ChatServer:
         kind = ":".join(failure.split(":")[:2])
         if kind not in self._told:
             self._told.add(kind)
-            log.warning("%s, model %s: %s. Its attempts wait for the next run", self.base_url, self.model, failure)
+            log.warning("%s, model %s: %s", self.base_url, self.model, failure)
 
-    def _clean(self, text: str) -> str:
+    def clean(self, text: str) -> str:
         """Text that can be stored and shown: valid Unicode without the key."""
-        key = self._key()
-        text = text.encode("utf-8", "replace").decode("utf-8")
-        return text.replace(key, f"${self.api_key_env}") if len(key) >= _SHORTEST_SECRET else text
+        return hide(text.encode("utf-8", "replace").decode("utf-8"), self._key(), f"${self.api_key_env}")
 
     def _short(self, message: object) -> str:
-        return " ".join(self._clean(str(message)).split())[:300]
+        return " ".join(self.clean(str(message)).split())[:300]
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

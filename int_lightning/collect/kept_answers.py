@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from int_lightning.results import written
 from int_lightning.types import UserError
 
 
@@ -63,7 +64,7 @@ class KeptAnswers:
         """Appends the answer to a question."""
         if self._path is not None:
             record = {"question": _digest(question), "model": answer.model, "text": answer.text, "cut": answer.cut}
-            with self._path.open("ab") as file:
+            with written(self._path), self._path.open("ab") as file:
                 file.write(json.dumps(record).encode() + b"\n")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from int_lightning.collect.proposals import parse_proposal
 from int_lightning.collect.structure import intervention_tag
 from int_lightning.engines.base import NO_STRUCTURE
 from int_lightning.prompts import encode_chat
+from int_lightning.prompts.control import control_tokens
 from int_lightning.rollouts import RolloutSampler
 from int_lightning.steps import decode
 from int_lightning.types import Problem, Proposal, Provenance, Rollout, Sampling, UserError, derive_seed
@@ -46,6 +48,12 @@ class Oracle(ABC):
     """Finds the first wrong step of attempts and proposes a step to put in its place."""
 
     name: str
+
+    def __init_subclass__(cls) -> None:
+        """An oracle without a name of its own goes by that of its class."""
+        super().__init_subclass__()
+        if not hasattr(cls, "name"):
+            cls.name = cls.__name__
 
     @abstractmethod
     async def propose(self, attempts: Sequence[Attempt], sampler: RolloutSampler) -> list[list[Proposal]]:
@@ -98,6 +106,8 @@ class PolicyOracle(Oracle):
         sampling: Sampling = Sampling(max_tokens=16384, temperature=0.7, top_p=0.8, top_k=20),
         structured: bool = False,
     ) -> None:
+        if proposals < 1:
+            raise UserError(f"oracle.proposals is {proposals}: give at least 1")
         self.proposals = proposals
         self.sampling = sampling
         self.structured = structured
@@ -151,10 +161,11 @@ def _turn_two(attempt: Attempt, one: _TurnOne | None, sampler: RolloutSampler) -
     whole = encode_chat(tokenizer, sampler.prompts.verify(attempt.problem, attempt.steps, one.text if one else None))
     if one is None:
         return whole
-    text = _exact(tokenizer, whole)
     shown = [*one.asked, *one.answer]
-    ids = [*shown, *tokenizer.encode(text[len(_exact(tokenizer, shown)) :], add_special_tokens=False)]
-    return ids if _exact(tokenizer, ids) == text else whole
+    text = _exact(tokenizer, shown)
+    after = bisect_left(range(len(whole)), len(text), key=lambda n: len(_exact(tokenizer, whole[:n])))
+    same = _exact(tokenizer, whole[:after]) == text and control_tokens(tokenizer).of_turns.isdisjoint(one.answer)
+    return [*shown, *whole[after:]] if same else whole
 
 
 def _exact(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int]) -> str:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from int_lightning.collect.categories import TEMPLATE, ErrorCategory, error_categories
 from int_lightning.collect.config import CollectConfig
 from int_lightning.collect.leakage import find_leaks
-from int_lightning.collect.oracles import Attempt, Oracle, is_waiting
+from int_lightning.collect.oracles import Attempt, Oracle, PolicyOracle, is_waiting
 from int_lightning.prompts import encode_text
 from int_lightning.rollouts import Continuation, RolloutSampler
 from int_lightning.steps import SEPARATORS, Cut, cuts, decode, split_steps
@@ -82,6 +82,10 @@ class ProblemStages:
         self.oracle = oracle
         self.config = config
         self.attempts = attempts or {}
+        if isinstance(oracle, PolicyOracle) and "verify" not in sampler.prompts.templates:
+            raise UserError(
+                f"{sampler.prompts.folder} has no verify.txt, which the policy needs to propose: add it or use another oracle"
+            )
         asked_for = {"categories": (config.categories, TEMPLATE), "refined": (config.refined, "refine")}
         for name, (wanted, template) in asked_for.items():
             if wanted and template not in sampler.prompts.templates:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from int_lightning.collect.chat import Budget, ChatServer
+from int_lightning.collect.disguise import Disguise
 from int_lightning.collect.kept_answers import Answer
 from int_lightning.collect.oracles import WAITING, Attempt, Oracle
 from int_lightning.collect.structure import intervention_tag
@@ -25,6 +26,8 @@ NO_SEED = -1
 
 class ServerOracle(Oracle):
     """Another model, with the reference solution in view, in the conversation of the prompt set (see ``PolicyOracle``).
+
+    In problems and attempts names of control tokens are sent broken (``<¦|im_end|>``), for the server would read them as such.
 
     Args:
         base_url: Address of the server, for instance ``http://localhost:8000/v1``.
@@ -83,36 +86,49 @@ class ServerOracle(Oracle):
             return await _together(self._turn_two(a, worked[a.problem.id], sampler) for a in attempts)
 
     async def _turn_one(self, problem: Problem, sampler: RolloutSampler) -> Answer | None:
-        conversation = sampler.prompts.guide(problem)
+        disguise = Disguise([problem.problem, problem.solution])
+        conversation = sampler.prompts.guide(_disguised(problem, disguise))
         if conversation is None:
             return None
-        return await self.server.ask(conversation, self._seed(sampler.seed, "guide", problem.id))
+        answer = await self.server.ask(conversation, self._seed(sampler.seed, "guide", problem.id))
+        return replace(answer, text=disguise.restored(answer.text))
 
     async def _turn_two(self, attempt: Attempt, worked: Answer | None, sampler: RolloutSampler) -> list[Proposal]:
         seeds = [self._seed(sampler.seed, "propose", attempt.rollout.id, k) for k in range(self.proposals)]
+        said = worked.text if worked else ""
+        disguise = Disguise([attempt.problem.problem, attempt.problem.solution, *attempt.steps, said])
         if worked is not None and worked.failure:
             answers = [worked] * len(seeds)
         else:
-            conversation = sampler.prompts.verify(attempt.problem, attempt.steps, worked.text if worked else None)
+            steps = [disguise.broken(step) for step in attempt.steps]
+            conversation = sampler.prompts.verify(_disguised(attempt.problem, disguise), steps, disguise.broken(said))
             tag = intervention_tag(len(attempt.steps)) if self.structured else None
             answers = await _together(self.server.ask(conversation, seed, tag) for seed in seeds)
         versions = sampler.prompts.versions
         template = "+".join(versions[turn] for turn in ("guide", "verify") if turn in versions)
         return [
-            self._record(attempt, k, answer, template, seed)
+            self._record(attempt, k, answer, disguise, template, seed)
             for k, (answer, seed) in enumerate(zip(answers, seeds, strict=True))
         ]
 
-    def _record(self, attempt: Attempt, sample: int, answer: Answer, template: str, seed: int | None) -> Proposal:
+    def _record(
+        self, attempt: Attempt, sample: int, answer: Answer, disguise: Disguise, template: str, seed: int | None
+    ) -> Proposal:
         """Of a server's weights no more is known than its address, which stands for their fingerprint."""
         model, seed = answer.model or self.server.model, NO_SEED if seed is None else seed
         provenance = Provenance(model, self.server.base_url, self.name, template, self.sampling, seed)
-        record = self.proposal(attempt, sample, answer.text, provenance, answer.cut)
+        record = self.proposal(attempt, sample, disguise.restored(answer.text), provenance, answer.cut)
+        # what was escaped in the answer and is plain only now
+        record = replace(record, content=self.server.clean(disguise.restored(record.content)))
         return replace(record, defect=f"{WAITING}{answer.failure}") if answer.failure else record
 
     def _seed(self, *parts: int | str) -> int | None:
         """31 bits, which every server takes."""
         return derive_seed(*parts) % 2**31 if self.seeded else None
+
+
+def _disguised(problem: Problem, disguise: Disguise) -> Problem:
+    return replace(problem, problem=disguise.broken(problem.problem), solution=disguise.broken(problem.solution))
 
 
 async def _together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

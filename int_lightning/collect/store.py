@@ -1,7 +1,8 @@
 """Records as Parquet shards that are appended and never rewritten.
 
-A shard is written aside, flushed to disk and renamed: it is there whole or not at all. A run killed at any moment loses the
-batch in flight; started again it skips the keys that are there.
+A shard is written aside, flushed to disk and renamed: it is there whole or not at all. A batch counts once its line is in the
+manifest (see ``manifest``): a run killed at any moment loses the batch in flight; started again it skips the keys that are there.
+Whoever reads a store or adds to it has its shards checked first.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from int_lightning.results import written
+from int_lightning.collect.manifest import Manifest, Shard, sha256_of
+from int_lightning.results import read, written
 
 R = TypeVar("R")
 OUTCOMES = "outcomes"
@@ -36,62 +38,75 @@ class Store:
     def __init__(self, folder: Path, only: int | None = None) -> None:
         self.folder = folder
         self.only = only
-        self._next: int | None = None
+        self._manifest = Manifest(folder)
+
+    def begin(self) -> None:
+        """Makes a store where there is none, and checks one that is there. A run that adds to it does so at its start.
+
+        Raises:
+            UserError: naming the first file that is damaged, missing or foreign; or if the folder cannot be written.
+        """
+        self._manifest.begin()
 
     def batches(self) -> list[int]:
-        """The numbers of the batches that are there as a whole, in the order they were written."""
-        return sorted(self._numbers(OUTCOMES))
+        """The numbers of the batches that count, in the order they were written.
+
+        Raises:
+            UserError: naming the first file that is damaged, missing or foreign.
+        """
+        self._manifest.refresh()
+        return list(range(len(self._manifest.batches)))
 
     def batch(self, number: int) -> Store:
         """The store as if it held one batch only, for reading."""
-        return Store(self.folder, number)
+        view = Store(self.folder, number)
+        view._manifest = self._manifest
+        return view
 
     def commit(self, batch: Mapping[str, Sequence[Any]]) -> None:
         """Adds records to several tables at once: all of them, or, if it is killed meanwhile, none.
 
-        Every table gets a shard of the same number, that of ``outcomes`` last. Shards of other tables count once their
-        number is in ``outcomes``; what a kill left without it is overwritten by the next batch.
+        Every table that has records gets a shard of the same number. What a kill left of a batch is overwritten by the next.
 
         Raises:
             UserError: if a shard cannot be written; earlier batches are intact.
         """
-        if self._next is None:
-            self._next = max(self._numbers(OUTCOMES), default=-1) + 1
-        number = self._next
-        for table in [*(t for t in batch if t != OUTCOMES), OUTCOMES]:
-            if batch[table]:
-                self._write(table, number, batch[table])
-            else:
-                self._shard(table, number).unlink(missing_ok=True)
-        self._next += 1
+        self._manifest.begin()
+        number = len(self._manifest.batches)
+        for left in self.folder.glob(f"*/{self._manifest.file('', number).name}"):
+            left.unlink(missing_ok=True)
+        shards = {table: self._write(table, number, records) for table, records in batch.items() if records}
+        self._manifest.add(shards)
 
-    def _write(self, table: str, number: int, records: Sequence[Any]) -> None:
-        folder = self.folder / table
+    def _write(self, table: str, number: int, records: Sequence[Any]) -> Shard:
         schema = schema_of(type(records[0]))
         columns = [pa.array([_plain(getattr(r, f.name)) for r in records], f.type) for f in schema]
-        final = self._shard(table, number)
+        rows = pa.Table.from_arrays(columns, schema=self._manifest.mark(schema, table, number))
+        final = self._manifest.file(table, number)
         aside = final.with_suffix(".tmp")
         with written(final):
-            folder.mkdir(parents=True, exist_ok=True)
+            final.parent.mkdir(exist_ok=True)
             with open(aside, "wb") as file:
-                pq.write_table(pa.Table.from_arrays(columns, schema=schema), file, compression="zstd")
+                pq.write_table(rows, file, compression="zstd")
                 file.flush()
                 os.fsync(file.fileno())
+            shard = Shard(len(records), aside.stat().st_size, sha256_of(aside))
             aside.rename(final)
-            directory = os.open(folder, os.O_RDONLY)
+            directory = os.open(final.parent, os.O_RDONLY)
             os.fsync(directory)
             os.close(directory)
+        return shard
 
     def read(self, table: str, record: type[R]) -> Iterator[R]:
         """All records of a table, in the order they were written."""
         for shard in self._shards(table):
-            for row in pq.read_table(shard).to_pylist():
+            for row in _table(shard).to_pylist():
                 yield from_row(record, row)
 
     def columns(self, table: str, *names: str, newest_first: bool = False) -> Iterator[tuple[Any, ...]]:
         """Some columns of a table, row by row, in the order they were written or the other way round."""
         for shard in reversed(self._shards(table)) if newest_first else self._shards(table):
-            data = pq.read_table(shard, columns=list(names))
+            data = _table(shard, names)
             rows = zip(*(data[name].to_pylist() for name in names), strict=True)
             yield from reversed(list(rows)) if newest_first else rows
 
@@ -106,17 +121,16 @@ class Store:
     def arrow(self, table: str, *names: str) -> Iterator[pa.Table]:
         """Some columns of a table, shard by shard, as Arrow has them: for token lists, of which Python objects would be many."""
         for shard in self._shards(table):
-            yield pq.read_table(shard, columns=list(names))
+            yield _table(shard, names)
 
     def _shards(self, table: str) -> list[Path]:
-        there = sorted(self._numbers(table) & self._numbers(OUTCOMES))
-        return [self._shard(table, n) for n in there if self.only in (None, n)]
+        wanted = self.batches() if self.only is None else [self.only]
+        return [self._manifest.file(table, n) for n in wanted if table in self._manifest.batches[n]]
 
-    def _numbers(self, table: str) -> set[int]:
-        return {int(shard.stem.removeprefix("part-")) for shard in (self.folder / table).glob("part-*.parquet")}
 
-    def _shard(self, table: str, number: int) -> Path:
-        return self.folder / table / f"part-{number:06d}.parquet"
+def _table(shard: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    with read(shard):
+        return pq.read_table(shard, columns=None if columns is None else list(columns))
 
 
 def schema_of(record: type[Any]) -> pa.Schema:

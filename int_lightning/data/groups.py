@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from threading import TIMEOUT_MAX
 from typing import Literal
 
 from int_lightning.data.collate import Row
-from int_lightning.learn.advantages import Advantage, group_advantages
-from int_lightning.learn.rewards import Rewards
+from int_lightning.learn.advantages import Advantage, group_advantages, rounded_to_zero
+from int_lightning.learn.rewards import LARGEST, Rewards
 from int_lightning.types import Group, Intervention, Problem, Rollout, Sampling, UserError
 
 Truncated = Literal["keep", "mask", "zero"]
@@ -43,10 +44,14 @@ class GroupConfig:
     patience: int | None = None
 
     def __post_init__(self) -> None:
-        if self.truncation_penalty < 0:
-            raise UserError(f"data.groups.truncation_penalty is {self.truncation_penalty}: give 0 or more")
+        if not 0 <= self.truncation_penalty <= LARGEST:
+            raise UserError(
+                f"data.groups.truncation_penalty is {self.truncation_penalty}: give 0 or more, up to {LARGEST:g}"
+            )
         if self.resample < 0:
             raise UserError(f"data.groups.resample is {self.resample}: give 0 or more")
+        if not 0 < self.reward_timeout <= TIMEOUT_MAX:
+            raise UserError(f"data.groups.reward_timeout is {self.reward_timeout}: give a number of seconds above 0")
         if self.patience is not None and self.patience < 1:
             raise UserError(f"data.groups.patience is {self.patience}: give at least 1")
 
@@ -89,7 +94,8 @@ def rewarded_groups(
 def _after_truncation(rollout: Rollout, reward: float, config: GroupConfig) -> float:
     if rollout.finish != "length":
         return reward
-    return (0.0 if config.truncated == "zero" else reward) - config.truncation_penalty
+    kept = 0.0 if config.truncated == "zero" else reward
+    return rounded_to_zero(kept - config.truncation_penalty, abs(kept) + config.truncation_penalty)
 
 
 def loss_rows(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
 
@@ -12,7 +13,6 @@ import lightning as L
 from rich.markup import escape
 from torch.utils.data import Dataset
 from torchdata.stateful_dataloader import StatefulDataLoader
-from transformers import AutoConfig
 
 from int_lightning.collect.store import Store
 from int_lightning.console import say
@@ -21,8 +21,10 @@ from int_lightning.data.live import LiveRows
 from int_lightning.data.stream import Layout, StepStream
 from int_lightning.data.targets import ExampleReader, Target, TargetConfig, examples
 from int_lightning.learn.module import PolicyModule
+from int_lightning.model_folder.check import load_config
+from int_lightning.model_folder.tokenizer import pad_id
 from int_lightning.prompts.tokenizers import check_tokenizer
-from int_lightning.results import RESULTS
+from int_lightning.results import RESULTS, digest
 from int_lightning.types import SFTExample, UserError
 
 _CONTEXT = ("prompt", "prefix")
@@ -43,7 +45,7 @@ class InterventionData(L.LightningDataModule):
         folder: Run folder of ``int-lightning collect``.
         collect_config: Config of a collection that ``fit`` runs into ``folder`` first, where it has not been run to its end.
         target: What is trained on; see ``targets``.
-        correctness_filter: Leave out interventions none of whose guided rollouts was right.
+        correctness_filter: Leave out interventions none of whose guided rollouts was right; as in the collection, if not given.
         interventions_per_attempt: At most so many of each attempt.
         rows_per_problem: At most so many rows of each problem, for ``self_refined`` and ``rollout``.
         weights: Loss weights of ``prefix``, ``intervention``, ``suffix``, ``solution`` and ``end``, 1 where not given.
@@ -68,7 +70,7 @@ class InterventionData(L.LightningDataModule):
         folder: str,
         collect_config: str | None = None,
         target: Target = "prefix_intervention",
-        correctness_filter: bool = True,
+        correctness_filter: bool | None = None,
         interventions_per_attempt: int = 1,
         rows_per_problem: int = 1,
         weights: dict[str, float] | None = None,
@@ -87,6 +89,12 @@ class InterventionData(L.LightningDataModule):
         for name, value in (("epochs", epochs), ("batch_size", batch_size), ("max_tokens", max_tokens)):
             if value < 1:
                 raise UserError(f"data.{name} is {value}: give at least 1")
+        if longest < 1:
+            raise UserError(f"data.longest is {longest}: give at least 1")
+        if not 0 <= validation < 1:
+            raise UserError(f"data.validation is {validation}: give a share of the problems, from 0 to below 1")
+        if steps is not None and steps < 1:
+            raise UserError(f"data.steps is {steps}: give at least 1")
         if streaming != (steps is not None):
             raise UserError("data.steps goes with data.streaming: give both, or neither and data.epochs")
         if streaming and validation:
@@ -128,11 +136,12 @@ class InterventionData(L.LightningDataModule):
         """Reads the rows of a finished collection.
 
         Raises:
-            UserError: if the folder holds none, if it was made with another tokenizer, or if a token id is beyond the model's
-                vocabulary.
+            UserError: if the folder holds none or a damaged one, if it was made with another tokenizer, or if a token id is
+                beyond the model's vocabulary.
         """
         self.store = Store(Path(self.folder) / "dataset")
         if self.streaming:
+            self.store.batches()
             reader = ExampleReader(self.store, self.target, self._module.tokenizer)
             self._live = LiveRows(
                 lambda number: map(training_row, self._checked(reader.read(number))),
@@ -168,6 +177,17 @@ class InterventionData(L.LightningDataModule):
         order = list(range(len(self.rows)))
         random.Random(f"{self.seed}/{epoch}").shuffle(order)
         return [self.rows[i] for i in order[index * self.batch_size : (index + 1) * self.batch_size]]
+
+    def contents(self) -> dict[str, str]:
+        """The rows, which must stay the same while a run lasts; of a stream, those of its first batch."""
+        if not self.streaming:
+            return {"folder": self._digest}
+        first = self.store.batch(min(self.store.batches(), default=0))
+        return {"folder": digest(list(first.columns("attempts", "id", "text")))}
+
+    @cached_property
+    def _digest(self) -> str:
+        return digest([[row.token_ids, row.weights] for row in self.rows])
 
     def _read_all(self) -> None:
         """Reads the rows of all batches, ordered by id, so that their order is that of no particular collection."""
@@ -211,7 +231,7 @@ class InterventionData(L.LightningDataModule):
     def _checked(self, found: Iterable[SFTExample]) -> Iterator[SFTExample]:
         """The rows that fit."""
         check_tokenizer(self.store.folder, self._module.tokenizer)
-        vocabulary = int(AutoConfig.from_pretrained(self._module.folder).get_text_config().vocab_size)
+        vocabulary = int(load_config(self._module.folder).get_text_config().vocab_size)
         too_long: list[str] = []
         for example in found:
             if beyond := [token_id for token_id in example.token_ids if not 0 <= token_id < vocabulary]:
@@ -238,8 +258,10 @@ class InterventionData(L.LightningDataModule):
 
     def _layout(self) -> Layout:
         assert self.trainer is not None
-        pad_id, trainer = self._module.tokenizer.pad_token_id, self.trainer
-        return Layout(pad_id, self.max_tokens, self.packing, trainer.global_rank, trainer.world_size)
+        trainer = self.trainer
+        return Layout(
+            pad_id(self._module.tokenizer), self.max_tokens, self.packing, trainer.global_rank, trainer.world_size
+        )
 
 
 def training_row(example: SFTExample) -> Row:

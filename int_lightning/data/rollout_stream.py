@@ -46,9 +46,10 @@ class Pending:
 
 @dataclass(slots=True)
 class Sampled:
-    """One batch: all groups that were drawn, those of them to train on, the ones with an advantage first, and what
-    interventions made of failed ones."""
+    """One batch: its problems by id, all groups that were drawn, those of them to train on, the ones with an advantage first, and
+    what interventions made of failed ones."""
 
+    problems: dict[str, Problem]
     drawn: list[Group]
     kept: list[Group]
     rescues: dict[str, Rescue]
@@ -133,7 +134,7 @@ class RolloutStream(IterableDataset[Step]):
             useful += [g for g in groups if not g.zero_advantage]
             rest = [g for g in [*kept, *groups] if g.zero_advantage]
             kept = [*useful, *rest][: data.prompts_per_batch]
-        return Sampled(drawn, kept, self._rescues(sampler, kept, problems))
+        return Sampled(problems, drawn, kept, self._rescues(sampler, kept, problems))
 
     def _groups(self, sampler: RolloutSampler, problems: Sequence[Problem], stage: str) -> list[Group]:
         """All ranks' groups, in the order of the problems."""
@@ -177,7 +178,7 @@ class RolloutStream(IterableDataset[Step]):
 
     def _show(self, sampled: Sampled) -> None:
         rescued = [g for rescue in sampled.rescues.values() for g in rescue.groups]
-        write_rollouts(self.data.rollouts_folder, self.batch, [*sampled.drawn, *rescued])
+        write_rollouts(self.data.rollouts_folder, self.batch, [*sampled.drawn, *rescued], sampled.problems)
         if self.data.show_every and self.batch % self.data.show_every == 0:
             show_rollouts(self.batch, sampled.drawn)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import shorten
 
@@ -11,11 +11,13 @@ import pyarrow.parquet as pq
 
 from int_lightning.console import show_table
 from int_lightning.results import written
-from int_lightning.types import Group
+from int_lightning.types import Group, Problem
 
 _COLUMNS = pa.schema(
     [
         ("problem_id", pa.string()),
+        ("problem", pa.string()),
+        ("gold", pa.string()),
         ("sample", pa.int64()),
         ("reward", pa.float64()),
         ("advantage", pa.float64()),
@@ -28,7 +30,7 @@ _COLUMNS = pa.schema(
 )
 
 
-def write_rollouts(folder: Path, batch: int, groups: Sequence[Group]) -> None:
+def write_rollouts(folder: Path, batch: int, groups: Sequence[Group], problems: Mapping[str, Problem]) -> None:
     """Writes a batch's table aside and renames it; one that is there, of a run that was resumed before it, is replaced.
 
     Raises:
@@ -37,6 +39,8 @@ def write_rollouts(folder: Path, batch: int, groups: Sequence[Group]) -> None:
     rows = [
         {
             "problem_id": group.problem_id,
+            "problem": problems[group.problem_id].problem,
+            "gold": problems[group.problem_id].answer,
             "sample": rollout.sample,
             "reward": reward,
             "advantage": advantage,
@@ -52,7 +56,7 @@ def write_rollouts(folder: Path, batch: int, groups: Sequence[Group]) -> None:
     path = folder / f"batch-{batch:06d}.parquet"
     aside = path.with_suffix(".tmp")
     with written(path):
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)
         pq.write_table(pa.Table.from_pylist(rows, schema=_COLUMNS), aside, compression="zstd")
         aside.rename(path)
 

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
-
-from safetensors import safe_open
-from torch import Tensor
 
 from int_lightning.engines import vllm
 from int_lightning.engines.base import Engine, EngineConfig
 from int_lightning.engines.transformers import TransformersEngine
 from int_lightning.engines.vllm import VLLMEngine
+from int_lightning.model_folder.check import check_context
+from int_lightning.model_folder.ends import end_tokens
+from int_lightning.model_folder.weights import check_finite, weights_of_folder
 from int_lightning.types import UserError
 
 __all__ = ["Engine", "EngineConfig", "open_engine", "tokens_generated", "weights_of_folder"]
 
 log = logging.getLogger(__name__)
-_NOT_ARCHITECTURE = {"_name_or_path", "dtype", "torch_dtype", "transformers_version", "use_cache"}
+_NOT_ARCHITECTURE = {
+    *("_name_or_path", "dtype", "torch_dtype", "transformers_version", "use_cache"),
+    *("bos_token_id", "eos_token_id", "pad_token_id"),
+}
 _current: tuple[EngineConfig, int, Engine] | None = None
 _tokens_of_closed = 0
 
@@ -36,17 +38,20 @@ def open_engine(folder: str, config: EngineConfig, lora_rank: int = 0) -> Engine
         lora_rank: Of the adapters that it will be given, if it can take them; 0 for none.
 
     Raises:
-        UserError: if vLLM was asked for by name and is not installed.
+        UserError: if vLLM was asked for by name and is not installed, or if the folder's context is too short or a weight is not
+            finite.
     """
     global _current, _tokens_of_closed
     name = _choose(config)
+    check_context(folder, config.max_model_len, config.trust_remote_code)
+    check_finite(folder)
     if _current is not None:
         held_config, held_rank, engine = _current
         if (held_config, held_rank, lora_rank) == (config, 0, 0) and _architecture(engine.folder) == _architecture(
             folder
         ):
             engine.load_weights(weights_of_folder(folder))
-            engine.folder = folder
+            engine.folder, engine.ends = folder, end_tokens(folder)
             return engine
         _tokens_of_closed += engine.tokens_generated
         engine.close()
@@ -69,21 +74,6 @@ def _start(name: str, folder: str, config: EngineConfig, lora_rank: int) -> Engi
 def tokens_generated() -> int:
     """Tokens all engines of this process have generated."""
     return _tokens_of_closed + (_current[-1].tokens_generated if _current is not None else 0)
-
-
-def weights_of_folder(folder: str) -> Iterator[tuple[str, Tensor]]:
-    """The tensors of a model folder, with the head of a tied model under its own name too."""
-    tied, head_seen = None, False
-    for file in sorted(Path(folder).glob("*.safetensors")):
-        with safe_open(file, framework="pt") as tensors:
-            for name in tensors.keys():  # noqa: SIM118
-                head_seen = head_seen or name == "lm_head.weight"
-                value = tensors.get_tensor(name)
-                if name.endswith("embed_tokens.weight"):
-                    tied = value
-                yield name, value
-    if not head_seen and tied is not None:
-        yield "lm_head.weight", tied
 
 
 def _choose(config: EngineConfig) -> str:

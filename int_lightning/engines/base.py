@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from threading import TIMEOUT_MAX
 from typing import Literal, Protocol
 
 from torch import Tensor
 
 from int_lightning.types import Completion, Sampling, UserError
+
+Dtype = Literal["float32", "bfloat16"]
 
 NO_STRUCTURE = (
     "structured decoding needs vLLM, and this is the transformers engine: install the extra `cpu` or `gpu` and use "
@@ -40,7 +43,7 @@ class EngineConfig:
     name: Literal["auto", "vllm", "transformers", "server"] = "auto"
     url: str = "http://127.0.0.1:8000"
     weights_folder: str | None = None
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Dtype = "float32"
     max_model_len: int = 4096
     max_num_seqs: int = 256
     threads: int = 0
@@ -50,15 +53,31 @@ class EngineConfig:
     trust_remote_code: bool = False
     time_limit: float = 3600.0
 
+    def __post_init__(self) -> None:
+        for name in ("max_model_len", "max_num_seqs", "kv_cache_gib", "tensor_parallel_size"):
+            if getattr(self, name) < 1:
+                raise UserError(f"engine.{name} is {getattr(self, name)}: give at least 1")
+        if self.threads < 0:
+            raise UserError(f"engine.threads is {self.threads}: give a number of threads, or 0 for PyTorch's choice")
+        if not 0 < self.gpu_memory_utilization <= 1:
+            raise UserError(
+                f"engine.gpu_memory_utilization is {self.gpu_memory_utilization}: give a share above 0 and not above 1"
+            )
+        if not 0 < self.time_limit <= TIMEOUT_MAX:
+            raise UserError(f"engine.time_limit is {self.time_limit}: give a number of seconds above 0")
+
 
 class Engine(Protocol):
-    """Generates for the trainer. ``takes_structure`` says whether ``submit`` does."""
+    """Generates for the trainer. ``takes_structure`` says whether ``submit`` does; a completion ends at any of the tokens
+    ``ends``, and at no other."""
 
     name: str
     folder: str
+    dtype: Dtype
     max_model_len: int
     tokens_generated: int
     takes_structure: bool
+    ends: list[int]
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
         """One completion a prompt, in order, each drawn with its own seed. Log-probs are those of the unscaled logits.

@@ -12,17 +12,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import openai
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import AutoTokenizer
 
 from int_lightning.address import plain_address
 from int_lightning.engines.base import EngineConfig, generate_by_steps, room
+from int_lightning.model_folder.ends import end_tokens
+from int_lightning.model_folder.tokenizer import load_tokenizer
+from int_lightning.results import written
+from int_lightning.scratch import scratch_folder
 from int_lightning.types import Completion, Sampling, UserError
 
 KEY = "VLLM_API_KEY"
@@ -31,7 +33,7 @@ KEY = "VLLM_API_KEY"
 SHARD_BYTES = 2**30
 _PROBE = "1+2=3, so 4*5 = 20\n\n\\boxed{7}"
 RETRIES = 3
-_START = "VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --host 127.0.0.1"
+_START = "VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --dtype DTYPE --host 127.0.0.1"
 
 
 class ServerEngine:
@@ -50,7 +52,9 @@ class ServerEngine:
 
     def __init__(self, folder: str, config: EngineConfig) -> None:
         self.folder = folder
+        self.dtype = config.dtype
         self.max_model_len = config.max_model_len
+        self.ends = end_tokens(folder)
         self.tokens_generated = 0
         self._url = plain_address(config.url, "engine.url").removesuffix("/v1")
         self._client = openai.OpenAI(
@@ -78,7 +82,11 @@ class ServerEngine:
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "top_k": sampling.top_k,
+            "min_p": 0.0,
+            "repetition_penalty": 1.0,  # or the server takes its model's generation_config.json
             "seed": seed,
+            "stop_token_ids": self.ends,
+            "ignore_eos": True,
             "logprobs": 1,
             "return_token_ids": True,
         }
@@ -122,9 +130,10 @@ class ServerEngine:
             for _ in weights:
                 pass
         else:
-            with TemporaryDirectory(prefix="weights-", dir=self._weights_folder) as shards:
-                _write_shards(weights, Path(shards))
-                self._post("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": shards}})
+            with scratch_folder("weights", self._weights_folder) as shards:
+                _write_shards(weights, shards)
+                loaded = {"method": "reload_weights", "kwargs": {"weights_path": str(shards)}}
+                self._post("/collective_rpc", loaded)
             self._post("/reset_prefix_cache", {})
         if torch.distributed.is_initialized():
             torch.distributed.barrier()
@@ -150,7 +159,7 @@ class ServerEngine:
         return str(served["id"])
 
     def _check_tokenizer(self) -> None:
-        own = AutoTokenizer.from_pretrained(self.folder).encode(_PROBE, add_special_tokens=False)
+        own = load_tokenizer(self.folder).encode(_PROBE, add_special_tokens=False)
         asked = {"model": self._model, "prompt": _PROBE, "add_special_tokens": False}
         if own != self._post("/tokenize", asked)["tokens"]:
             raise UserError(
@@ -191,7 +200,9 @@ def _write_shards(weights: Iterable[tuple[str, Tensor]], folder: Path) -> None:
     for name, value in weights:
         shard[name] = value.detach().to("cpu", copy=True).contiguous()
         if sum(tensor.nbytes for tensor in shard.values()) >= SHARD_BYTES:
-            save_file(shard, folder / f"model-{number:05d}.safetensors")
+            with written(folder):
+                save_file(shard, folder / f"model-{number:05d}.safetensors")
             shard, number = {}, number + 1
     if shard:
-        save_file(shard, folder / f"model-{number:05d}.safetensors")
+        with written(folder):
+            save_file(shard, folder / f"model-{number:05d}.safetensors")

@@ -9,10 +9,12 @@ from itertools import count
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from int_lightning.engines.base import NO_STRUCTURE, EngineConfig, room
 from int_lightning.engines.kv_cache import growing_cache
+from int_lightning.model_folder.ends import end_tokens
+from int_lightning.model_folder.weights import load_causal_lm
 from int_lightning.types import Completion, Sampling, UserError
 
 SPARSE = 0.75
@@ -29,11 +31,11 @@ class _Row:
     limit: int
     live: bool = True
 
-    def take(self, token: int, logprob: float, eos: set[int]) -> None:
+    def take(self, token: int, logprob: float, ends: list[int]) -> None:
         if self.live:
             self.tokens.append(token)
             self.logprobs.append(logprob)
-            self.live = token not in eos and len(self.tokens) < self.limit
+            self.live = token not in ends and len(self.tokens) < self.limit
 
 
 class TransformersEngine:
@@ -51,19 +53,19 @@ class TransformersEngine:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.folder = folder
         self.config = config
+        self.dtype = config.dtype
         self.max_model_len = config.max_model_len
         self.tokens_generated = 0
         self._numbers = count()
         self._queue: dict[int, tuple[Sequence[int], Sampling, int]] = {}
-        self._model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        self._model: PreTrainedModel = load_causal_lm(
             folder, dtype=config.dtype, trust_remote_code=config.trust_remote_code
         )
         self._model.to(device).eval()  # type: ignore[arg-type]
         self._only_last_logits = (
             {"logits_to_keep": 1} if "logits_to_keep" in signature(self._model.forward).parameters else {}
         )
-        eos = GenerationConfig.from_pretrained(folder).eos_token_id
-        self._eos = set(eos if isinstance(eos, list) else [eos])
+        self.ends = end_tokens(folder)
 
     @torch.no_grad()
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
@@ -149,11 +151,11 @@ class TransformersEngine:
             chosen = _sample(logits, sampling, side_by_side)
             picked = logits.log_softmax(-1).gather(-1, chosen[:, None]).squeeze(-1)
             for row, token, logprob in zip(side_by_side, chosen.tolist(), picked.tolist(), strict=True):
-                row.take(token, logprob, self._eos)
+                row.take(token, logprob, self.ends)
             live = [i for i, row in enumerate(side_by_side) if row.live]
             if not live:
                 return [
-                    Completion(r.tokens, r.logprobs, "stop" if r.tokens[-1] in self._eos else "length") for r in rows
+                    Completion(r.tokens, r.logprobs, "stop" if r.tokens[-1] in self.ends else "length") for r in rows
                 ]
             ids, positions = chosen[:, None], positions[:, -1:] + 1
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], -1)

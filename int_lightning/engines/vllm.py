@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gc
 import importlib.util
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +19,8 @@ from torch import Tensor
 from transformers import AutoConfig
 
 from int_lightning.engines.base import EngineConfig, generate_by_steps, room
+from int_lightning.model_folder.ends import end_tokens
+from int_lightning.model_folder.files import weight_files
 from int_lightning.types import Completion, Sampling, UserError
 
 if TYPE_CHECKING:
@@ -67,7 +72,9 @@ class VLLMEngine:
             torch._dynamo.config.disable = True  # compiling vLLM's small CPU functions takes longer than it ever saves
         self.folder = folder
         self.config = config
+        self.dtype = config.dtype
         self.max_model_len = config.max_model_len
+        self.ends = end_tokens(folder)
         self.tokens_generated = 0
         self.prompt_tokens_cached = 0
         self.takes_adapters = 0 < lora_rank <= _ADAPTER_RANKS[-1] and _knows_adapters(folder)
@@ -78,8 +85,7 @@ class VLLMEngine:
         if not self._owns_process_group:  # an engine for each process, found by torchrun's names
             os.environ.setdefault("RANK", str(torch.distributed.get_rank()))
             os.environ.setdefault("LOCAL_RANK", str(torch.cuda.current_device() if on_gpu else 0))
-        self._llm = LLM(
-            folder,
+        options: dict[str, Any] = dict(
             dtype=config.dtype,
             max_model_len=config.max_model_len,
             max_num_seqs=config.max_num_seqs,
@@ -91,6 +97,13 @@ class VLLMEngine:
             **(_gpu_options(config) if on_gpu else _cpu_options(config)),
             **(_adapter_options(lora_rank) if self.takes_adapters else {}),
         )
+        try:
+            with of_one_model(folder) as readable:
+                self._llm = LLM(readable, **options)
+        except ValueError as error:
+            logging.getLogger("vllm").exception("vLLM did not start")
+            reason = shorten(str(error), 300)
+            raise UserError(f"vLLM cannot serve {folder} with these engine settings: {reason}") from error
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
         """See ``Engine.generate``."""
@@ -107,6 +120,8 @@ class VLLMEngine:
             top_p=sampling.top_p,
             top_k=sampling.top_k,
             seed=seed,
+            stop_token_ids=self.ends,
+            ignore_eos=True,  # what vLLM itself takes for the end is among these
             logprobs=0,
             flat_logprobs=True,
             detokenize=False,
@@ -193,6 +208,20 @@ class VLLMEngine:
         del self._llm
         if self._owns_process_group:
             cleanup_dist_env_and_memory()
+
+
+@contextmanager
+def of_one_model(folder: str) -> Iterator[str]:
+    """A folder without safetensors files that are not its model's, made of links where it has some: vLLM would load them all."""
+    path = Path(folder)
+    others = set(path.glob("*.safetensors")) - set(weight_files(folder)) if path.is_dir() else set()
+    if not others:
+        yield folder
+        return
+    with TemporaryDirectory(prefix="model-") as links:
+        for file in set(path.iterdir()) - others:
+            (Path(links) / file.name).symlink_to(file.resolve())
+        yield links
 
 
 def _pack_tied_head(model: torch.nn.Module) -> None:

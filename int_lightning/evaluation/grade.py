@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from rich.markup import escape
+
+from int_lightning.arguments import Arguments
 from int_lightning.console import exit_status, progress, say, show_table
 from int_lightning.grading import Grader, Verdict
 from int_lightning.results import RESULTS
@@ -59,13 +61,16 @@ class Agreement:
 
 def main(args: Sequence[str]) -> int:
     """Runs ``int-lightning grade``; returns the exit status."""
-    given = _parser().parse_args(args)
-    out = given.out and Path(given.out)
-    return exit_status(lambda: _grade(Path(given.file), out, given.workers, given.timeout))
+
+    def run() -> None:
+        given = _parser().parse_args(args)
+        _grade(Path(given.file), given.out and Path(given.out), given.workers, given.timeout)
+
+    return exit_status(run)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Arguments:
+    parser = Arguments(
         prog="int-lightning grade",
         description="Compare final answers, and count agreement with their labels. Rows without a pair are named and left out.",
     )
@@ -86,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
 def _grade(file: Path, out: Path | None, workers: int, timeout: float) -> None:
     pairs, bad = read_pairs(file)
     for message in bad[:_SHOWN]:
-        say(f"[yellow]left out:[/] {message}")
+        say(f"[yellow]left out:[/] {escape(message)}")
     if len(bad) > _SHOWN:
         say(f"[yellow]left out:[/] {len(bad) - _SHOWN} more rows")
     if not pairs:
@@ -125,7 +130,7 @@ def read_pairs(file: Path) -> tuple[list[Pair], list[str]]:
                 if line.strip():
                     try:
                         pairs.append(_pair(row, json.loads(line)))
-                    except json.JSONDecodeError as error:
+                    except (ValueError, RecursionError) as error:
                         bad.append(f"row {row} is not JSON ({error})")
                     except UserError as error:
                         bad.append(str(error))
@@ -187,4 +192,4 @@ def _write(
     (out / "grades.jsonl").write_text("".join(json.dumps(grade) + "\n" for grade in grades), encoding="utf-8")
     text = json.dumps({**results, "tiers": counts, "disagreements": wrong}, indent=2, ensure_ascii=False)
     (out / RESULTS).write_text(text + "\n", encoding="utf-8")
-    say(f"{len(wrong)} disagreements; every verdict is in {out / 'grades.jsonl'}")
+    say(escape(f"{len(wrong)} disagreements; every verdict is in {out / 'grades.jsonl'}"))

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from int_lightning.learn.advantages import agree
+
 
 def pass_at_k(correct: Tensor, n: int, k: int) -> Tensor:
     """The unbiased estimator 1 - C(n-c, k) / C(n, k) of Chen et al. (2021), float64 [P], for c correct of n samples each.
@@ -85,7 +87,7 @@ class ZeroAdvantageRatio(Metric):
 
     def update(self, rewards: Tensor) -> None:
         """Adds groups: float [P, n]."""
-        self.zero += (rewards == rewards[:, :1]).all(1).sum()
+        self.zero += sum(agree(group) for group in rewards.tolist())
         self.groups += len(rewards)
 
     def compute(self) -> Tensor:

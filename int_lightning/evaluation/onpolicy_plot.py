@@ -39,7 +39,6 @@ def plot_onpolicy(
         _entropy_by_span(right, results)
         left.set_title(f"under {model}", loc="left")
     with written(file):
-        file.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(file, dpi=150)
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from rich.markup import escape
-from transformers import AutoConfig, AutoTokenizer
 
 from int_lightning.console import interval, progress, say, show_table
 from int_lightning.evaluation.onpolicy import ALL, TRAINED, Scores, score
@@ -18,6 +17,8 @@ from int_lightning.evaluation.onpolicy_plot import plot_onpolicy
 from int_lightning.evaluation.onpolicy_sets import OnPolicySet
 from int_lightning.learn.model import load_policy
 from int_lightning.learn.pretrained import fingerprint, resolve_model
+from int_lightning.model_folder.check import load_config
+from int_lightning.model_folder.tokenizer import load_tokenizer, pad_id
 from int_lightning.prompts import PromptSet
 from int_lightning.types import SFTExample, UserError
 
@@ -85,8 +86,8 @@ class _Reader:
         self.folder = resolve_model(model)
         self.prompts = prompts
         self.limit = limit
-        self.tokenizer = AutoTokenizer.from_pretrained(self.folder)
-        config = AutoConfig.from_pretrained(self.folder).get_text_config()
+        self.tokenizer = load_tokenizer(self.folder)
+        config = load_config(self.folder).get_text_config()
         self.vocabulary = config.vocab_size
         self.longest = getattr(config, "max_position_embeddings", None) or math.inf
 
@@ -130,11 +131,15 @@ def _score_all(
     counts: Mapping[tuple[str, str], tuple[int, int]],
 ) -> dict[str, Scores]:
     policy = load_policy(reader.folder, dtype=dtype).eval().to("cuda" if torch.cuda.is_available() else "cpu")
-    pad_id, scores = reader.tokenizer.pad_token_id or 0, {}
+    scores = {}
     for name, data in sets.items():
         with progress(f"{name} under {model}", counts[model, name][0], "rows") as advance:
             scores[name] = score(
-                policy, reader.rows(data), pad_id, packed=policy.packs, done=lambda rows: advance(rows, "")
+                policy,
+                reader.rows(data),
+                pad_id(reader.tokenizer),
+                packed=policy.packs,
+                done=lambda rows: advance(rows, ""),
             )
     return scores
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -69,12 +70,18 @@ class OnPolicySet:
         return {provenance["fingerprint"] for (provenance,) in self._store().columns(self.target, "provenance")}
 
     def _store(self) -> Store:
-        store = Store(Path(self.folder or "") / "dataset")
+        store = _opened(Path(self.folder or "") / "dataset")
         if not store.folder.is_dir():
             raise UserError(
                 f"{self.folder} holds no dataset: give the run folder of an `int-lightning collect`, or a file of solutions"
             )
         return store
+
+
+@lru_cache
+def _opened(dataset: Path) -> Store:
+    """A dataset that several models read, whose shards are checked once."""
+    return Store(dataset)
 
 
 def _rollout_row(rollout: Rollout) -> SFTExample:

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, get_args
 
 from rich.markup import escape
 
+from int_lightning.arguments import Arguments
 from int_lightning.console import console, exit_status, say, show_table
 from int_lightning.data.targets import Target, TargetConfig, examples
 from int_lightning.inspection.page import page
 from int_lightning.inspection.run import Run, model_folder, open_run
 from int_lightning.inspection.summary import Summary
 from int_lightning.inspection.terminal import LEGEND, example_lines
-from int_lightning.inspection.tokens import in_line
 from int_lightning.inspection.views import Row, Score, View, rejected_rows, row_of, views
 from int_lightning.results import written
 from int_lightning.types import UserError
+from int_lightning.visible import in_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
 
 def main(args: Sequence[str]) -> int:
     """Runs ``int-lightning inspect``; returns the exit status."""
-    given = _parser().parse_args(args)
-    return exit_status(lambda: _show(given))
+    return exit_status(lambda: _show(_parser().parse_args(args)))
 
 
 def _show(given: argparse.Namespace) -> None:
@@ -35,7 +35,7 @@ def _show(given: argparse.Namespace) -> None:
     _show_summary(summary)
     if given.html:
         _write(Path(given.html), page(given.run, summary, found, given.model))
-        say(f"{len(found)} examples are in {escape(in_line(given.html))}")
+        say(f"{len(found)} examples are in {escape(given.html)}")
         return
     say(escape(LEGEND), style="dim")
     for number, view in enumerate(found, 1):
@@ -43,8 +43,8 @@ def _show(given: argparse.Namespace) -> None:
             console.print(line)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Arguments:
+    parser = Arguments(
         prog="int-lightning inspect",
         description="Look at the training rows of a collection: where each token comes from, and whether it is trained on.",
     )

@@ -13,8 +13,8 @@ from pathlib import Path
 from string import Template
 
 from int_lightning.inspection.summary import Summary, Table
-from int_lightning.inspection.tokens import Kind, code_points, in_line, runs, visible
 from int_lightning.inspection.views import Token, TokenSpan, View
+from int_lightning.visible import Kind, code_points, in_line, runs, visible
 
 _HERE = Path(__file__).parent
 _SPANS = {

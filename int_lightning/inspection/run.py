@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import yaml
-
 from int_lightning.collect.store import OUTCOMES, Store
-from int_lightning.prompts.tokenizers import check_tokenizer
+from int_lightning.prompts.tokenizers import check_tokenizer, recorded_tokenizer
 from int_lightning.steps import Segmentation
 from int_lightning.types import UserError
+from int_lightning.yaml_text import load_yaml
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -49,9 +48,10 @@ class Run:
 
     def _model_folder(self) -> str:
         """Where the tokenizer was when it made the token ids, if it is still there, else where the config's model is now."""
-        record = self.store.folder / "tokenizer.json"
-        recorded = json.loads(record.read_text(encoding="utf-8"))["folder"] if record.exists() else ""
-        return recorded if recorded and Path(recorded).is_dir() else model_folder(self.config["model"])
+        record = recorded_tokenizer(self.store.folder)
+        if record and record["folder"] and Path(record["folder"]).is_dir():
+            return record["folder"]
+        return model_folder(self.config["model"])
 
 
 def _load_tokenizer(folder: str) -> PreTrainedTokenizerBase:
@@ -62,10 +62,12 @@ def _load_tokenizer(folder: str) -> PreTrainedTokenizerBase:
         if settings.is_file() and json.loads(settings.read_text(encoding="utf-8"))["tokenizer_class"] == _GENERIC:
             from transformers import PreTrainedTokenizerFast
 
-            return PreTrainedTokenizerFast.from_pretrained(folder)
-        from transformers import AutoTokenizer
+            tokenizer: PreTrainedTokenizerBase = PreTrainedTokenizerFast.from_pretrained(folder)
+            tokenizer.clean_up_tokenization_spaces = False
+            return tokenizer
+        from int_lightning.model_folder.tokenizer import load_tokenizer
 
-        return AutoTokenizer.from_pretrained(folder)
+        return load_tokenizer(folder)
     except OSError as error:
         reason = str(error).partition("\n")[0]
         raise UserError(f"the tokenizer of {folder} cannot be loaded ({reason}): name a model with --model") from error
@@ -90,4 +92,4 @@ def open_run(folder: Path) -> Run:
             f"{folder} holds no collection: give the folder of an `int-lightning collect` (its --out; within the folder of an "
             "`int-lightning run` that is `collect`)"
         )
-    return Run(folder, store, yaml.safe_load(saved.read_text(encoding="utf-8")))
+    return Run(folder, store, load_yaml(saved.read_text(encoding="utf-8"), saved))

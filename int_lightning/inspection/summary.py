@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from int_lightning.collect.statistics import describe
 from int_lightning.collect.store import Store
-from int_lightning.inspection.tokens import in_line
 from int_lightning.types import SFTExample
+from int_lightning.visible import in_line
 
 _ONE_BIN = (0, 1)
 

@@ -9,8 +9,8 @@ from math import log
 from rich.style import Style
 from rich.text import Text
 
-from int_lightning.inspection.tokens import in_line, visible
 from int_lightning.inspection.views import Token, TokenSpan, View
+from int_lightning.visible import in_line, visible
 
 _COLOURS = {
     "prompt": "default",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import threading
@@ -14,11 +15,12 @@ from typing import Any, cast
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from rich.markup import escape
 
 from int_lightning.console import progress, say
 from int_lightning.learn.metrics_csv import MetricsCSV
 from int_lightning.learn.module import PolicyModule
-from int_lightning.results import written
+from int_lightning.results import RESULTS, write_json, written
 from int_lightning.time_limit import time_limit
 
 
@@ -58,18 +60,46 @@ class FitProgress(Callback):
 
 
 class ExportModel(Callback):
-    """Writes the trained policy as a Hugging Face folder when the fit ends.
+    """Writes the trained policy as a Hugging Face folder ``model`` when the fit ends, and then ``results.json``, which says that
+    it came to its end.
 
     Args:
-        folder: Where to.
+        folder: The run's folder.
     """
 
     def __init__(self, folder: str) -> None:
-        self.folder = folder
+        self.folder = Path(folder)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        assert isinstance(pl_module, PolicyModule)
-        pl_module.export_to(Path(self.folder))
+        self._export(trainer, pl_module, trainer.global_step)
+
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """For a run that was killed before its model was written: Lightning trains nothing after ``max_steps``, and so ends
+        nothing either."""
+        if 0 < trainer.max_steps <= checkpoint["global_step"]:
+            self._export(trainer, pl_module, checkpoint["global_step"])
+
+    def _export(self, trainer: L.Trainer, module: L.LightningModule, steps: int) -> None:
+        assert isinstance(module, PolicyModule)
+        model, aside = self.folder / "model", self.folder / "model.part"
+        with written(model):
+            if trainer.is_global_zero:
+                _remove(aside)
+                aside.mkdir()
+            module.export_to(aside)
+            if trainer.is_global_zero:
+                _remove(model)
+                aside.rename(model)
+                write_json(self.folder / RESULTS, {"steps": steps, "model": model.name})
+
+
+def finished_steps(folder: Path) -> int | None:
+    """The steps of the fit that came to its end in a run's folder; None if none did."""
+    results = folder / RESULTS
+    if not results.exists():
+        return None
+    steps: int | None = json.loads(results.read_text(encoding="utf-8")).get("steps")
+    return steps
 
 
 class StepTimeLimit(Callback):
@@ -92,6 +122,9 @@ class StepTimeLimit(Callback):
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         self._stack.close()
+
+
+_PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
 
 
 class RunCheckpoint(ModelCheckpoint):
@@ -124,8 +157,25 @@ class RunCheckpoint(ModelCheckpoint):
             assert self.dirpath is not None
             path = Path(self.dirpath) / "interrupted.ckpt"
             self._save_checkpoint(trainer, str(path))
-            say(f"interrupted after step {trainer.global_step}; go on with --ckpt_path {path}")
+            say(f"interrupted after step {trainer.global_step}; go on with --ckpt_path {escape(str(path))}")
             raise KeyboardInterrupt
+
+    @property
+    def state_key(self) -> str:
+        """One name, whatever the steps between checkpoints are."""
+        return type(self).__name__
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes up what it knew of its checkpoints, where they are now if the run's folder was moved meanwhile."""
+        before, now = str(state_dict.get("dirpath")), str(self.dirpath)
+        newest = Path(now) / Path(state_dict["best_model_path"]).name
+        if before != now and newest.exists():
+            moved = {path: path.replace(before, now, 1) for path in state_dict["best_k_models"]}
+            best = {moved[path]: score for path, score in state_dict["best_k_models"].items()}
+            kept = {key: state_dict[key] for key in ("best_model_score", "kth_value")}
+            paths = {key: state_dict[key].replace(before, now, 1) for key in _PATHS}
+            state_dict = {**kept, **paths, "best_k_models": best, "dirpath": now}
+        super().load_state_dict(state_dict)
 
     def _save_checkpoint(self, trainer: L.Trainer, filepath: str) -> None:
         """Saves aside and renames, so that a run that dies meanwhile keeps the checkpoint it had. Every rank calls it.
@@ -136,7 +186,9 @@ class RunCheckpoint(ModelCheckpoint):
         _keep_step_metrics(trainer)
         path, aside = Path(filepath), Path(f"{filepath}.part")
         if trainer.is_global_zero:
-            _remove(aside)
+            with written(path):
+                path.parent.mkdir(exist_ok=True)
+                _remove(aside)
         trainer.strategy.barrier("before a checkpoint is saved")
         with written(path):
             super()._save_checkpoint(trainer, str(aside))
@@ -152,11 +204,12 @@ class RunCheckpoint(ModelCheckpoint):
         """Lets the link point to another checkpoint of its folder, without a moment in which it points to none."""
         if trainer.is_global_zero:
             aside = Path(f"{linkpath}.part")
-            _remove(aside)
-            aside.symlink_to(Path(filepath).name)
-            if not Path(linkpath).is_symlink():
-                _remove(Path(linkpath))
-            aside.replace(linkpath)
+            with written(Path(linkpath)):
+                _remove(aside)
+                aside.symlink_to(Path(filepath).name)
+                if not Path(linkpath).is_symlink():
+                    _remove(Path(linkpath))
+                aside.replace(linkpath)
         trainer.strategy.barrier("after the newest checkpoint was linked")
 
     def _remove_checkpoint(self, trainer: L.Trainer, filepath: str) -> None:

@@ -23,6 +23,7 @@ from int_lightning.learn.liger_layers import Layers
 from int_lightning.learn.lora import LoRAConfig, Unadapted
 from int_lightning.learn.model import Policy
 from int_lightning.learn.module import PolicyModule
+from int_lightning.model_folder.check import dropouts
 from int_lightning.types import UserError
 from int_lightning_kernels import (
     MAX,
@@ -120,8 +121,17 @@ class GRPOModule(PolicyModule):
         self._reference: list[Policy | Unadapted] = []
 
     def configure_model(self) -> None:
-        """Loads the policy and, where the KL term needs it, the frozen reference."""
+        """Loads the policy and, where the KL term needs it, the frozen reference.
+
+        Raises:
+            UserError: if the model itself has dropout.
+        """
         super().configure_model()
+        if found := dropouts(self.scorer.causal_lm.config):
+            raise UserError(
+                f"{self.folder}: config.json has {', '.join(found)}: GRPO samples from the policy that it trains, which dropout "
+                "would change: set it to 0 there"
+            )
         if self.objective.kl_coefficient and not self._reference:
             if self.lora is not None:
                 self._reference = [Unadapted(self.scorer)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,8 @@ class MetricsCSV(Logger):
                 return
             self._rows[_kind(row)] = row
             if before is None and row.keys() <= set(self._columns):
-                with self.path.open("a", newline="", encoding="utf-8") as file:
+                with self.path.open("r+", newline="", encoding="utf-8") as file:  # which does not make it anew
+                    file.seek(0, os.SEEK_END)
                     csv.DictWriter(file, self._columns).writerow(row)
             else:
                 self._columns = sorted({*self._columns, *row})
@@ -74,7 +76,6 @@ class MetricsCSV(Logger):
         self._write()
 
     def _write(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         aside = self.path.with_suffix(".part")
         with aside.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self._columns)

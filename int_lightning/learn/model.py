@@ -15,12 +15,17 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.device_mesh import DeviceMesh
-from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
 from int_lightning.data.collate import MicroBatch
 from int_lightning.learn.liger_layers import Layers, liger_negative_log_likelihood, obstacle, use_layers
 from int_lightning.learn.lora import LoRAConfig, adapt, full, is_adapted, merged, save_adapter
 from int_lightning.learn.packed_attention import PACKED, can_pack, positions
+from int_lightning.model_folder.check import load_config
+from int_lightning.model_folder.ends import GENERATION, end_tokens
+from int_lightning.model_folder.files import read_json
+from int_lightning.model_folder.weights import check_finite, load_causal_lm
+from int_lightning.results import write_json
 from int_lightning.types import UserError
 from int_lightning_kernels import (
     Implementation,
@@ -201,9 +206,10 @@ def load_policy(
     """
     weights = torch.float32 if lora is None else dtype
     if random_init:
-        causal_lm = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), dtype=weights)
+        causal_lm = AutoModelForCausalLM.from_config(load_config(folder), dtype=weights)
     else:
-        causal_lm = AutoModelForCausalLM.from_pretrained(folder, dtype=weights)
+        check_finite(folder)
+        causal_lm = load_causal_lm(folder, dtype=weights)
     if checkpointing:
         causal_lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     use_layers(causal_lm, layers, device)
@@ -245,8 +251,8 @@ def named_weights(policy: Policy) -> Iterator[tuple[str, Tensor]]:
 
 
 def export(policy: Policy, folder: Path, tokenizer: Any, is_writer: bool) -> None:
-    """Writes a Hugging Face folder (safetensors of the policy's dtype, tokenizer), adapters merged, and besides by themselves in
-    ``adapter/``. Every rank calls it, the writer writes."""
+    """Writes a Hugging Face folder (safetensors of the policy's dtype, tokenizer, and every token at which it ends), adapters
+    merged, and besides by themselves in ``adapter/``. Every rank calls it, the writer writes."""
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     state = get_model_state_dict(policy, options=options)
     tied = {n for n, _ in policy.named_parameters(remove_duplicate=False)} - {n for n, _ in policy.named_parameters()}
@@ -254,6 +260,10 @@ def export(policy: Policy, folder: Path, tokenizer: Any, is_writer: bool) -> Non
         plain = {k.removeprefix(PREFIX): v for k, v in state.items() if isinstance(v, Tensor) and k not in tied}
         tensors = {k: v.to(policy.dtype) for k, v in merged(policy.causal_lm, plain)}
         policy.causal_lm.save_pretrained(folder, state_dict=tensors)
+        config = {**read_json(folder / "config.json"), "dtype": str(policy.dtype).removeprefix("torch.")}
+        write_json(folder / "config.json", config)  # transformers names the dtype of the weights in training
+        ends = {"eos_token_id": end_tokens(str(policy.causal_lm.name_or_path))}
+        write_json(folder / GENERATION, {**read_json(folder / GENERATION), **ends})
         tokenizer.save_pretrained(folder)
         if is_adapted(policy.causal_lm):
             save_adapter(policy.causal_lm, plain, folder / "adapter")

@@ -14,7 +14,8 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+from transformers import PreTrainedTokenizerBase
 
 from int_lightning.data.collate import MicroBatch
 from int_lightning.learn.liger_layers import Layers
@@ -22,10 +23,20 @@ from int_lightning.learn.lora import LoRAConfig, keep_state_of_adapters_only
 from int_lightning.learn.model import Head, Policy, export, load_policy, shard
 from int_lightning.learn.pretrained import resolve_model
 from int_lightning.learn.schedule import WarmupCosine
+from int_lightning.model_folder.tokenizer import load_tokenizer
 from int_lightning.types import UserError
 from int_lightning_kernels import MAX, Loss, add_metrics
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def run_length(trainer: L.Trainer) -> int:
+    """Optimiser steps of a whole run, which is one pass over its stream, however ``max_steps`` cuts it.
+
+    The length is that of a loader made for the purpose: asking the trainer (``estimated_stepping_batches``) sets its own loader
+    up, and one that is set up before its state is restored starts from the first row.
+    """
+    return len(trainer.datamodule.train_dataloader())  # type: ignore[attr-defined]
 
 
 class PolicyModule(L.LightningModule):
@@ -71,6 +82,10 @@ class PolicyModule(L.LightningModule):
         self.optimizer_factory = optimizer
         self.scheduler_factory = scheduler
         self.dtype_name = dtype
+        if max_grad_norm < 0:
+            raise UserError(
+                f"model.max_grad_norm is {max_grad_norm}: give a norm above 0, or 0 to leave gradients as they are"
+            )
         self.max_grad_norm = max_grad_norm
         self.gradient_checkpointing = gradient_checkpointing
         self.head = head
@@ -83,7 +98,7 @@ class PolicyModule(L.LightningModule):
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The model's tokenizer."""
-        return AutoTokenizer.from_pretrained(self.folder)
+        return load_tokenizer(self.folder)
 
     def configure_model(self) -> None:
         """Loads the policy once, and shards it under a model-parallel strategy."""
@@ -94,14 +109,34 @@ class PolicyModule(L.LightningModule):
                 self.strict_loading = False
 
     def configure_optimizers(self):  # type: ignore[no-untyped-def]
-        """The optimiser and, where one is configured, its schedule."""
-        optimizer = self.optimizer_factory([p for p in self.scorer.parameters() if p.requires_grad])
-        if self.scheduler_factory is None:
+        """The optimiser and, where one is configured, its schedule.
+
+        Raises:
+            UserError: if they refuse their arguments.
+        """
+        try:
+            optimizer = self.optimizer_factory([p for p in self.scorer.parameters() if p.requires_grad])
+            scheduler = None if self.scheduler_factory is None else self.scheduler_factory(optimizer)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"model.optimizer or model.scheduler does not take its init_args: {error}") from error
+        if scheduler is None:
             return optimizer
-        scheduler = self.scheduler_factory(optimizer)
+        if isinstance(scheduler, ReduceLROnPlateau):
+            raise UserError(
+                "model.scheduler is ReduceLROnPlateau, which waits for a metric, and schedules are stepped once per optimiser "
+                "step: give WarmupCosine or one of torch.optim.lr_scheduler, or null"
+            )
         if isinstance(scheduler, WarmupCosine) and not scheduler.total_steps:
-            scheduler.set_total_steps(int(self.trainer.estimated_stepping_batches))
+            scheduler.set_total_steps(run_length(self.trainer))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    @property
+    def rates_span_run(self) -> bool:
+        """Whether the learning rate of a step depends on how long the run is."""
+        if self.scheduler_factory is None:
+            return False
+        scheduler = self.scheduler_factory(torch.optim.SGD([torch.nn.Parameter(torch.zeros(()))], lr=1.0))
+        return isinstance(scheduler, WarmupCosine) and not scheduler.total_steps
 
     @property
     def scorer(self) -> Policy:

@@ -1,4 +1,4 @@
-"""Where a model folder comes from: the shipped mini model, SmolLM2 out of a Python package, a path, or a hub id.
+"""Where a model folder comes from: the shipped mini model, SmolLM2 or Gemma 3 out of a Python package, a path, or a hub id.
 
 SmolLM2-135M-Instruct comes as a Q4_1 GGUF file and is stored as bfloat16 safetensors: the original's own precision,
 half the size of float32, and a rounding (relative 2^-9) far below that of the 4-bit quantisation. Whoever trains on it
@@ -14,79 +14,97 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
+from int_lightning.learn.gemma3 import GEMMA3, check_gemma3_packages, convert_gemma3
+from int_lightning.model_folder.check import check_model_folder
+from int_lightning.model_folder.files import weight_files
 from int_lightning.types import UserError
 
 logger = logging.getLogger(__name__)
+
+Source = TypeVar("Source")
 
 MINI = "mini"
 SMOLLM2 = "smollm2-135m-instruct"
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _CHUNK = 1 << 22
+_HUB_SECONDS = 4.0
 
 
 def resolve_model(name: str) -> str:
     """The local folder of a model, converted or checked as needed; a hub id ``org/name`` is passed through.
 
     Args:
-        name: ``mini``, ``smollm2-135m-instruct``, a folder, or a hub id. ``org/name`` is a path where
+        name: ``mini``, ``smollm2-135m-instruct``, ``gemma3-270m``, a folder, or a hub id. ``org/name`` is a path where
             a folder ``org`` exists.
 
     Raises:
-        UserError: if there is no such model, its package is not installed, or the folder is incomplete.
+        UserError: if there is no such model, its package is not installed, or the folder is incomplete or damaged.
     """
     if name == MINI:
         folder = Path(__file__).parents[1] / "mini" / "base"
     elif name == SMOLLM2:
-        folder = _smollm2_folder()
+        folder = _converted(SMOLLM2, _smollm2_gguf, _convert)
+    elif name == GEMMA3:
+        folder = _converted(GEMMA3, check_gemma3_packages, lambda _, aside: convert_gemma3(aside))
     else:
         folder = Path(name).expanduser()
         if not folder.exists():
             if _HUB_ID.fullmatch(name) and not folder.parent.exists():
+                check_hub_model(name)
                 return name
             raise UserError(
-                f"model {name!r}: no such folder: give a path that exists, a hub id org/name, {MINI!r} or {SMOLLM2!r}"
+                f"model {name!r}: no such folder: give a path that exists, a hub id org/name, {MINI!r}, {SMOLLM2!r} or {GEMMA3!r}"
             )
     check_model_folder(folder)
     return str(folder)
 
 
-def check_model_folder(folder: str | Path) -> None:
-    """Check that a folder holds a configuration, a tokenizer and safetensors weights.
+def check_hub_model(name: str) -> None:
+    """Check that a model is in the hub's cache here, or that the hub can be reached and has it.
 
     Raises:
-        UserError: naming the folder, the missing file and what to do.
+        UserError: after a few seconds at most, saying which it is.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise UserError(f"model folder {folder}: not a folder: give one with config.json, a tokenizer and weights")
-    remedy = "save the model there with save_pretrained, or name another folder"
-    if not (folder / "config.json").is_file():
-        raise UserError(f"model folder {folder}: config.json is missing: {remedy}")
-    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json")):
+    from huggingface_hub import HfApi, try_to_load_from_cache
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
+
+    if isinstance(try_to_load_from_cache(name, "config.json"), str):
+        return
+    remedy = f"give the path of a model folder that exists, {MINI!r}, {SMOLLM2!r} or {GEMMA3!r}"
+    try:
+        HfApi().model_info(name, timeout=_HUB_SECONDS)
+    except RepositoryNotFoundError as error:
         raise UserError(
-            f"model folder {folder}: tokenizer.json (or tokenizer_config.json) is missing: "
-            "save the tokenizer there with save_pretrained, or name another folder"
-        )
-    if not any(folder.glob("*.safetensors")):
-        raise UserError(f"model folder {folder}: model.safetensors is missing: {remedy}")
+            f"model {name!r}: neither a folder nor a model of the Hugging Face hub (or one that needs a login): {remedy}"
+        ) from error
+    except OfflineModeIsEnabled as error:
+        raise UserError(
+            f"model {name!r}: no such folder, not in the hub's cache, and HF_HUB_OFFLINE is set: {remedy}"
+        ) from error
+    except HfHubHTTPError as error:
+        raise UserError(f"model {name!r}: the Hugging Face hub refuses it ({error}): {remedy}") from error
+    except Exception as error:  # of connections; their classes come from an HTTP client that changes with the version
+        raise UserError(
+            f"model {name!r}: no such folder, not in the hub's cache, and the hub cannot be reached "
+            f"({type(error).__name__}): {remedy}"
+        ) from error
 
 
 def fingerprint(folder: str | Path) -> str:
-    """BLAKE2b (32 hex digits) over the bytes of the folder's safetensors files in name order.
+    """BLAKE2b (32 hex digits) over the bytes of the files that hold the folder's weights, in name order.
 
     Files are streamed, and hashed again only if their size or modification time changed.
 
     Raises:
-        UserError: if the folder has no safetensors files.
+        UserError: if one is missing.
     """
-    files = sorted(Path(folder).glob("*.safetensors"))
-    if not files:
-        raise UserError(f"model folder {folder}: no *.safetensors to fingerprint: save the weights as safetensors")
-    stats = [(path, path.stat()) for path in files]
+    stats = [(path, path.stat()) for path in weight_files(folder)]
     return _digest(tuple((str(path.resolve()), stat.st_mtime_ns, stat.st_size) for path, stat in stats))
 
 
@@ -105,21 +123,22 @@ def cache_folder() -> Path:
     return Path(os.environ.get("INT_LIGHTNING_CACHE") or "~/.cache/int-lightning").expanduser()
 
 
-def _smollm2_folder() -> Path:
-    folder = cache_folder() / SMOLLM2
+def _converted(name: str, find: Callable[[], Source], convert: Callable[[Source, Path], None]) -> Path:
+    """The folder of a model that is converted once, out of a package that ``find`` finds."""
+    folder = cache_folder() / name
     if folder.is_dir():
         return folder
-    source = _smollm2_gguf()
-    logger.info("converting %s into %s, once", source.name, folder)
+    source = find()
+    logger.info("converting %s into %s, once", name, folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{SMOLLM2}-", dir=folder.parent))
+        aside = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
     except OSError as error:
         raise UserError(
             f"cache folder {folder.parent}: cannot be written ({error}): set INT_LIGHTNING_CACHE to another folder"
         ) from error
     try:
-        _convert(source, aside)
+        convert(source, aside)
         aside.chmod(0o755)
         try:
             aside.rename(folder)
@@ -128,7 +147,7 @@ def _smollm2_folder() -> Path:
                 raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    logger.info("%s is ready in %s", SMOLLM2, folder)
+    logger.info("%s is ready in %s", name, folder)
     return folder
 
 

@@ -16,7 +16,7 @@ class WarmupCosine(LRScheduler):
         optimizer: The optimiser; its rate is the peak.
         warmup: Share of the run's steps.
         minimum: Share of the peak rate.
-        total_steps: Optimiser steps of the run; the module fills it in from the trainer where it is 0.
+        total_steps: Optimiser steps of the run; the module fills in the length of the data's stream where it is 0.
     """
 
     def __init__(self, optimizer: Optimizer, warmup: float = 0.1, minimum: float = 0.1, total_steps: int = 0) -> None:

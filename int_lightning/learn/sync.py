@@ -6,8 +6,6 @@ A stale tied head, a dropped or transposed tensor, or weights one step old do no
 from __future__ import annotations
 
 import random
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor
@@ -16,9 +14,12 @@ from int_lightning.engines.base import Engine
 from int_lightning.engines.vllm import VLLMEngine
 from int_lightning.learn.lora import adapter_factors, save_adapter
 from int_lightning.learn.model import Policy, logit_divisor, named_weights
+from int_lightning.scratch import scratch_folder
 from int_lightning.types import UserError
 
-TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.15}
+TOLERANCE = {"float32": 1e-4, "bfloat16": 0.15}
+"""In nats a token; that of the coarser dtype holds where trainer's and engine's differ."""
+
 PROBES, PROBE_TOKENS = 2, 24
 
 
@@ -34,13 +35,13 @@ def sync(policy: Policy, engine: Engine) -> float:
         The mean absolute difference of log-probs, in nats.
 
     Raises:
-        SyncError: if it is beyond the tolerance of the trainer's dtype.
+        SyncError: if it is beyond the tolerance of their dtypes.
     """
     engine.wake()
     if isinstance(engine, VLLMEngine) and engine.takes_adapters:
-        with TemporaryDirectory(prefix="adapter-") as folder:
-            save_adapter(policy.causal_lm, adapter_factors(policy.causal_lm), Path(folder))
-            engine.load_adapter(Path(folder))
+        with scratch_folder("adapter") as folder:
+            save_adapter(policy.causal_lm, adapter_factors(policy.causal_lm), folder)
+            engine.load_adapter(folder)
     else:
         engine.load_weights(named_weights(policy))
     return verify(policy, engine)
@@ -63,10 +64,19 @@ def verify(policy: Policy, engine: Engine) -> float:
         policy.temperature = temperature
     theirs = torch.tensor(engine.score(probes), device=weight.device).flatten()
     difference = float((ours - theirs).abs().mean())
-    tolerance = TOLERANCE[policy.dtype]
+    trainers, engines = str(policy.dtype).removeprefix("torch."), engine.dtype
+    tolerance = max(TOLERANCE[trainers], TOLERANCE[engines])
     if not difference <= tolerance:
         raise SyncError(
             f"after the weight sync engine {engine.name} and trainer differ by {difference:.4g} nats a token (tolerance "
-            f"{tolerance}): the engine does not serve the trainer's weights. Nothing was sampled from them"
+            f"{tolerance}): the engine does not serve the trainer's weights, or not as engine.dtype {engines} beside "
+            f"model.dtype {trainers}. Nothing was sampled from them"
+            f"{_start_of_server(engine, policy)}"
         )
     return difference
+
+
+def _start_of_server(engine: Engine, policy: Policy) -> str:
+    """A server has its own dtype, half precision for most folders, whatever the config says."""
+    dtype = str(policy.dtype).removeprefix("torch.")
+    return f". Start the server with --dtype {dtype}, if it has another" if engine.name == "server" else ""

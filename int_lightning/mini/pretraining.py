@@ -26,6 +26,7 @@ from int_lightning.mini.world import (
     to_problem,
 )
 from int_lightning.prompts import PromptSet, encode_chat
+from int_lightning.types import UserError
 
 
 class MiniPretrainData(L.LightningDataModule):
@@ -52,6 +53,9 @@ class MiniPretrainData(L.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        for name, value in (("steps", steps), ("batch_size", batch_size), ("max_tokens", max_tokens)):
+            if value < 1:
+                raise UserError(f"data.{name} is {value}: give at least 1")
         self.steps = steps
         self.batch_size = batch_size
         self.solving = solving

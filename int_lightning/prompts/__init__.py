@@ -11,15 +11,18 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
-from jinja2 import TemplateError
-
+from int_lightning.prompts.control import broken, control_tokens, encode_as_text, encode_broken, separator_for
+from int_lightning.prompts.in_place import encode_in_place
+from int_lightning.prompts.round_trip import check_shown
+from int_lightning.prompts.template import render
 from int_lightning.steps import number_steps
 from int_lightning.types import Problem, UserError
+from int_lightning.user_code import find_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -27,9 +30,6 @@ if TYPE_CHECKING:
 _HERE = Path(__file__).parent
 _SHIPPED = {"math": _HERE / "math", "gradeschool": _HERE / "gradeschool", "mini": _HERE.parent / "mini" / "prompts"}
 _QUESTION = {"role": "user", "content": "1+1?"}
-_PRIVATE_USE = range(
-    0xF0000, 0xFFFFE
-)  # characters that mean nothing: they stand for special tokens that a message spells out
 
 
 class PromptSet:
@@ -43,7 +43,8 @@ class PromptSet:
     """
 
     def __init__(self, name: str = "math") -> None:
-        self.folder = _SHIPPED.get(name, Path(name))
+        self.name = name
+        self.folder = _SHIPPED.get(name) or find_folder(name)
         self.templates = {p.stem: p.read_text(encoding="utf-8").strip("\n") for p in sorted(self.folder.glob("*.txt"))}
         if "solve" not in self.templates:
             raise UserError(
@@ -100,29 +101,20 @@ class PromptSet:
 def encode_chat(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, str]]) -> list[int]:
     """Token ids of a conversation up to where the assistant's turn begins.
 
-    Special tokens are the template's alone: where a message spells one out (``<|im_end|>``), it is text like any other.
+    Control tokens are the template's alone: where a message spells one out (``<|im_end|>``), it is text like any other.
 
     Raises:
         UserError: if the tokenizer has no chat template, or if the template refuses the conversation.
     """
-    said = "".join(m["content"] for m in messages)
-    spelt = sorted((name for name in _special_tokens(tokenizer).values() if name in said), key=len, reverse=True)
-    unused = (sign for sign in map(chr, _PRIVATE_USE) if sign not in said)
-    names = dict(zip(unused, spelt, strict=False))
-    for sign, name in names.items():
-        messages = [m | {"content": m["content"].replace(name, sign)} for m in messages]
-    shown = _shown(tokenizer, messages, add_generation_prompt=True)
-    ids: list[int] = []
-    for part in re.split(f"([{''.join(names)}])", shown) if names else [shown]:
-        ids += (
-            encode_text(tokenizer, names[part]) if part in names else tokenizer.encode(part, add_special_tokens=False)
-        )
-    return ids
+    separator = separator_for(*(m["content"] for m in messages))
+    texts = [broken(tokenizer, m["content"], separator, own=m["role"] == "assistant") for m in messages]
+    asked = [m | {"content": text} for m, text in zip(messages, texts, strict=True)]
+    return encode_broken(tokenizer, render(tokenizer, asked, add_generation_prompt=True), separator)
 
 
 def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """Token ids of a text in which names of special tokens are text like any other."""
-    return list(tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
+    """Token ids of what an assistant says after other text; names of control tokens in it are text like any other."""
+    return encode_in_place(tokenizer, text, partial(encode_as_text, tokenizer))
 
 
 def encode_solution(tokenizer: PreTrainedTokenizerBase, solution: str, where: str) -> list[int]:
@@ -134,20 +126,22 @@ def encode_solution(tokenizer: PreTrainedTokenizerBase, solution: str, where: st
 
     Raises:
         UserError: if the chat template shows the solution otherwise than it is (it strips thoughts, or adds some), or ends it
-            with no special token.
+            with no special token, or if the tokenizer has no tokens for it.
     """
     end = end_of_turn(tokenizer)
-    start = _shown(tokenizer, [_QUESTION], add_generation_prompt=True)
-    whole = _shown(tokenizer, [_QUESTION, {"role": "assistant", "content": solution}])
+    start = render(tokenizer, [_QUESTION], add_generation_prompt=True)
+    whole = render(tokenizer, [_QUESTION, {"role": "assistant", "content": solution}])
     after = whole.removeprefix(f"{start}{solution}")
-    if after == whole or not after.startswith(_special_tokens(tokenizer)[end] if after else ""):
+    if after == whole or not after.startswith(control_tokens(tokenizer).names[end] if after else ""):
         raise UserError(
             f"{where}: the chat template of {tokenizer.name_or_path} shows the solution {shorten(solution, 60)!r} as "
             f"{shorten(whole.removeprefix(start), 80)!r}, which is not what the model would write: take thoughts out of the "
             "solution, give the model folder a chat_template.jinja that leaves what the assistant says as it is, or train on "
             "what the model sampled itself"
         )
-    return [*encode_text(tokenizer, solution), end]
+    ids = encode_text(tokenizer, solution)
+    check_shown(tokenizer, [solution], ids, f"{where}: the solution")
+    return [*ids, end]
 
 
 def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:
@@ -157,41 +151,16 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:
         UserError: if the tokenizer has no chat template, or if the template shows no such turn or ends it with no special token.
     """
     said = "It is 2."
-    whole = _shown(tokenizer, [_QUESTION, {"role": "assistant", "content": said}])
+    whole = render(tokenizer, [_QUESTION, {"role": "assistant", "content": said}])
     _, shown, after = whole.rpartition(said)
     rest = tokenizer.encode(after, add_special_tokens=False)
     end = rest[0] if rest else tokenizer.eos_token_id
-    if not shown or end not in _special_tokens(tokenizer):
+    if not shown or end not in control_tokens(tokenizer).names:
         raise UserError(
             f"the chat template of {tokenizer.name_or_path} ends the assistant's turn with no special token, so a model trained "
             "on it would not know where to stop: give the model folder a chat_template.jinja that ends it with one"
         )
     return int(end)
-
-
-def _shown(
-    tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, str]], add_generation_prompt: bool = False
-) -> str:
-    """A conversation as the chat template writes it."""
-    if not tokenizer.chat_template:
-        raise UserError(
-            f"the tokenizer of {tokenizer.name_or_path} has no chat template: add chat_template.jinja to its folder"
-        )
-    try:
-        return str(
-            tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=add_generation_prompt)
-        )
-    except TemplateError as error:
-        roles = ", ".join(m["role"] for m in messages)
-        raise UserError(
-            f"the chat template of {tokenizer.name_or_path} refuses a conversation of {roles}: {error}: correct its "
-            "chat_template.jinja"
-        ) from error
-
-
-def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
-    """Names of the special tokens by id: also of those that have no role such as BOS."""
-    return {i: token.content for i, token in tokenizer.added_tokens_decoder.items() if token.special}
 
 
 def _user(template: str, problem: Problem, attempt: str = "", hint: str = "") -> dict[str, str]:

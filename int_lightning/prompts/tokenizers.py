@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from int_lightning.prompts import encode_chat
+from int_lightning.prompts.template import TODAY
 from int_lightning.results import write_json
 from int_lightning.types import UserError
 
@@ -18,9 +19,11 @@ _FILE = "tokenizer.json"
 
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
-    """A hash of vocabulary, special tokens, chat template, and of how a short text is encoded."""
+    """A hash of vocabulary, special tokens, chat template with the date it shows, and of how a short text is encoded."""
     probe = tokenizer.encode("Let $x^2 = 1$.\n\nSo x is 1, or -1: \\boxed{2}", add_special_tokens=False)
     facts = [sorted(tokenizer.get_vocab().items()), sorted(tokenizer.all_special_ids), tokenizer.chat_template, probe]
+    if "strftime_now" in str(tokenizer.chat_template):
+        facts.append(TODAY.isoformat())
     return hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
 
 
@@ -46,13 +49,26 @@ def check_tokenizer(folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
     Raises:
         UserError: if they differ.
     """
-    file = folder / _FILE
-    if not file.exists():
-        return
-    made_with = json.loads(file.read_text(encoding="utf-8"))
-    if made_with["fingerprint"] != tokenizer_fingerprint(tokenizer):
+    made_with = recorded_tokenizer(folder)
+    if made_with is not None and made_with["fingerprint"] != tokenizer_fingerprint(tokenizer):
         raise UserError(
             f"{folder} was collected with the tokenizer of {made_with['model']}, whose vocabulary, special tokens or chat "
             f"template are not those of {tokenizer.name_or_path}: train a model with the same tokenizer, or"
             " collect again with this one"
         )
+
+
+def recorded_tokenizer(folder: Path) -> dict[str, str] | None:
+    """What ``record_tokenizer`` noted: ``model``, ``folder`` and ``fingerprint``; None for a dataset without a note.
+
+    Raises:
+        UserError: if the note cannot be read.
+    """
+    file = folder / _FILE
+    if not file.exists():
+        return None
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        return {"folder": "", **record, "model": record["model"], "fingerprint": record["fingerprint"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{file} is damaged: put back a copy of it, or collect again into another folder") from error

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from int_lightning_kernels import Implementation
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every test of this folder is about numbers."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker("numeric")
 
 
 @pytest.fixture(params=["chunked", "triton"])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from arithmetic import Case, combined, draw, gradients
 from int_lightning_kernels import Implementation, linear_cross_entropy, logprob_from_logits, reference
 from int_lightning_kernels.policy_loss import policy_loss
 
-FACTOR = 1.25  # of PyTorch's own error, both being sums in some order
+FACTOR = 2.0  # of PyTorch's own error, both being sums in some order, which each processor chooses
+DRAWS = 8  # of a case with few tokens: the error of one draw is a matter of luck
 SLACK = 4 * torch.finfo(torch.float32).eps
 AGAIN = 1e-5  # float32 logits that are formed again, by a product of another shape, differ from the first by some 1e-6
 QWEN_VOCABULARY = 151_936  # a multiple of 128, not of 256
@@ -34,16 +36,20 @@ def tensors(case: Case, implementation: Implementation | None, **options: int) -
     yield from zip(("hidden's gradient", "weight's gradient", "bias's gradient"), of_inputs, strict=False)
 
 
-def assert_as_good(case: Case, implementation: Implementation, slack: float, **options: int) -> None:
-    """Each root mean square error is at most PyTorch's times ``FACTOR``, plus ``slack`` times the exact tensor's own root
-    mean square (1 at least for values); the worst entry may be twice as wrong."""
-    exact = dict(tensors(case.exact(), None))
-    theirs, ours = dict(tensors(case, None)), dict(tensors(case, implementation, **options))
-    assert len(ours) == 3 + len(case.leaves)
-    for name, expected in exact.items():
+def assert_as_good(cases: Sequence[Case], implementation: Implementation, slack: float, **options: int) -> None:
+    """Over all draws of a case, each root mean square error is at most PyTorch's times ``FACTOR``, plus ``slack`` times the
+    exact tensors' own root mean square (1 at least for values); the worst entry may be twice as wrong."""
+    pooled: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = defaultdict(list)
+    for case in cases:
+        exact = dict(tensors(case.exact(), None))
+        theirs, ours = dict(tensors(case, None)), dict(tensors(case, implementation, **options))
+        assert len(ours) == 3 + len(case.leaves)
+        for name, expected in exact.items():
+            pooled[name].append((ours[name].double() - expected, theirs[name].double() - expected, expected))
+    for name, draws in pooled.items():
+        mine, other, expected = (torch.cat([t.flatten() for t in column]) for column in zip(*draws, strict=True))
         size = float(expected.square().mean().sqrt())
         allowed = slack * (size if "gradient" in name else max(size, 1.0))
-        mine, other = (t[name].double() - expected for t in (ours, theirs))
         assert mine.square().mean().sqrt() <= FACTOR * other.square().mean().sqrt() + allowed, name
         assert mine.abs().max() <= 2 * FACTOR * other.abs().max() + 2 * allowed * max(1, expected.numel() ** 0.5), name
 
@@ -57,7 +63,7 @@ def test_on_random_states(
     case = draw(n, 64, v, device=device, dtype=dtype_to_store, spread=spread, bias=True, per_token=True)
     budget = rows * n // 40 * v * dtype_to_store.itemsize
     slack = max(torch.finfo(dtype_to_store).eps / 8, SLACK if rows == 40 else AGAIN)
-    assert_as_good(case, implementation, slack, logits_bytes=budget)
+    assert_as_good([case], implementation, slack, logits_bytes=budget)
 
 
 def test_on_a_vocabulary_of_151936(
@@ -65,7 +71,7 @@ def test_on_a_vocabulary_of_151936(
 ) -> None:
     case = draw(3, 64, QWEN_VOCABULARY, device=device, dtype=dtype_to_store, spread=0.3)
     case.targets[0] = QWEN_VOCABULARY - 1
-    assert_as_good(case, implementation, max(torch.finfo(dtype_to_store).eps / 8, SLACK))
+    assert_as_good([case], implementation, max(torch.finfo(dtype_to_store).eps / 8, SLACK))
 
 
 @pytest.mark.parametrize("gap", [12.0, 16.0, 20.0])
@@ -86,14 +92,15 @@ def test_one_token_that_leads_does_not_swallow_all_others(
 def test_where_the_vocabulary_ends_beside_a_block(
     implementation: Implementation, device: torch.device, size: int
 ) -> None:
-    case = draw(3, 8, size, device=device)
-    case.targets[:] = torch.tensor([size - 1, 0, size // 2], device=device)
-    assert_as_good(case, implementation, SLACK)
+    cases = [draw(3, 8, size, device=device, seed=seed) for seed in range(DRAWS)]
+    for case in cases:
+        case.targets[:] = torch.tensor([size - 1, 0, size // 2], device=device)
+    assert_as_good(cases, implementation, SLACK)
 
 
-def certain(device: torch.device, gap: float) -> Case:
+def certain(device: torch.device, gap: float, seed: int) -> Case:
     """A case in which the first token of the vocabulary leads all others by ``gap``, and is or is not the one taken."""
-    case = draw(6, 16, 500, device=device, bias=True, spread=0.05)
+    case = draw(6, 16, 500, device=device, bias=True, spread=0.05, seed=seed)
     assert case.bias is not None
     bias = case.bias.detach() * 0.1
     bias[0] += gap
@@ -106,8 +113,9 @@ def certain(device: torch.device, gap: float) -> Case:
 def test_where_the_softmax_is_nearly_one_and_entropies_are_tiny(
     implementation: Implementation, device: torch.device, gap: float
 ) -> None:
-    case = certain(device, gap)
-    assert_as_good(case, implementation, SLACK)
+    cases = [certain(device, gap, seed) for seed in range(DRAWS)]
+    assert_as_good(cases, implementation, SLACK)
+    case = cases[0]
     out, exact = case.outputs(implementation=implementation), case.exact().written_out()
     assert out.entropy is not None
     assert exact.entropy is not None
@@ -117,24 +125,26 @@ def test_where_the_softmax_is_nearly_one_and_entropies_are_tiny(
 
 @pytest.mark.parametrize("shift", [-100.0, -1000.0, 1000.0])
 def test_where_all_logits_are_far_from_zero(implementation: Implementation, device: torch.device, shift: float) -> None:
-    case = draw(6, 16, 500, device=device, bias=True)
-    assert case.bias is not None
-    far = replace(case, bias=(case.bias.detach() + shift).requires_grad_())
-    assert_as_good(far, implementation, SLACK)
+    def far(seed: int) -> Case:
+        case = draw(6, 16, 500, device=device, bias=True, seed=seed)
+        assert case.bias is not None
+        return replace(case, bias=(case.bias.detach() + shift).requires_grad_())
+
+    assert_as_good([far(seed) for seed in range(DRAWS)], implementation, SLACK)
 
 
 @pytest.mark.parametrize("temperature", [0.01, 100.0])
 def test_where_the_temperature_is_extreme(
     implementation: Implementation, device: torch.device, temperature: float
 ) -> None:
-    case = draw(6, 16, 500, device=device, temperature=temperature)
-    assert_as_good(case, implementation, SLACK)
+    cases = [draw(6, 16, 500, device=device, temperature=temperature, seed=seed) for seed in range(DRAWS)]
+    assert_as_good(cases, implementation, SLACK)
 
 
 @pytest.mark.parametrize("softcap", [0.05, 1.0, 30.0, 1000.0])
 def test_under_tight_and_loose_softcaps(implementation: Implementation, device: torch.device, softcap: float) -> None:
-    case = draw(6, 16, 500, device=device, softcap=softcap)
-    assert_as_good(case, implementation, SLACK)
+    cases = [draw(6, 16, 500, device=device, softcap=softcap, seed=seed) for seed in range(DRAWS)]
+    assert_as_good(cases, implementation, SLACK)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
@@ -211,4 +221,4 @@ def test_on_the_states_of_a_real_model(
     assert interpreted or -6 < float(out.logprob.mean()) < -2  # uniform would be -10.8
     budget = len(case.targets) * 2 // 3 * 49_152 * dtype_to_store.itemsize
     slack = max(torch.finfo(dtype_to_store).eps / 8, AGAIN)
-    assert_as_good(case, implementation, slack, logits_bytes=budget)
+    assert_as_good([case], implementation, slack, logits_bytes=budget)

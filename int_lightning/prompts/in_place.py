@@ -1,0 +1,41 @@
+"""Token ids of a text that goes on after other text.
+
+A SentencePiece tokenizer puts a space in front of whatever it encodes, for it takes it for the beginning of a text. Here such a
+text is encoded after another one, an anchor, whose tokens are then taken off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_ANCHORS = ("\n", "1", ".", "x", "=", "é")
+"""Several, for the first letters of a text may merge with one of them, or a tokenizer may not know it."""
+
+
+def encode_in_place(tokenizer: PreTrainedTokenizerBase, text: str, encode: Callable[[str], list[int]]) -> list[int]:
+    """Token ids that add just this text after any other; those of the text by itself where the tokenizer cannot do so, for it
+    lacks characters or writes them otherwise.
+
+    Args:
+        tokenizer: Decodes.
+        text: Any.
+        encode: The tokens of a text by itself.
+    """
+    alone = encode(text)
+    for anchor in _ANCHORS:
+        before = encode(anchor)
+        shown = _decode(tokenizer, before) + text
+        if _decode(tokenizer, before + alone) == shown:
+            return alone
+        in_one = encode(anchor + text)
+        if in_one[: len(before)] == before and _decode(tokenizer, in_one) == shown:
+            return in_one[len(before) :]
+    return alone
+
+
+def _decode(tokenizer: PreTrainedTokenizerBase, token_ids: list[int]) -> str:
+    return str(tokenizer.decode(token_ids, clean_up_tokenization_spaces=False))
