@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 
 from int_lightning.grading import cases, choices, clocks, comparing, words
 from int_lightning.grading.notation import same_spelling
 from int_lightning.grading.numerals import is_grouped_only, without_thousands
+
+_LINK = re.compile(r"(?<![a-z])(?:and|or)(?![a-z])")
 
 
 def compare(pred: str, gold: str) -> bool | None:
@@ -18,7 +21,7 @@ def compare(pred: str, gold: str) -> bool | None:
     grouped = [text != plain for text, plain in zip((pred, gold), joined, strict=True)]
     if any(grouped) and _compare(*joined):
         return True
-    if all(grouped) or is_grouped_only(pred) or is_grouped_only(gold):
+    if all(grouped) or is_grouped_only(pred) or is_grouped_only(gold) or (any(grouped) and _LINK.search(pred + gold)):
         return False
     return _compare(pred, gold)
 
