@@ -136,7 +136,7 @@ def _said_before(text: str, phrase: re.Match[str]) -> _Said | None:
     begin = max(0, phrase.start() - 200)
     start = max((end.end() for end in _END.finditer(text, begin, phrase.start())), default=begin)
     subject = _unopened(text[start : phrase.start()].strip())
-    if subject.lower() in ("this", "that", "it", "which") and _is_formula(before := _last_sentence(text[:start])):
+    if subject.lower() in ("this", "that", "it", "which") and _is_formula(before := _last_sentence(text[begin:start])):
         subject = before
     if _SUPPOSES.search(subject) or _PROSE.search(subject):
         return None
