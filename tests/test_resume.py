@@ -1,5 +1,5 @@
-"""A fit that is resumed: the rows, rates, metrics and weights of the uninterrupted one, with the shipped configs; what differs from
-what it was trained with is honoured or refused in one line."""
+"""A fit that is resumed: the rows, rates, metrics and weights of the uninterrupted one, with the shipped configs; what differs
+from what it was trained with is honoured or refused in one line."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import random
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -213,7 +214,7 @@ CHANGED_SFT = {
     "--data.init_args.epochs=8": ("data.init_args.epochs", "4", "8"),
     "--data.init_args.seed=1": ("data.init_args.seed", "0", "1"),
     "--seed_everything=1": ("seed_everything", "0", "1"),
-    "--trainer.precision=bf16-true": ("trainer.precision", "not set", "bf16-true"),
+    "--trainer.precision=bf16-true": ("trainer.precision", "null", "bf16-true"),
 }
 
 
@@ -246,13 +247,14 @@ def test_rows_or_weights_that_changed_in_their_folder_are_refused(dataset: Path,
     base = shutil.copytree(resolve_model("mini"), tmp_path / "base")
     out, of_base = tmp_path / "run", f"--model.init_args.model={base}"
     assert fit_sft(out, rows, of_base, "--trainer.max_steps=1") == 0
-    last = sorted((rows / "dataset" / OUTCOMES).iterdir())[-1]
-    last.rename(tmp_path / last.name)
+    store = Store(rows / "dataset")
+    row = next(i for i in store.read("interventions", Intervention) if not i.rejected and i.guided_correct)
+    another = replace(row, id=f"{row.id}/again", rollout_id=f"{row.rollout_id}/again")
+    store.commit({"interventions": [another], OUTCOMES: [Outcome(row.problem_id, "x", "hard", 1, 0, 10)]})
     assert "data.init_args.folder" in fails(fit_sft, out, rows, of_base, "--ckpt_path=last")
-    (tmp_path / last.name).rename(last)
     weights = load_file(base / "model.safetensors")
     save_file({k: 1.5 * v for k, v in weights.items()}, base / "model.safetensors", metadata={"format": "pt"})
-    assert "model.init_args.model" in fails(fit_sft, out, rows, of_base, "--ckpt_path=last")
+    assert "model.init_args.model" in fails(fit_sft, out, dataset, of_base, "--ckpt_path=last")
 
 
 def test_a_run_at_a_constant_rate_is_extended_to_the_longer_one(dataset: Path, tmp_path: Path, fails: Fails) -> None:

@@ -84,5 +84,6 @@ def decide(pred: str, gold: str) -> Verdict | None:
     if ours == theirs:
         return Verdict(True)
     if _NUMBER.fullmatch(ours) and _NUMBER.fullmatch(theirs):
-        return Verdict(Fraction(ours) == Fraction(theirs))
+        equal = Fraction(ours) == Fraction(theirs)
+        return Verdict(equal) if equal or not ("." in ours and "." in theirs) else None  # one may be rounded
     return None
