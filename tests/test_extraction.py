@@ -26,6 +26,7 @@ READ = {
         (r"$\boxed\frac12$ of it", r"\frac12"),
         (r"\\boxed{\\frac{1}{2}}", r"\\frac{1}{2}"),
         (r"\fbox{a+b}", "a+b"),
+        (r"\boxed{\text{The answer is } 4}", "4"),
         (r"\boxed{11}. Let me check: 5 + 6 = 11. Yes.", "11"),
         (r"We save \boxed{255}. Final Answer: The final answer is $10,455$. I hope it is correct.", "$10,455$"),
         (r"The answer is \boxed{12} metres, not 13.", "12"),
@@ -95,6 +96,8 @@ NOTHING = {
         "She has 7 apples. He has 8 apples.",
         "They meet. So there are at least 12 people",
         "They meet. So it may be 12.",
+        "Hence only n = 7 has to be checked.",
+        "So we subtract 5.",
         "We look at both. Thus she gets 3 or 4 apples.",
     ],
 }
@@ -123,6 +126,11 @@ HEDGED = [
     ("The answer is greater than 5.", "5"),
     ("The answer is 12 more than 5.", "5"),
     ("The answer is 18.", "1"),
+    ("An upper bound for the answer is 12.", "12"),
+    ("Maybe the answer is 7.", "7"),
+    ("So far we have 12.", "12"),
+    ("The student's answer is 7, which is wrong.", "7"),
+    ("Thus 3 does not divide n.", "3"),
     ("Both fit, so the answer is A or B.", "A"),
     ("Answer: unknown. There are 12 left.", "12"),
     ("We know that 17 is prime.", "17"),
@@ -131,6 +139,7 @@ HEDGED = [
     (r"\boxed{3} and \boxed{5}", "5"),
 ]
 FIRM = [
+    ("The locus is a circle. No other curve is.", "The locus is a circle. No other curve is."),
     (r"x=\boxed{1} and y=\boxed{2}", "x=1, y=2"),
     (r"\boxed 5", "5"),
     ("So she has 7 apples in total.", "7"),

@@ -56,7 +56,10 @@ def final_answer(text: str, cut: bool = False) -> str:
     phrase = last_phrase(answer)
     if phrase is not None:
         return phrase
-    if said := concluded(answer) or labelled(answer):
+    said = concluded(answer)
+    if said is not None:
+        return said
+    if said := labelled(answer):
         return said
     sentences = r"\begin" not in answer and (_SENTENCES.search(answer) or answer.endswith("?"))
     return "" if sentences else answer

@@ -106,7 +106,10 @@ class Grader:
         self.close()
 
     def _compare(self, preds: Sequence[str], golds: Sequence[str], outcome: Callable[[Verdict], T]) -> Future[list[T]]:
-        pairs = [(final_answer(pred), final_answer(gold) or gold) for pred, gold in zip(preds, golds, strict=True)]
+        pairs = [
+            (pred if pred == gold else final_answer(pred), final_answer(gold) or gold)
+            for pred, gold in zip(preds, golds, strict=True)
+        ]
         job = _Job(pairs, outcome)
         with self._lock:
             new = []

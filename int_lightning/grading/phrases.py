@@ -81,7 +81,7 @@ _OWN_LABEL = re.compile(
     re.IGNORECASE,
 )
 _IN_TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
-_GAP = re.compile(r'[\s*_"]*')
+_GAP = re.compile(r'[\s*_"}]*')
 _VALUE = re.compile(r'"((?:[^"\\]|\\.)*)"|([-\d./]+)')
 _ESCAPED = re.compile(r'\\(\\|")')
 _ANNOUNCES = re.compile(
@@ -136,7 +136,7 @@ def _said_before(text: str, phrase: re.Match[str]) -> _Said | None:
     begin = max(0, phrase.start() - 200)
     start = max((end.end() for end in _END.finditer(text, begin, phrase.start())), default=begin)
     subject = _unopened(text[start : phrase.start()].strip())
-    if subject.lower() in ("this", "that", "it", "which") and _is_formula(before := _last_sentence(text[:start])):
+    if subject.lower() in ("this", "that", "it", "which") and _is_formula(before := _last_sentence(text[begin:start])):
         subject = before
     if _SUPPOSES.search(subject) or _PROSE.search(subject):
         return None
@@ -151,7 +151,8 @@ def _statement(text: str, start: int, line: bool = False) -> tuple[str, int]:
         return block[0], block.end()
     end = (_LINE_END if line else _END).search(text, begin)
     stop = len(text) if end is None else end.end() if end[0] in ("?", "？") else end.start()
-    return text[begin:stop].strip(), stop
+    statement = text[begin:stop].strip()
+    return statement.removesuffix("}") if statement.count("{") < statement.count("}") else statement, stop
 
 
 def _member(text: str, start: int) -> str:
@@ -162,19 +163,19 @@ def _member(text: str, start: int) -> str:
     return value[2] if value[1] is None else _ESCAPED.sub(r"\1", value[1])
 
 
-def concluded(text: str) -> str:
-    """The answer that the last sentence of a text concludes with, "" for none."""
+def concluded(text: str) -> str | None:
+    """The answer that the last sentence of a text concludes with, "" where it concludes with none, None for another sentence."""
     text = _POLITE.sub("", text.strip()[-_LONGEST:]).rstrip()
     if _GOING_ON.search(text):
-        return ""
+        return None
     blocks = list(_BLOCK.finditer(text))
     if blocks and not text[blocks[-1].end() :].strip(" .*\n"):
         announced = _last_sentence(text[: blocks[-1].start()].rstrip(" :\n"))
-        return blocks[-1][0] if _ANNOUNCES.search(announced) else ""
+        return blocks[-1][0] if _ANNOUNCES.search(announced) else None
     sentence = _last_sentence(text)
     if (rest := _unopened(sentence)) != sentence:
         return answer_of(rest, plain=not _is_formula(rest))
-    return answer_of(sentence, plain=True) if _THE_IS.match(sentence) else ""
+    return answer_of(sentence, plain=True) or None if _THE_IS.match(sentence) else None
 
 
 def labelled(text: str) -> str:
