@@ -50,7 +50,7 @@ def main() -> None:
         options = [
             f"--data.init_args.folder={collection}",
             f"--data.init_args.target={target.target}",
-            f"--data.init_args.correctness_filter={str(target.correctness_filter).lower()}",
+            f"--data.init_args.correctness_filter={json.dumps(target.correctness_filter)}",
             f"--data.init_args.epochs={given.steps}",
             f"--trainer.max_steps={given.steps}",
         ]

@@ -8,6 +8,8 @@ import traceback
 from types import TracebackType
 
 from int_lightning import __version__
+from int_lightning.console import exit_status
+from int_lightning.help import COMMANDS, help_text
 from int_lightning.visible import visible
 
 HELP = """\
@@ -29,7 +31,7 @@ commands:
   --verbose           show what the engine and the libraries print
   --version
 
-`int-lightning COMMAND --help` lists a command's keys.
+`int-lightning COMMAND --help` lists a command's keys, `int-lightning fit -c CONFIG --help` those of its model and data too.
 """
 
 
@@ -48,6 +50,8 @@ def main(args: list[str] | None = None) -> int:
     if arguments[0] == "--version":
         print(__version__)
         return 0
+    if arguments[0] in COMMANDS and {"-h", "--help"} & set(arguments[1:]):
+        return exit_status(lambda: print(visible(help_text(arguments[0], arguments[1:]))))
     gc.disable()  # imports allocate much and free little: a sixth of their time is garbage collection
     if arguments[0] == "grade":
         from int_lightning.evaluation.grade import main as grade

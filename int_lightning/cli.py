@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import lightning as L
 import torch
+from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
 from lightning.fabric.utilities.rank_zero import _get_rank
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
@@ -18,6 +19,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 from rich.markup import escape
 
+from int_lightning import console
 from int_lightning.checkpoints import Saved
 from int_lightning.console import (
     INTERRUPTED,
@@ -31,15 +33,18 @@ from int_lightning.console import (
 from int_lightning.data.interventions import InterventionData
 from int_lightning.engines.base import EngineConfig
 from int_lightning.fit_plan import show_fit_plan
-from int_lightning.folder_lock import locked
+from int_lightning.folder_lock import end_with_parent, locked
 from int_lightning.learn.callbacks import ExportModel, FitProgress, RunCheckpoint, StepTimeLimit
+from int_lightning.learn.grpo import GRPOModule
 from int_lightning.learn.metrics_csv import MetricsCSV
 from int_lightning.learn.module import PolicyModule
 from int_lightning.learn.ranks import RanksAlive
 from int_lightning.learn.restoring import prepare_to_restore
 from int_lightning.learn.run_record import RunRecord
 from int_lightning.learn.tensorboard import RunTensorBoard
-from int_lightning.parser import Parser
+from int_lightning.next_steps import after_collect, after_fit, said_of
+from int_lightning.parser import Parser, config_files, diagnose, parse
+from int_lightning.refusals import refusal
 from int_lightning.results import RESULTS, causes, lacked_room, not_written, write_json
 from int_lightning.run_folder import check_trainer_options, checkpoint_of, claim
 from int_lightning.settings import flat
@@ -112,12 +117,16 @@ class IntCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses; ``--verbose`` and ``--dry-run`` alone mean true."""
         alone = {"--verbose": "--verbose=true", "--dry-run": "--dry_run=true", "--dry_run": "--dry_run=true"}
-        self.config = parser.parse_args([alone.get(a, a) for a in args])
+        self.arguments = [alone.get(a, a) for a in args]
+        self.config = parse(parser, self.arguments)
 
     def _parse_ckpt_path(self) -> None:
         """Keeps the command line's values: those stored in a checkpoint must not override them."""
 
     def _set_seed(self) -> None:
+        seed = self._get(self.config, "seed_everything")
+        if not 0 <= seed < 1 << 32:
+            raise UserError(f"seed_everything is {seed}: give a whole number from 0 to {(1 << 32) - 1}")
         self.open_run_folder()
         super()._set_seed()
 
@@ -131,7 +140,7 @@ class IntCLI(LightningCLI):
         config = self.config[command]
         if command in self._FITTING:
             check_trainer_options(config)
-        if command == "fit" and config["dry_run"]:
+        if config.get("dry_run"):
             log = Path(self.resources.enter_context(TemporaryDirectory())) / "library.log"
             self.resources.enter_context(library_output_to(log))
             configure_logging(config["verbose"])
@@ -144,11 +153,36 @@ class IntCLI(LightningCLI):
         if command in self._FITTING:
             self.checkpoint = checkpoint_of(folder, command, config["ckpt_path"], flat(load_yaml(self.resolved)), rank)
         if command != "fit" and rank == 0:  # a fit writes its configuration once it goes with its checkpoint
-            claim(folder, self.resolved)
+            claim(folder, self.resolved, ("limit",) if command == "collect" else ())
         if not config["verbose"]:
             name = f"library-{rank}.log" if rank else "library.log"
             self.resources.enter_context(library_output_to(folder / name))
         configure_logging(config["verbose"])
+
+    def before_instantiate_classes(self) -> None:
+        """Has loggers that would write into the working directory write into the run's folder."""
+        for logger in _listed(self.config[self.config["subcommand"]].get("trainer.logger")):
+            given = logger.get("init_args") if isinstance(logger, Namespace) else None
+            if given is not None and str(given.get("save_dir")) == ".":
+                given["save_dir"] = self._get(self.config, "out")
+
+    def instantiate_classes(self) -> None:
+        """Makes model, data and trainer.
+
+        Raises:
+            UserError: saying what of the settings they refuse.
+        """
+        try:
+            super().instantiate_classes()
+        except Exception as error:
+            diagnose(self.parser, self.arguments)
+            if (mistake := refusal(error)) is None:
+                raise
+            raise mistake from error
+        if isinstance(self.model, GRPOModule) and isinstance(self.datamodule, InterventionData):
+            raise UserError(
+                "model GRPOModule does not train on data InterventionData: choose RolloutData for it, or SFTModule as the model"
+            )
 
     def instantiate_trainer(self, **kwargs: Any) -> IntTrainer:
         """The trainer, writing everything into the run's folder."""
@@ -186,10 +220,24 @@ class IntCLI(LightningCLI):
         """
         data = self.datamodule
         if isinstance(data, InterventionData) and data.collection_missing and not _get_rank():
-            say(f"{escape(data.folder)} has no finished collection: collecting with {data.collect_config} first")
+            if not Path(data.collect_config or "").is_file():
+                raise UserError(
+                    f"data.collect_config: there is no file {data.collect_config}: give the config of a collection, or null and "
+                    f"a data.folder with one ({data.folder} has none)"
+                )
+            say(escape(f"{data.folder} has no finished collection: collecting with {data.collect_config} first"))
             command = [sys.executable, "-m", "int_lightning", "collect", f"--config={data.collect_config}"]
-            if subprocess.run([*command, f"--out={data.folder}"], check=False).returncode:  # noqa: S603
-                raise UserError(f"{data.folder}: the collection did not come to its end, for the reason given above")
+            done = subprocess.run(  # noqa: S603
+                [*command, f"--out={data.folder}"],
+                check=False,
+                stdout=console.console.file,
+                stderr=subprocess.PIPE,
+                text=True,
+                preexec_fn=end_with_parent,
+            )
+            if done.returncode:
+                reason = done.stderr.strip().removeprefix("int-lightning: ") or f"exit status {done.returncode}"
+                raise UserError(f"{data.folder}: the collection did not come to its end: {reason}")
 
     def _run_subcommand(self, subcommand: str) -> None:
         if subcommand == "fit" and self._get(self.config, "dry_run"):
@@ -197,9 +245,24 @@ class IntCLI(LightningCLI):
         else:
             super()._run_subcommand(subcommand)
 
+    def say_what_is_next(self) -> None:
+        """Where the result is, and the command that goes on from there."""
+        out, lines = Path(self._get(self.config, "out")), iter(list[str]())
+        configs = config_files(self.arguments)
+        if self.subcommand == "collect" and not self._get(self.config, "dry_run"):
+            lines = after_collect(out, self._get(self.config, "model"), configs)
+        elif self.subcommand == "fit" and not self._get(self.config, "dry_run"):
+            lines = after_fit(out, isinstance(self.model, GRPOModule), said_of(self.datamodule), configs)
+        for line in lines:
+            say(escape(line))
+
     def after_validate(self) -> None:
         """Shows the scores and keeps them as ``results.json``."""
         scores = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
+        if not scores:
+            raise UserError(
+                "there is nothing to validate on: give --data.init_args.validation, problems or a share of the rows"
+            )
         write_json(Path(self._get(self.config, "out")) / RESULTS, scores)
         show_table("Validation", ["metric", "value"], [[k, f"{v:.6g}"] for k, v in scores.items()])
 
@@ -236,7 +299,7 @@ def run_command(args: list[str]) -> int:
     """Runs one command line; returns the exit status."""
     try:
         with ExitStack() as resources:
-            IntCLI(args, resources)
+            IntCLI(args, resources).say_what_is_next()
         return 0
     except KeyboardInterrupt:
         print_error("interrupted; what was finished is in the run's folder")

@@ -6,7 +6,6 @@ and of exceptions. So characters that would steer a terminal are named instead (
 
 from __future__ import annotations
 
-import argparse
 import io
 import logging
 import os
@@ -17,7 +16,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.markup import escape
@@ -105,14 +104,6 @@ def print_error(text: str) -> None:
     print(f"int-lightning: {visible(text)}", file=sys.stderr)
 
 
-class ArgumentParser(argparse.ArgumentParser):
-    """One whose errors go through here too."""
-
-    def error(self, message: str) -> NoReturn:
-        """Ends the process, with usage and message on stderr."""
-        super().error(in_line(message))
-
-
 @contextmanager
 def library_output_to(log_file: Path) -> Iterator[None]:
     """Sends everything written to stdout and stderr, by C code too, into ``log_file``; the console keeps the terminal.
@@ -181,6 +172,7 @@ def configure_logging(verbose: bool) -> None:
         logging.getLogger(library).setLevel(logging.WARNING)
     logging.captureWarnings(True)
     warnings.simplefilter("default" if verbose else "once")
+    warnings.simplefilter("ignore", ResourceWarning)
 
 
 @contextmanager

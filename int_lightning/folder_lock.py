@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +20,7 @@ from int_lightning.types import UserError
 
 LOCK = ".lock"
 _WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+_PR_SET_PDEATHSIG = 1
 _held: list[IO[str]] = []
 
 
@@ -63,6 +66,11 @@ def _take(file: IO[str], folder: Path) -> None:
     file.truncate(0)
     file.write(f"process {os.getpid()} on {socket.gethostname()}")
     file.flush()
+
+
+def end_with_parent() -> None:
+    """Called in a child before its program starts: it is ended when its parent is, and with it the lock that it takes."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _let_go_in_child() -> None:

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
 from typing import Any, NoReturn
 
+from jsonargparse import ArgumentParser, Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
+from int_lightning.config_file import read_config
+from int_lightning.diagnosis import Diagnosis
 from int_lightning.types import UserError
+from int_lightning.user_code import SHIPPED, look_also_in
 
 _KEY = re.compile(r'Parser key "([^"]+)":?')
 _FRAME = re.compile(
@@ -33,6 +41,63 @@ class Parser(LightningArgumentParser):
         if not self.exit_on_error:  # a parser within another, which reports the error itself
             super().error(message, ex)
         raise UserError(f"{plain(message)}. `int-lightning COMMAND --help` lists the keys") from ex
+
+
+def parse(parser: LightningArgumentParser, args: Sequence[str]) -> Namespace:
+    """A command line as settings. Modules beside its configs are found from then on, and short names of shipped classes.
+
+    Raises:
+        UserError: about the first mistake in it.
+    """
+    commands = _parsers(parser)
+    command, given = args[0], args[1:]
+    if command not in commands:
+        if command.startswith("-"):
+            raise UserError(f"{command} stands before the command: write int-lightning COMMAND {command} ...")
+        near = get_close_matches(command, [*commands, "grade", "inspect"], 1)
+        hint = f"did you mean {near[0]}?" if near else f"write one of {', '.join(commands)}, grade, inspect"
+        raise UserError(f"there is no command {command!r}: {hint}")
+    configs = config_files(given)
+    for config in configs:
+        read_config(config)
+    look_also_in([Path(), *(Path(c).expanduser().parent for c in configs)])
+    texts = [*given, *(Path(c).expanduser().read_text(encoding="utf-8-sig") for c in configs)]
+    for name, module in SHIPPED.items():
+        if any(re.search(rf"\b{name}\b", text) for text in texts):
+            import_module(module)
+    try:
+        parsed = parser.parse_args(args)
+        if isinstance(parsed[command].get("trainer", Namespace()), Namespace):  # jsonargparse lets other values pass
+            return parsed
+        raise UserError("trainer takes keys: write trainer: {max_steps: ...}")
+    except UserError:
+        diagnose(parser, args)
+        raise
+
+
+def diagnose(parser: LightningArgumentParser, args: Sequence[str]) -> None:
+    """Looks for the first mistake in a command line.
+
+    Raises:
+        UserError: about it. None is raised where nothing was found.
+    """
+    Diagnosis(args[0], _parsers(parser)[args[0]]).look(args[1:])
+
+
+def _parsers(parser: LightningArgumentParser) -> dict[str, ArgumentParser]:
+    """Of each command."""
+    assert parser._subcommands_action is not None
+    return parser._subcommands_action._name_parser_map
+
+
+def config_files(args: Sequence[str]) -> list[str]:
+    """The configs that a command line gives."""
+    found = []
+    for i, arg in enumerate(args):
+        key, equals, text = arg.partition("=")
+        if key in ("-c", "--config") and (equals or (i + 1 < len(args) and not args[i + 1].startswith("--"))):
+            found.append(text if equals else args[i + 1])
+    return found
 
 
 def plain(message: str) -> str:

@@ -20,16 +20,24 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 RESULTS = "results.json"
 """Of a command that came to its end, in its run's folder."""
 
+DRY_RUN = "dry-run.json"
+"""What a dry run found, in a folder that stays free for any run."""
+
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes a JSON file aside and renames it: it is there whole or not at all.
+    """Writes a JSON file; see ``write_whole``."""
+    write_whole(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file aside and renames it: it is there whole or not at all.
 
     Raises:
         UserError: if it cannot be written.
     """
     aside = path.with_suffix(".tmp")
     with written(path):
-        aside.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+        aside.write_text(text, encoding="utf-8")
         aside.rename(path)
 
 

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from int_lightning.engines.base import Engine
 from int_lightning.engines.loop import EngineLoop
-from int_lightning.grading import Grader, extract_answer
+from int_lightning.grading import Grader, final_answer
 from int_lightning.prompts import PromptSet, encode_chat, encode_text
 from int_lightning.prompts.round_trip import check_shown
 from int_lightning.steps import decode
@@ -100,8 +100,9 @@ class RolloutSampler:
         prompts, seeds = self._requests(draws, stage)
         completions = self.engine.generate(prompts, sampling, seeds)
         texts = self._texts(draws, completions)
-        verdicts = self.grader.grade(texts, [d.start.problem.answer for d in draws])
-        rollouts = self._rollouts(draws, sampling, stage, prompts, seeds, completions, texts, verdicts)
+        answers = _answers(texts, completions)
+        verdicts = self.grader.grade(answers, [d.start.problem.answer for d in draws])
+        rollouts = self._rollouts(draws, sampling, stage, prompts, seeds, completions, texts, answers, verdicts)
         n = len(samples)
         return [rollouts[i : i + n] for i in range(0, len(rollouts), n)]
 
@@ -112,8 +113,9 @@ class RolloutSampler:
         prompts, seeds = self._requests(draws, stage)
         completions = await self.loop.generate(prompts, sampling, seeds)
         texts = self._texts(draws, completions)
-        verdicts = await asyncio.wrap_future(self.grader.submit(texts, [start.problem.answer] * len(texts)))
-        return self._rollouts(draws, sampling, stage, prompts, seeds, completions, texts, verdicts)
+        answers = _answers(texts, completions)
+        verdicts = await asyncio.wrap_future(self.grader.submit(answers, [start.problem.answer] * len(texts)))
+        return self._rollouts(draws, sampling, stage, prompts, seeds, completions, texts, answers, verdicts)
 
     @cached_property
     def loop(self) -> EngineLoop:
@@ -152,6 +154,7 @@ class RolloutSampler:
         seeds: Sequence[int],
         completions: Sequence[Completion],
         texts: Sequence[str],
+        answers: Sequence[str],
         verdicts: Sequence[bool],
     ) -> list[Rollout]:
         return [
@@ -164,13 +167,13 @@ class RolloutSampler:
                 logprobs=completion.logprobs,
                 text=text,
                 finish=completion.finish,
-                answer=extract_answer(text),
+                answer=answer,
                 correct=correct,
                 provenance=self.provenance(d.start.template, sampling, seed),
                 parent=d.start.parent,
             )
-            for d, prompt, seed, completion, text, correct in zip(
-                draws, prompts, seeds, completions, texts, verdicts, strict=True
+            for d, prompt, seed, completion, text, answer, correct in zip(
+                draws, prompts, seeds, completions, texts, answers, verdicts, strict=True
             )
         ]
 
@@ -178,3 +181,8 @@ class RolloutSampler:
         """Where a completion came from."""
         version = self.prompts.versions[template]
         return Provenance(self.model, self.fingerprint, self.engine.name, version, sampling, seed, self.engine.ends)
+
+
+def _answers(texts: Sequence[str], completions: Sequence[Completion]) -> list[str]:
+    """The answer that each text gives; of one that was cut off only a box counts."""
+    return [final_answer(text, cut=c.finish == "length") for text, c in zip(texts, completions, strict=True)]

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
+from yaml import YAMLError
 
 from int_lightning.checkpoints import Saved, given, newest
 from int_lightning.console import say
 from int_lightning.folder_lock import LOCK
 from int_lightning.learn.run_record import check_settings
-from int_lightning.results import written
+from int_lightning.results import DRY_RUN, write_whole
 from int_lightning.settings import differences, flat
 from int_lightning.types import UserError
 from int_lightning.yaml_text import load_yaml
@@ -53,24 +54,23 @@ def check_trainer_options(config: Mapping[str, Any]) -> None:
         raise UserError(f"trainer.max_steps is {steps}: give at least 1, or leave it out")
 
 
-def claim(folder: Path, config: str) -> None:
+def claim(folder: Path, config: str, free: Sequence[str] = ()) -> None:
     """Writes ``config.yaml`` of a command that goes on where it stopped when it is started again.
 
     Args:
         config: Its text.
+        free: Keys that the command may be given otherwise when it goes on; it sees to them itself.
 
     Raises:
         UserError: if the folder holds another run, naming what differs.
     """
     saved = folder / "config.yaml"
-    if saved.exists() and _holds_work(folder):
-        before = flat(load_yaml(saved.read_text(encoding="utf-8"), saved))
-        if found := differences(before, flat(load_yaml(config)), _OF_NO_MATTER):
-            raise UserError(
-                f"--out {folder} already holds another run, with other settings (see {saved}): {found}. Choose another folder"
-            )
-    with written(saved):
-        saved.write_text(config, encoding="utf-8")
+    before = flat(_settings_in(saved)) if saved.exists() and _holds_work(folder) else None
+    if before and (found := differences(before, flat(load_yaml(config)), (*_OF_NO_MATTER, *free))):
+        raise UserError(
+            f"--out {folder} already holds another run, with other settings (see {saved}): {found}. Choose another folder"
+        )
+    write_whole(saved, config)
 
 
 def checkpoint_of(
@@ -123,9 +123,7 @@ def _start_afresh(folder: Path, ours: bool) -> None:
         UserError: if the folder holds more than that.
     """
     if ours:
-        saved = folder / "config.yaml"
-        config = load_yaml(saved.read_text(encoding="utf-8"), saved)
-        if _ONLY_OF_A_FIT not in config or (folder / "model").exists():
+        if _ONLY_OF_A_FIT not in _settings_in(folder / "config.yaml") or (folder / "model").exists():
             raise UserError(
                 f"--out {folder} holds a finished run or one of another command, and no checkpoint: choose another folder"
             )
@@ -134,9 +132,26 @@ def _start_afresh(folder: Path, ours: bool) -> None:
     say(f"there is no checkpoint in {escape(str(folder / 'checkpoints'))} yet: the run starts from its first step")
 
 
+def _settings_in(saved: Path) -> dict[str, Any]:
+    try:
+        settings = load_yaml(saved.read_text(encoding="utf-8"), saved)
+    except (OSError, ValueError, YAMLError):
+        settings = None
+    if not isinstance(settings, dict):
+        raise UserError(f"{saved} cannot be read as the settings of the run in its folder: choose another --out")
+    return settings
+
+
 def _holds_work(folder: Path) -> bool:
     """Whether a run's folder has more in it than what a command that a mistake ended at once leaves."""
     return any(
-        file.name not in ("config.yaml", "tensorboard", LOCK) and not file.match("library*.log")
+        file.name not in ("config.yaml", "tensorboard", LOCK, DRY_RUN)
+        and not file.match("library*.log")
+        and not _is_empty(file)
         for file in folder.iterdir()
     )
+
+
+def _is_empty(file: Path) -> bool:
+    """Whether it is the folder of an evaluation that did not come to its first batch."""
+    return file.name == "evaluation" and next(file.rglob("*.parquet"), None) is None

@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 _NAMED = 3
-_UNSET = "not set"
 
 
 def flat(config: Any, prefix: str = "") -> dict[str, Any]:
@@ -37,7 +36,13 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], free: Collect
     ]
     classes = tuple(f"{key.removesuffix('class_path')}init_args." for key in keys if key.endswith("class_path"))
     keys = [key for key in keys if not key.startswith(classes)] if classes else keys
-    named = [f"{key} was {before.get(key, _UNSET)} and is {now.get(key, _UNSET)} now" for key in keys[:_NAMED]]
+    named = [f"{key} was {_shown(before, key)} and is {_shown(now, key)} now" for key in keys[:_NAMED]]
     if len(keys) > _NAMED:
         named.append(f"{len(keys) - _NAMED} more keys differ")
     return "; ".join(named)
+
+
+def _shown(settings: Mapping[str, Any], key: str) -> str:
+    if key not in settings:
+        return "not set"
+    return "null" if settings[key] is None else str(settings[key])

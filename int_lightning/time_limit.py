@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from int_lightning.console import USER_ERROR, complain
+from int_lightning.scratch import remove_scratch_folders
 
 
 @contextmanager
@@ -30,6 +31,7 @@ def time_limit(seconds: float, call: str) -> Iterator[None]:
             "last), or raise engine.time_limit"
         )
         faulthandler.dump_traceback(sys.stderr)
+        remove_scratch_folders()
         os._exit(USER_ERROR)
 
     timer = threading.Timer(seconds, expire)

@@ -17,6 +17,7 @@ from int_lightning.collect.command import collect_interventions, show_plan
 from int_lightning.collect.config import CollectConfig
 from int_lightning.collect.oracles import Oracle, PolicyOracle, ProgramOracle
 from int_lightning.collect.store import Store
+from int_lightning.config_file import read_config
 from int_lightning.console import interval, say
 from int_lightning.engines import Engine, EngineConfig, open_engine
 from int_lightning.evaluation.evaluate import EvaluationConfig, evaluate
@@ -27,10 +28,11 @@ from int_lightning.evaluation.onpolicy_sets import OnPolicySet
 from int_lightning.grading import Grader
 from int_lightning.learn.module import DTYPES, PolicyModule
 from int_lightning.learn.sync import sync
+from int_lightning.preflight import prepared
 from int_lightning.prompts import PromptSet
-from int_lightning.results import RESULTS, write_json
+from int_lightning.results import DRY_RUN, RESULTS, write_json
 from int_lightning.rollouts import RolloutSampler
-from int_lightning.sources import SourceConfig, load_problems, open_pool, own_attempts
+from int_lightning.sources import Sources, load_problems, open_pool, own_attempts
 from int_lightning.time_limit import time_limit
 from int_lightning.types import UserError
 
@@ -78,14 +80,14 @@ class IntTrainer(L.Trainer):
 
     def collect(
         self,
-        problems: str | list[SourceConfig] | None = None,
-        source: str | None = None,
+        problems: Sources = Sources(),
+        source: Sources = Sources(),
         model: str = "mini",
         prompts: str = "math",
         oracle: Oracle | None = None,
         collection: CollectConfig = CollectConfig(),
         limit: int | None = None,
-        decontaminate: list[str] | None = None,
+        decontaminate: Sources = Sources(),
         quarantine_limit: float = 0.01,
         executor: Literal["local", "ray"] = "local",
         actors: PositiveInt = 2,
@@ -94,15 +96,15 @@ class IntTrainer(L.Trainer):
         """Collect interventions: sample, filter hard problems, propose, check, write the dataset D_InT.
 
         Args:
-            problems: A source of problems (see ``source``), or a list of sources with columns, weights and attempts.
-            source: One source, in place of ``problems``: a JSONL, CSV or Parquet file, ``hf:ID``, ``gym:TASK`` or
-                ``mini:SPLIT``.
+            problems: Where the problems come from: a JSONL, JSON, CSV or Parquet file, ``hf:ID``, ``gym:TASK`` or ``mini:SPLIT``;
+                a mapping with such a path and with columns, weight and attempts; or a list of these.
+            source: The same, in place of ``problems``.
             model: The policy: ``mini``, ``smollm2-135m-instruct``, a model folder or a hub name.
             prompts: Prompt set: ``math``, ``gradeschool``, ``mini`` or a folder.
             oracle: Proposes the interventions; the policy itself if not given.
             collection: Sizes of the collection.
             limit: Use only the first problems of the pool.
-            decontaminate: Benchmark files; their problems are left out, and named.
+            decontaminate: Benchmarks, described as ``problems`` are; their problems are left out, and named.
             quarantine_limit: Share of a source's rows that may be of no use before the run stops.
             executor: ``local``, or ``ray`` for engines on a Ray cluster.
             actors: Engines of the cluster.
@@ -111,23 +113,24 @@ class IntTrainer(L.Trainer):
         given = source or problems
         if not given:
             raise UserError("there are no problems to collect on: give --problems or --source")
-        sources = [SourceConfig(given)] if isinstance(given, str) else given
-        pool = open_pool(sources, limit, self.seed, quarantine_limit, decontaminate or [])
+        sources = Sources.of(given)
+        pool = open_pool(sources, limit, self.seed, quarantine_limit, Sources.of(decontaminate))
         if next(iter(pool), None) is None:
-            raise UserError(
-                f"{', '.join(s.path for s in sources)}: no problems in it: give a source with at least one row"
-            )
+            raise UserError(f"{sources}: no problems in it: give a source with at least one row")
         own = own_attempts(sources)
         build = StagesBuilder(model, prompts, oracle or PolicyOracle(), collection, self.engine_config, self.seed, own)
-        if dry_run:
-            self._write_results(show_plan(pool, build))
-            return
         out = Path(self.default_root_dir)
+        if dry_run:
+            found = show_plan(pool, build)
+            out.mkdir(parents=True, exist_ok=True)
+            write_json(out / DRY_RUN, found)
+            say(f"the same as JSON: {escape(str(out / DRY_RUN))}")
+            return
         collect_interventions(out, pool, build, executor, actors, limit)
 
     def evaluate(
         self,
-        problems: dict[str, str] | None = None,
+        problems: dict[str, Sources] | None = None,
         model: str = "mini",
         prompts: str = "math",
         evaluation: EvaluationConfig = EvaluationConfig(),
@@ -141,7 +144,7 @@ class IntTrainer(L.Trainer):
         """Evaluate a model: pass@k on problem sets, how well an oracle finds first wrong steps, or how on-policy datasets are.
 
         Args:
-            problems: Problem sets: a name and a source for each.
+            problems: Problem sets: a name for each, and where it comes from, described as in ``collect``.
             model: The policy: ``mini``, ``smollm2-135m-instruct``, a model folder or a hub name.
             prompts: Prompt set: ``math``, ``gradeschool``, ``mini`` or a folder.
             evaluation: Rollouts, k and sampling.
@@ -163,7 +166,9 @@ class IntTrainer(L.Trainer):
         sets = {n: load_problems(source, limit, require_solution=False) for n, source in (problems or {}).items()}
         items = load_labelled_attempts(first_errors, references, limit) if first_errors else []
         with ExitStack() as resources:
-            opened = cache(lambda: self._sampler(model, prompts, resources.enter_context(Grader())))
+            grader, room = resources.enter_context(Grader()), self.engine_config.max_model_len
+            sets, results["golds"] = prepared(sets, grader, model, PromptSet(prompts), room)
+            opened = cache(lambda: self._sampler(model, prompts, grader))
             if sets:
                 store = Store(Path(self.default_root_dir) / "evaluation")
                 results["sets"] = evaluate(store, opened, weights_of(model), sets, evaluation)
@@ -188,6 +193,8 @@ class IntTrainer(L.Trainer):
             grpo: Config of GRPO; used from the base model and from the patched one.
             evaluate: Config of the evaluation.
         """
+        for config in (collect, sft, grpo, evaluate):
+            read_config(config)
         stages = {"collect": collect, "sft": sft, "grpo": grpo, "evaluate": evaluate}
         Algorithm1(Path(self.default_root_dir), stages, self.engine_config, self.seed).run()
 

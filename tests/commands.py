@@ -45,17 +45,18 @@ def sft_command(out: Path, dataset: Path) -> list[str]:
 
 def fit_sft_sharded(out: Path, dataset: Path, processes: int, *overrides: str) -> None:
     """The same under FSDP2, in processes of its own."""
-    command = _sharded(processes, "-c", str(MINI / "sft.yaml"), f"--out={out}", *_short(dataset), *overrides)
+    command = sharded(processes, "-c", str(MINI / "sft.yaml"), f"--out={out}", *_short(dataset), *overrides)
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
 
 
 def grpo_sharded(out: Path, processes: int, *overrides: str) -> list[str]:
     """The command of a GRPO under FSDP2, an engine in each process."""
-    return _sharded(processes, *short_grpo(out), *overrides)
+    return sharded(processes, *short_grpo(out), *overrides)
 
 
-def _sharded(processes: int, *arguments: str) -> list[str]:
+def sharded(processes: int, *arguments: str) -> list[str]:
+    """The command of a fit under FSDP2, in processes of its own."""
     sizes = f"{{data_parallel_size: {processes}, tensor_parallel_size: 1}}"
     strategy = f"{{class_path: lightning.pytorch.strategies.ModelParallelStrategy, init_args: {sizes}}}"
     command = ["env", "OMP_NUM_THREADS=1", sys.executable, "-m", "int_lightning", "fit", *arguments]

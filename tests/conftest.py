@@ -1,9 +1,12 @@
-"""Settings of every test: property tests have no deadline, for a busy machine is no defect, and the same examples every time,
-but with ``--hypothesis-profile explore``; without a GPU, Triton's kernels are interpreted, which has to be said before anything
-imports Triton."""
+"""Settings of every test. Property tests have no deadline, for a busy machine is no defect, and the same examples every time, but
+with ``--hypothesis-profile explore``. Without a GPU, Triton's kernels are interpreted, which has to be said before anything
+imports Triton. Workers share out the cores before anything imports PyTorch, whose threads would wait for one another."""
 
 import os
 from pathlib import Path
+
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
 
 import pytest
 import torch

@@ -89,6 +89,24 @@ def test_a_thought_stays_in_a_solution_where_the_template_leaves_it() -> None:
     assert model.read(encode_solution(model.tokenizer, THOUGHT, "r")) == f"{THOUGHT}<|im_end|>".encode()
 
 
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("range(1000000000)", "Range too big"),
+        ("messages.__class__.__base__.__subclasses__()", "access to attribute '__class__'"),
+        ("1 // 0", "integer division"),
+        ("messages[0].content + 1", "can only concatenate str"),
+        ("nothing.at.all", "'nothing' is undefined"),
+        ("[1] | map('nofilter') | list", "nofilter"),
+    ],
+)
+def test_a_template_that_fails_is_named(expression: str, said: str) -> None:
+    template = f"{{% for i in [{expression}] %}}{{{{ i }}}}{{% endfor %}}"
+    with pytest.raises(UserError, match=r"the chat template of .* correct its chat_template\.jinja") as caught:
+        encode_chat(with_template("qwen3", template).tokenizer, ASKED)
+    assert said in str(caught.value)
+
+
 @pytest.mark.parametrize("name", FAMILIES[1:])
 @settings(max_examples=40)
 @given(data=st.data())

@@ -128,7 +128,7 @@ def test_a_dry_run_counts_and_samples_nothing(tmp_path: Path, capfd: pytest.Capt
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
     args = ["collect", "-c", str(MINI / "collect.yaml"), f"--out={tmp_path / 'out'}", ENGINE]
     assert main([*args, f"--source={source}", "--dry-run"]) == 0
-    plan = json.loads((tmp_path / "out" / "results.json").read_text())["plan"]
+    plan = json.loads((tmp_path / "out" / "dry-run.json").read_text())["plan"]
     assert plan["problems"] == 5
     stages = {s["name"]: s for s in plan["stages"]}
     assert stages["attempts"]["completions"] == 5 * 64

@@ -188,7 +188,7 @@ def test_a_dataset_that_vanishes_while_it_is_added_to_is_no_new_one(tmp_path: Pa
         shutil.rmtree(tmp_path / "dataset", ignore_errors=True)
 
 
-def test_two_writers_are_noticed(tmp_path: Path) -> None:
+def test_what_another_process_added_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
     one, two = Store(make(tmp_path)), Store(tmp_path)
     one.begin()
     two.begin()

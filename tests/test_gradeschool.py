@@ -97,6 +97,32 @@ def test_right_attempts_have_no_error() -> None:
     assert first_contradiction(["So 18."], REFERENCE) is None
 
 
+@pytest.mark.parametrize(
+    ("last", "answer", "right"),
+    [
+        ("4 - 9 = 5. So the answer is 5", "-5", False),
+        ("4 - 9 = -5. So the answer is -5", "-5", True),
+        ("So it is $-5$.", "5", False),
+        ("So it is 9 - 5.", "-5", False),
+        ("so 5/2", "1/2", False),
+        (r"so \boxed{-\frac{1}{2}}", "-0.5", True),
+        ("It is 50%.", "0.5", True),
+        ("It is 50%.", "50", True),
+        ("It is 5%.", "0.5", False),
+        ("so 2 1/2", "2.5", True),
+        ("so 1,234", "1234", True),
+        ("so 1,234", "234", False),
+    ],
+)
+def test_a_final_answer_is_one_number_with_its_sign(last: str, answer: str, right: bool) -> None:
+    found = first_contradiction(["We start.", last], "One step. Another step.", answer)
+    assert (found is None) is right
+
+
+def test_a_final_answer_of_the_other_sign_is_blamed_on_the_step_that_makes_it() -> None:
+    assert first_contradiction(["4 - 9 = 5. So the answer is 5"], "4 - 9 = -5", "-5") == (0, "4 - 9 = -5")
+
+
 def test_agreeing_steps_with_a_wrong_end_blame_the_end() -> None:
     steps = ["16 - 3 - 4 = 9.", "That is 9 * 2 = 18.", "I forgot the rest, so nothing: 7"]
     assert first_contradiction(steps, REFERENCE, "18", PROBLEM) == (2, "She makes 9 * 2 = $18.")

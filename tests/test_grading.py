@@ -164,9 +164,11 @@ def test_no_answer_is_wrong_and_says_so() -> None:
         (r"\{x | 2 < x < 3\}", "(2, 3)", True),
         (r"30^\circ", r"\frac{\pi}{6}", True),
         (r"60^\circ", r"\frac{\pi}{6}", False),
-        ("20/3", "6.67", True),
-        ("20/3", "6.66", False),
-        ("6.674", "6.67", False),
+        ("20/3", "6.667", True),
+        ("20/3", "6.666", False),
+        ("20/3", "6.67", False),
+        ("6.674", "6.67", True),
+        ("6.67", "6.674", False),
         ("27/5", "5.4", True),
         ("43/8", "5.4", False),
         ("f(t) = 2t + 1", "f(x) = 2x + 1", True),
@@ -221,10 +223,9 @@ def test_pathological_answers_cost_their_time_limit_and_nothing_else() -> None:
         assert time.process_time() - used < 5
 
 
-def test_two_answers_too_large_to_write_out_are_given_up_in_time() -> None:
+def test_answers_too_large_to_write_out_are_not_compared_with_each_other() -> None:
     with Grader(workers=1, timeout=1.0) as grader:
-        assert grader.equivalent(["10^{10^{10^{10}}}"], [HUGE_POWER])[0].note == "timeout"
-        assert grader.timeouts == 1
+        assert grader.equivalent(["10^{10^{10^{10}}}"], [HUGE_POWER]) == [Verdict(False, "unparsable")]
         assert grader.equivalent(["10^{10^{10^{10}}}"], ["10"]) == [Verdict(False)]
 
 
@@ -243,8 +244,8 @@ def test_a_worker_that_waits_for_a_processor_does_not_time_out() -> None:
 
 def serve_and_get_stuck(connection: Connection, timeout: float) -> None:
     """A worker whose comparison of "stuck" is in C code for hours, where no signal handler runs."""
-    compare = worker._by_reading
-    worker._by_reading = lambda pred, gold: (sum(range(10**13)) > 0, "") if pred == "stuck" else compare(pred, gold)
+    compare = worker.verdict
+    worker.verdict = lambda pred, gold: (sum(range(10**13)) > 0, "") if pred == "stuck" else compare(pred, gold)
     worker.serve(connection, timeout)
 
 
@@ -322,10 +323,25 @@ def test_submit_returns_at_once_and_results_are_in_the_order_of_the_texts() -> N
         assert grades.result(timeout=60) == [i % 3 > 0 or i == 0 for i in range(40)]
 
 
-def test_what_is_submitted_later_does_not_wait_for_what_is_slow() -> None:
+def serve_slowly(connection: Connection, timeout: float) -> None:
+    """A worker that takes a processor minute over "slow"."""
+    compare = worker.verdict
+    worker.verdict = lambda pred, gold: (spend(60), "") if pred == "slow" else compare(pred, gold)
+    worker.serve(connection, timeout)
+
+
+def spend(seconds: float) -> bool:
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+    return True
+
+
+def test_what_is_submitted_later_does_not_wait_for_what_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "serve", serve_slowly)
     with Grader(workers=2, timeout=120) as grader:
         grader.submit([rf"\boxed{{\frac{{{i}}}{{99}}}}" for i in range(40)], ["0.5"] * 40).result(timeout=60)
-        slow = grader.submit([r"\boxed{\sum_{k=1}^{10^{9}} \frac{1}{k^k}}"], ["1.2913"])
+        slow = grader.submit([r"\boxed{slow}"], ["x"])
         quick = [grader.submit([rf"\boxed{{\frac{{2}}{{{2 * i}}}}}"], [rf"\frac{{1}}{{{i}}}"]) for i in range(3, 8)]
         assert [grades.result(timeout=60) for grades in quick] == [[True]] * 5
         assert not slow.done()
@@ -416,5 +432,5 @@ def test_agreement_with_labelled_pairs() -> None:
     assert wrong.count(("core", True)) == 0
     assert wrong.count(("core", False)) <= 2
     assert wrong.count(("hard", True)) <= 1
-    assert wrong.count(("hard", False)) <= 60
+    assert wrong.count(("hard", False)) <= 53
     assert (grader.crashes, grader.timeouts) == (0, 0)

@@ -10,6 +10,7 @@ import torch
 
 from commands import ALTERNATING, COLD, ROOT, fit_grpo, metrics
 from int_lightning.data.hints import HintConfig, hint
+from int_lightning.sources import load_problems
 from int_lightning.types import Problem, UserError
 
 HARD = "--data.init_args.problems=mini:hard-train:4"
@@ -36,6 +37,9 @@ def test_interventions_give_failed_groups_something_to_learn_from(use: str, tmp_
         assert any(norm > 0 for _, _, norm, _ in rows)
     table = pq.read_table(tmp_path / "rollouts" / "batch-000000.parquet").to_pydict()
     assert (len(table["problem_id"]) > 16) == (use != "sft")
+    known = {p.id: (p.problem, p.answer) for p in load_problems("mini:hard-train")}
+    rows = zip(table["problem_id"], table["problem"], table["gold"], strict=True)
+    assert all(known[i] == (problem, gold) for i, problem, gold in rows)
 
 
 def test_without_interventions_failed_groups_teach_nothing(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_watching_changes_nothing_of_the_training(run: Path, dataset: Path, tmp_
 
 
 def test_a_resumed_run_logs_what_the_uninterrupted_one_does(run: Path, dataset: Path, tmp_path: Path) -> None:
-    watching = [ENGINE, *HELD_OUT_ROWS, held_out_problems()]
+    watching = [ENGINE, LINEAR, *HELD_OUT_ROWS, held_out_problems()]
     parts = tmp_path / "parts"
     assert fit_sft(parts, dataset, *watching, "--trainer.max_steps=2") == 0
     assert fit_sft(parts, dataset, *watching, "--ckpt_path=last") == 0

@@ -12,9 +12,9 @@ from commands import MINI, fit_sft
 from int_lightning.__main__ import main
 
 MISTAKES = [
-    ("--data.init_args.target=bogus", ["data.target: Expected a value among 'prefix_intervention'", "not bogus"]),
-    ("--data.init_args.epochs=many", ["data.epochs: Expected a int, not many"]),
-    ("--data.init_args.nosuch=1", ["data: Option 'nosuch' is not accepted"]),
+    ("--data.init_args.target=bogus", ["data.init_args.target takes one of prefix_intervention", "not 'bogus'"]),
+    ("--data.init_args.epochs=many", ["data.init_args.epochs takes a whole number, not 'many'"]),
+    ("--data.init_args.nosuch=1", ["there is no key --data.init_args.nosuch", "--help"]),
     ("--model.class_path=Nowhere", ["model: ", "Nowhere"]),
     ("--nosuch=1", ["nosuch"]),
     ("--checkpoint_every=0", ["checkpoint_every", "0"]),
@@ -29,7 +29,7 @@ def test_a_mistake_is_one_line_that_says_where_and_what(
     said = capfd.readouterr().err
     assert said.startswith("int-lightning: ")
     assert said.count("\n") == 1
-    for part in [*parts, "--help"]:
+    for part in parts:
         assert part in said
 
 
@@ -46,7 +46,6 @@ def test_after_a_mistake_the_same_folder_is_free_and_after_a_run_it_is_not(
     dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert fit_sft(tmp_path, tmp_path / "nowhere", "--data.init_args.collect_config=null") == 2
-    assert (tmp_path / "config.yaml").exists()
     assert fit_sft(tmp_path, dataset, "--trainer.max_steps=1") == 0
     assert fit_sft(tmp_path, dataset, "--trainer.max_steps=1") == 2
     assert "already holds a run" in capfd.readouterr().err

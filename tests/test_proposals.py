@@ -125,6 +125,22 @@ def test_a_label_that_the_student_wrote_stays() -> None:
     assert kind(parse_proposal(tagged('{"location": 1, "content": "So x = 3"}'), steps)) == "repeats the step"
 
 
+def test_a_number_that_no_step_has_is_the_oracles_own() -> None:
+    def read_as(content: str, steps: list[str], location: int = 1) -> tuple[str, str]:
+        parsed = parse_proposal(tagged(json.dumps({"location": location, "content": content})), steps)
+        return parsed.content, parsed.defect
+
+    assert read_as("Step 4: Solve for z.", ["a", "b", "c"]) == ("Solve for z.", "")
+    assert "the number of another step" in read_as("Step 2: Solve for z.", ["a", "b", "c"])[1]
+    assert (
+        "the student's own numbering it is 2" in read_as("Step 4: Solve.", ["Step 1: a", "Step 2: b", "Step 3: c"])[1]
+    )
+    mixed = ["Step 1: a", "b", "c", "Step 2: d", "e"]
+    assert read_as("Step 1: Solve.", mixed, 2) == ("Step 1: Solve.", "")
+    assert read_as("Step 2: Solve.", mixed, 1) == ("Step 2: Solve.", "")
+    assert read_as("Step 4: Solve.", mixed, 2)[1].startswith("ambiguous")
+
+
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
 @given(LOCATIONS, TEXT, st.sampled_from(FRAMES))
 @settings(max_examples=60)

@@ -1,5 +1,5 @@
-"""A fit that is resumed: the rows, rates, metrics and weights of the uninterrupted one, with the shipped configs; what differs from
-what it was trained with is honoured or refused in one line."""
+"""A fit that is resumed: the rows, rates, metrics and weights of the uninterrupted one, with the shipped configs; what differs
+from what it was trained with is honoured or refused in one line."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import random
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -175,17 +176,25 @@ def two_rows(run: Path, model: str) -> None:
     Store(run / "dataset").commit({"problems": problems, "interventions": interventions, OUTCOMES: outcomes})
 
 
+LONG = [ROWS, "--data.init_args.epochs=16", "--checkpoint_every=3"]
+
+
+@pytest.fixture(scope="module")
+def long(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SFT that takes long enough to be killed."""
+    out = tmp_path_factory.mktemp("sft") / "long"
+    assert fit_sft(out, dataset, *LONG) == 0
+    return out
+
+
 @pytest.mark.parametrize("seed", range(KILLS))
 def test_the_shipped_sft_killed_at_a_random_moment_and_resumed_is_the_uninterrupted_one(
-    seed: int, dataset: Path, tmp_path: Path
+    seed: int, long: Path, dataset: Path, tmp_path: Path
 ) -> None:
-    options = [ROWS, "--data.init_args.epochs=24", "--checkpoint_every=3"]
-    assert fit_sft(tmp_path / "whole", dataset, *options) == 0
-    out = tmp_path / "killed"
-    command = [sys.executable, "-m", "int_lightning", *sft_command(out, dataset), *options]
-    if killed(command, out, random.Random(seed)):
-        assert fit_sft(out, dataset, *options, "--ckpt_path=last") == 0
-    assert_same_run(tmp_path / "whole", out)
+    command = [sys.executable, "-m", "int_lightning", *sft_command(tmp_path, dataset), *LONG]
+    if killed(command, tmp_path, random.Random(seed)):
+        assert fit_sft(tmp_path, dataset, *LONG, "--ckpt_path=last") == 0
+    assert_same_run(long, tmp_path)
 
 
 @pytest.mark.parametrize("cut", [True, False], ids=["cut by max_steps", "at its end"])
@@ -213,7 +222,7 @@ CHANGED_SFT = {
     "--data.init_args.epochs=8": ("data.init_args.epochs", "4", "8"),
     "--data.init_args.seed=1": ("data.init_args.seed", "0", "1"),
     "--seed_everything=1": ("seed_everything", "0", "1"),
-    "--trainer.precision=bf16-true": ("trainer.precision", "not set", "bf16-true"),
+    "--trainer.precision=bf16-true": ("trainer.precision", "null", "bf16-true"),
 }
 
 
@@ -246,13 +255,14 @@ def test_rows_or_weights_that_changed_in_their_folder_are_refused(dataset: Path,
     base = shutil.copytree(resolve_model("mini"), tmp_path / "base")
     out, of_base = tmp_path / "run", f"--model.init_args.model={base}"
     assert fit_sft(out, rows, of_base, "--trainer.max_steps=1") == 0
-    last = sorted((rows / "dataset" / OUTCOMES).iterdir())[-1]
-    last.rename(tmp_path / last.name)
+    store = Store(rows / "dataset")
+    row = next(i for i in store.read("interventions", Intervention) if not i.rejected and i.guided_correct)
+    another = replace(row, id=f"{row.id}/again", rollout_id=f"{row.rollout_id}/again")
+    store.commit({"interventions": [another], OUTCOMES: [Outcome(row.problem_id, "x", "hard", 1, 0, 10)]})
     assert "data.init_args.folder" in fails(fit_sft, out, rows, of_base, "--ckpt_path=last")
-    (tmp_path / last.name).rename(last)
     weights = load_file(base / "model.safetensors")
     save_file({k: 1.5 * v for k, v in weights.items()}, base / "model.safetensors", metadata={"format": "pt"})
-    assert "model.init_args.model" in fails(fit_sft, out, rows, of_base, "--ckpt_path=last")
+    assert "model.init_args.model" in fails(fit_sft, out, dataset, of_base, "--ckpt_path=last")
 
 
 def test_a_run_at_a_constant_rate_is_extended_to_the_longer_one(dataset: Path, tmp_path: Path, fails: Fails) -> None:

@@ -206,3 +206,15 @@ def test_plain_words_and_numbers_are_no_part_of_a_key() -> None:
     text = "the lightning took 12345678 steps"
     assert hide(text, "int-lightning-12345678", "$KEY") == text
     assert hide(text, "lightning", "$KEY") == "the $KEY took 12345678 steps"
+
+
+@pytest.mark.parametrize(
+    "text", ["\\" * 500_000 + "a", "<|a" * 150_000, "<" * 500_000, "%2" * 250_000, "<|a|>" * 100_000]
+)
+def test_long_texts_take_no_longer_than_their_length(text: str) -> None:
+    numbered = text if "<|a|>" not in text else "".join(f"<|{i}|>" for i in range(60_000))
+    began = time.process_time()
+    disguise = Disguise([numbered])
+    assert disguise.restored(disguise.broken(numbered)) == numbered
+    assert hide(numbered, KEY, "$KEY") == numbered
+    assert time.process_time() - began < 60

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from int_lightning.sources import Quarantined, SourceConfig, load_problems, read
-from int_lightning.sources.files import MAX_FIELD
+from int_lightning.sources.lines import MAX_FIELD
 from int_lightning.types import Problem, UserError
 
 SHARED = Path(os.environ.get("INT_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -89,11 +89,165 @@ def test_a_list_of_one_string_is_that_string(tmp_path: Path) -> None:
         ("$C$\n\n\\noindent", "$C$"),
         (4, "4"),
         (0.5, "0.5"),
+        (12.0, "12"),
+        (-3.0, "-3"),
+        (1e-07, "0.0000001"),
+        (1e22, "1" + "0" * 22),
     ],
 )
 def test_answers_lose_their_wrapping(tmp_path: Path, answer: object, read_as: str | None) -> None:
     (problem,) = read(write(tmp_path / "a.jsonl", ROW | {"answer": answer}))
     assert (problem.answer if isinstance(problem, Problem) else None) == read_as
+
+
+@pytest.mark.parametrize(
+    ("row", "cure"),
+    [
+        (ROW | {"solution": ["first way", "second way"]}, "of 2 parts, .* columns: {solution: solution.0}"),
+        (ROW | {"answer": [4]}, "columns: {answer: answer.0}"),
+        (ROW | {"answer": {"value": "4", "unit": "m"}}, "with value, unit, .* columns: {answer: answer.value}"),
+        (ROW | {"answer": True}, 'such as "yes" or "no"'),
+        (ROW | {"answer": float("inf")}, "infinite"),
+        ({"Problem": "p", "solution": "s", "answer": "1"}, "columns: {problem: Problem}"),
+        ({"problem": "p", "solution": "s", "Short Answer": "1"}, "columns: {answer: Short Answer}"),
+        ({"ID": 1, "Problem": "p", "Answer": "1"}, "columns: {id: ID, problem: Problem, answer: Answer}"),
+        ({"problem": "p", "solution": r"so \boxed{4}"}, "columns: {answer: solution}"),
+    ],
+)
+def test_what_is_wrong_with_a_field_comes_with_its_cure(tmp_path: Path, row: object, cure: str) -> None:
+    with pytest.raises(UserError, match=rf"row 1: .*{cure}"):
+        load_problems(write(tmp_path / "a.jsonl", row), require_solution="solution" in cure)
+
+
+def test_a_named_part_of_a_list_is_read(tmp_path: Path) -> None:
+    rows = [ROW | {"solution": ["first way", "second way"], "answer": [4, 5]}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    columns = {"solution": "solution.1", "answer": "answer.0"}
+    for source in (write(tmp_path / "a.jsonl", *rows), str(tmp_path / "a.parquet")):
+        (problem,) = read(SourceConfig(source, columns))
+        assert isinstance(problem, Problem)
+        assert (problem.solution, problem.answer) == ("second way", "4")
+
+
+LAYOUTS = {
+    "list.json": json.dumps([ROW, ROW | {"answer": 5}]),
+    "indented.json": json.dumps([ROW, ROW | {"answer": 5}], indent=2),
+    "list.jsonl": json.dumps([ROW, ROW | {"answer": 5}]),
+    "lines.json": json.dumps(ROW) + "\n" + json.dumps(ROW | {"answer": 5}) + "\n",
+    "lines.ndjson": json.dumps(ROW) + "\r\n\r\n" + json.dumps(ROW | {"answer": 5}),
+    "marked.json": "\ufeff" + json.dumps([ROW, ROW | {"answer": 5}]),
+    "held.json": json.dumps({"version": "1.0", "data": [ROW, ROW | {"answer": 5}]}),
+    "held-indented.json": json.dumps({"version": "1.0", "data": [ROW, ROW | {"answer": 5}]}, indent=1),
+    "tabs.tsv": "problem\tsolution\tanswer\n2 + 2?\t2 + 2 = 4\t4\n2 + 2?\t2 + 2 = 4\t5\n",
+    "semicolons.csv": "problem; solution;answer\n2 + 2?;2 + 2 = 4;4\n2 + 2?;2 + 2 = 4;5\n",
+    "named.csv": "sep=;\nproblem;solution;answer\n2 + 2?;2 + 2 = 4;4\n2 + 2?;2 + 2 = 4;5\n",
+    "late.csv": "\n\nproblem,,solution,answer,\n2 + 2?,,2 + 2 = 4,4,\n2 + 2?,,2 + 2 = 4,5,\n",
+    "bars.csv": "problem|solution|answer\n2 + 2?|2 + 2 = 4|4\n2 + 2?|2 + 2 = 4|5\n",
+    "excel.csv": "\ufeffproblem,solution,answer\r\n2 + 2?,2 + 2 = 4,4\r\n2 + 2?,2 + 2 = 4,5\r\n",
+}
+
+
+@pytest.mark.parametrize("packed", ["", ".gz", "unnamed"])
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_rows_read_the_same_in_every_layout(tmp_path: Path, name: str, packed: str) -> None:
+    path = tmp_path / (f"{name}.gz" if packed == ".gz" else name)
+    path.write_bytes(gzip.compress(LAYOUTS[name].encode()) if packed else LAYOUTS[name].encode())
+    problems = [item for item in read(str(path)) if isinstance(item, Problem)]
+    assert [(p.problem, p.solution, p.answer) for p in problems] == [("2 + 2?", "2 + 2 = 4", a) for a in "45"]
+    assert [p.id for p in problems] == [f"{name.rpartition('.')[0]}-{i:06d}" for i in range(2)]
+
+
+def test_a_row_that_holds_a_list_of_objects_is_a_row(tmp_path: Path) -> None:
+    row = {"prompt": [{"role": "user", "content": "2 + 2?"}], "answer": "4"}
+    source = SourceConfig(write(tmp_path / "a.jsonl", row), {"problem": "prompt.0.content"}, require_solution=False)
+    assert [item.problem for item in read(source) if isinstance(item, Problem)] == ["2 + 2?"]
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("[" + json.dumps(ROW) + ', {"problem": "cut o', ["a-000000", (2, "the file breaks off")]),
+        ("[" + json.dumps(ROW) + json.dumps(ROW) + "]", ["a-000000", (2, "the file breaks off")]),
+        (json.dumps([ROW]) + "\n" + json.dumps([ROW]), ["a-000000", (2, "the file goes on after its list")]),
+        ("[" + json.dumps(ROW) + ', 12, "x",]', ["a-000000", (2, "not a JSON object"), (3, "not a JSON object")]),
+    ],
+)
+def test_a_broken_list_is_read_up_to_where_it_breaks(tmp_path: Path, text: str, rows: list[object]) -> None:
+    (tmp_path / "a.json").write_text(text)
+    assert outcome(str(tmp_path / "a.json")) == rows
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (json.dumps({"train": [ROW], "test": [ROW]}, indent=1), "lists in 'train', 'test': save the rows"),
+        (json.dumps({"a": {"problem": "p"}, "b": {"problem": "q"}}, indent=1), "no list of rows in 'a', 'b'"),
+        (json.dumps({"a": {"problem": "p"}, "b": {"problem": "q"}}), "no list of rows in 'a', 'b'"),
+        (json.dumps({name: {"0": value, "1": value} for name, value in ROW.items()}), "one object of columns"),
+    ],
+)
+def test_an_object_without_one_list_of_rows_is_a_mistake(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(UserError, match=said):
+        list(read(str(tmp_path / "a.json")))
+
+
+def test_a_row_of_nothing_but_nested_columns_is_a_row(tmp_path: Path) -> None:
+    row = {
+        "prompt": [{"role": "user", "content": "2 + 2?"}],
+        "reward": {"truth": "4", "style": "rule"},
+        "n": [[1], [2]],
+    }
+    source = SourceConfig(
+        write(tmp_path / "a.jsonl", row),
+        {"problem": "prompt.0.content", "answer": "reward.truth"},
+        require_solution=False,
+    )
+    assert [item.answer for item in read(source) if isinstance(item, Problem)] == ["4"]
+
+
+def test_the_list_whose_rows_have_the_named_columns_is_read(tmp_path: Path) -> None:
+    held = {"features": [{"name": "problem"}], "rows": [{"row_idx": 0, "row": ROW}]}
+    (tmp_path / "a.json").write_text(json.dumps(held))
+    columns = {name: f"row.{name}" for name in ROW}
+    assert [i.answer for i in read(SourceConfig(str(tmp_path / "a.json"), columns)) if isinstance(i, Problem)] == ["4"]
+
+
+def test_a_list_longer_than_what_is_read_at_a_time_comes_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("int_lightning.sources.json_rows._PIECE", 7)
+    rows = [ROW | {"solution": "é\n" * i, "answer": i} for i in range(1, 40)]
+    (tmp_path / "a.json").write_text(json.dumps(rows, ensure_ascii=False, indent=3), encoding="utf-8")
+    assert [item.answer for item in read(str(tmp_path / "a.json")) if isinstance(item, Problem)] == [
+        str(row["answer"]) for row in rows
+    ]
+
+
+def test_utf_16_is_named(tmp_path: Path) -> None:
+    for name in ("a.csv", "a.json"):
+        (tmp_path / name).write_text("problem,answer\n1,2\n", encoding="utf-16")
+        with pytest.raises(UserError, match="UTF-16: save it as UTF-8"):
+            list(read(str(tmp_path / name)))
+
+
+def test_a_pointer_of_git_lfs_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 123\n")
+    with pytest.raises(UserError, match="git lfs pull"):
+        list(read(str(tmp_path / "a.jsonl")))
+
+
+def test_numbers_of_parquet_read_as_they_were_written(tmp_path: Path) -> None:
+    values = [33.3, 0.1, 12.0, 2.5e-5]
+    kinds = {
+        "single": pa.array(values, pa.float32()),
+        "double": pa.array(values, pa.float64()),
+        "decimal": pa.array(["33.30", "0.10", "12.00", "0.000025"]).cast(pa.decimal128(12, 6)),
+        "nested": pa.array([{"all": [v]} for v in values], pa.struct([("all", pa.list_(pa.float32()))])),
+    }
+    texts = pa.array(["p"] * 4)
+    pq.write_table(pa.table({"problem": texts, "solution": texts, **kinds}), tmp_path / "a.parquet")
+    for column in ("single", "double", "decimal", "nested.all.0"):
+        items = list(read(SourceConfig(str(tmp_path / "a.parquet"), {"answer": column})))
+        assert [i.answer for i in items if isinstance(i, Problem)] == ["33.3", "0.1", "12", "0.000025"]
 
 
 def test_undecodable_bytes_cost_their_row(tmp_path: Path) -> None:

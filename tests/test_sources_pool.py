@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from int_lightning.sources import Pool, SourceConfig, open_pool, read
 from int_lightning.sources.duplicates import Duplicates
-from int_lightning.sources.hashes import HashSet
+from int_lightning.sources.hashes import HashMap, HashSet
 from int_lightning.sources.tokens import tokens
 from int_lightning.types import Problem, UserError
 
@@ -95,6 +95,53 @@ def test_duplicates_are_found_within_and_across_sources(tmp_path: Path) -> None:
     assert len(list(pool)) == 2
     total = pool.summary.total
     assert (total.rows, total.exact_duplicates, total.near_duplicates) == (5, 2, 1)
+
+
+@pytest.mark.parametrize("first", ["with", "without"])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_copy_with_a_reference_solution_is_kept_whichever_comes_first(
+    tmp_path: Path, first: str, seed: int
+) -> None:
+    texts = [text(i) for i in range(20)]
+    solved, bare = write(tmp_path / "solved.jsonl", [*texts[::2], texts[1] + " Is it?"]), tmp_path / "bare.jsonl"
+    bare.write_text("".join(json.dumps({"problem": t, "answer": "1"}) + "\n" for t in texts))
+    sources = [SourceConfig(solved), SourceConfig(str(bare), require_solution=False)]
+    pool = open_pool(sources if first == "with" else sources[::-1], seed=seed)
+    kept = list(pool)
+    assert sorted(p.id for p in kept if p.solution) == [f"solved-{i:06d}" for i in range(11)]
+    assert sorted(p.id for p in kept if not p.solution) == [f"bare-{i:06d}" for i in range(3, 20, 2)]
+    assert pool.summary.total.exact_duplicates == 10
+    assert pool.summary.total.near_duplicates == 1
+
+
+def test_a_pool_in_which_every_row_needs_a_solution_is_read_once(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    write(path, [text(i) for i in range(10)])
+    path.write_text(path.read_text() + "not json\n" * 500)
+    assert len(list(open_pool([SourceConfig(str(path))], limit=10))) == 10
+
+
+def test_two_gold_answers_for_one_text_are_counted_and_named(tmp_path: Path) -> None:
+    texts = [text(1), text(1), text(2), text(2), text(2), text(3), text(3)]
+    path = write(tmp_path / "a.jsonl", texts, ["22", "21", r"\frac{1}{2}", "0.50", "x = 1/2", "12", "12.0"])
+    pool = open_pool([path])
+    assert len(list(pool)) == 3
+    assert pool.summary.total.exact_duplicates == 4
+    assert pool.summary.total.conflicting_answers == 1
+    (found,) = pool.summary.conflicts
+    assert (found.source, found.id, found.answer, found.other) == (path, "a-000001", "21", "22")
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1)), max_size=300), st.integers(1, 30))
+def test_a_hash_map_is_a_map(pairs: list[tuple[int, int]], fresh: int) -> None:
+    ours, theirs = HashMap(), {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("int_lightning.sources.hashes._FRESH", fresh)
+        for key, value in [*pairs, *((key, value ^ 1) for key, value in pairs[::3])]:
+            ours.put(key, value)
+            theirs[key] = value
+    assert {key: ours.get(key) for key in theirs} == theirs
+    assert all(ours.get(key ^ 1) == theirs.get(key ^ 1) for key, _ in pairs)
 
 
 def test_near_copies_are_found_among_many_and_nothing_else() -> None:
@@ -268,6 +315,7 @@ def test_the_summary_accounts_for_every_row_and_is_json(tmp_path: Path) -> None:
         "exact_duplicates": 1,
         "near_duplicates": 0,
         "contaminated": 0,
+        "conflicting_answers": 0,
         "quarantined": {},
     }
     assert list(pool) == kept

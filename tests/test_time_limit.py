@@ -5,8 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+import pytest
+import yaml
+
+from commands import MINI
+from int_lightning.__main__ import main
+from int_lightning.data.groups import GroupConfig
 from int_lightning.time_limit import time_limit
+from int_lightning.types import UserError
 
 HANGS = """
 import time
@@ -27,3 +35,14 @@ def test_a_call_in_time_goes_on() -> None:
     with time_limit(0.05, "a call"):
         pass
     time.sleep(0.1)
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", ".inf", ".nan"])
+def test_a_limit_that_would_expire_at_once_or_never_is_refused(
+    seconds: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    given = [f"--out={tmp_path}", f"--engine={{name: transformers, time_limit: {seconds}}}"]
+    assert main(["collect", "-c", str(MINI / "collect.yaml"), *given]) == 2
+    assert "engine.time_limit is" in capfd.readouterr().err
+    with pytest.raises(UserError, match="reward_timeout"):
+        GroupConfig(reward_timeout=yaml.safe_load(seconds))

@@ -10,6 +10,11 @@ from itertools import pairwise
 
 NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d*\.\d+|\d+"
 _TOKEN = re.compile(rf"(?P<number>{NUMBER})|(?P<op>[-+*/()%])|(?P<word>[A-Za-z_]+)")
+_SIGNED = re.compile(
+    rf"(?:(?<![\w)%])(?<![\d)%]\s)(?P<sign>-(?!\s)|(?<![\w)%]\s)-\s)\(?)?(?P<number>{NUMBER})"
+    rf"(?:\s+(?P<over>\d+)/(?P<under>\d+)|\s?/\s?(?P<divisor>{NUMBER}))?(?:\s?(?P<percent>%|percent\b))?"
+)
+_BRACKETED = re.compile(rf"\((-?(?:{NUMBER}))\)")
 _LARGEST = 1e18
 _STOP = re.compile(r"[,;:?!\n|^]|\.(?!\d)")
 _REWRITES = [
@@ -75,6 +80,24 @@ def plain(text: str) -> str:
 def numbers(text: str) -> list[float]:
     """Every number of ``text`` in order, thousands separators removed."""
     return [value_of(match[0]) for match in re.finditer(NUMBER, plain(text))]
+
+
+def signed_values(text: str) -> list[set[float]]:
+    """What each number of ``text`` may be, in order: with its sign, fractions and mixed numbers as one, 50% as 50 or 0.5."""
+    shown = plain(text)
+    for _ in range(2):
+        shown = _BRACKETED.sub(r"\1", shown)
+    return [_readings(match) for match in _SIGNED.finditer(shown)]
+
+
+def _readings(match: re.Match[str]) -> set[float]:
+    value = value_of(match["number"])
+    if match["over"] and (below := value_of(match["under"])):
+        value += value_of(match["over"]) / below
+    elif match["divisor"] and (divisor := value_of(match["divisor"])):
+        value /= divisor
+    value = -value if match["sign"] else value
+    return {value, value / 100} if match["percent"] else {value}
 
 
 def value_of(literal: str) -> float:

@@ -11,6 +11,7 @@ from pathlib import Path
 import lightning as L
 import torch.distributed as dist
 from lightning.pytorch.callbacks import Callback
+from rich.markup import escape
 
 from int_lightning.collect.command import finish_collection
 from int_lightning.collect.config import CollectConfig
@@ -18,14 +19,16 @@ from int_lightning.collect.oracles import Oracle, PolicyOracle
 from int_lightning.collect.pipeline import Collector, Todo, commit
 from int_lightning.collect.problem import ProblemStages, Work
 from int_lightning.collect.store import Store
+from int_lightning.console import say
 from int_lightning.data.interventions import InterventionData
 from int_lightning.data.stream import gather
 from int_lightning.folder_lock import locked
 from int_lightning.grading import Grader
 from int_lightning.learn.module import PolicyModule
+from int_lightning.preflight import Fitting, check_golds, check_legible
 from int_lightning.prompts import PromptSet
 from int_lightning.prompts.tokenizers import record_tokenizer
-from int_lightning.sources import SourceConfig, open_pool, own_attempts
+from int_lightning.sources import Sources, open_pool, own_attempts
 from int_lightning.trainer import IntTrainer
 from int_lightning.types import UserError
 
@@ -36,7 +39,7 @@ class CollectInterventions(Callback):
     Every rank has an engine and works on its share of a batch's problems.
 
     Args:
-        problems: A source of problems, or a list of sources with columns, weights and attempts.
+        problems: Where the problems come from, described as in ``collect``: a path, a mapping with columns, or a list.
         prompts: Prompt set: ``math``, ``gradeschool``, ``mini`` or a folder.
         oracle: Proposes the interventions; the policy itself if not given.
         collection: Sizes of the collection; ``batch_problems`` are collected at a time.
@@ -45,13 +48,13 @@ class CollectInterventions(Callback):
 
     def __init__(
         self,
-        problems: str | list[SourceConfig],
+        problems: Sources,
         prompts: str = "math",
         oracle: Oracle | None = None,
         collection: CollectConfig = CollectConfig(),
         limit: int | None = None,
     ) -> None:
-        self.sources = [SourceConfig(problems)] if isinstance(problems, str) else problems
+        self.sources = Sources.of(problems)
         self.prompts = prompts
         self.oracle = oracle or PolicyOracle()
         self.collection = collection
@@ -92,7 +95,9 @@ class CollectInterventions(Callback):
         rank, world = self.trainer.global_rank, self.trainer.world_size
         if not batch:
             if rank == 0:
-                finish_collection(self.out, self.store, self.pool)
+                self.fitting.show()
+                found = {"golds": self.golds.as_dict(), "too_long": self.fitting.as_dict()}
+                finish_collection(self.out, self.store, self.pool, found)
             return False
         order = {problem.id: i for i, (problem, _) in enumerate(batch)}
         works = sorted(gather(asyncio.run(self._work(batch[rank::world]))), key=lambda work: order[work.problem.id])
@@ -103,11 +108,18 @@ class CollectInterventions(Callback):
         return True
 
     def _begin(self) -> None:
+        tokenizer, room = self.module.tokenizer, self.trainer.engine_config.max_model_len
         self.pool = open_pool(self.sources, self.limit, self.trainer.seed)
+        prompts = PromptSet(self.prompts)
+        if said := check_legible(tokenizer, prompts, self.pool, self.module.folder):
+            say(f"[yellow]note:[/] {escape(said)}")
+        self.golds = check_golds(self.grader, self.pool if self.trainer.is_global_zero else ())
+        self.golds.show()
+        self.fitting = Fitting(self.pool, tokenizer, prompts, room)
         if self.trainer.global_rank == 0:
-            self.store.begin()
             record_tokenizer(self.store.folder, self.module.tokenizer, self.module.folder)
-        self._todo = Collector(self.store, self.collection.batch_problems).todo(self.pool)
+            self.store.begin()
+        self._todo = Collector(self.store, self.collection.batch_problems).todo(self.fitting)
 
     async def _work(self, batch: list[Todo]) -> list[Work]:
         sampler = self.trainer.synced_sampler(PromptSet(self.prompts), self.grader)

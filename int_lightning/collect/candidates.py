@@ -11,14 +11,18 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from int_lightning.collect.conclusions import concludes
 from int_lightning.grading import MAX_ANSWER, extract_answer, normalise
 
 _BEFORE_PART = re.compile(
     r"(?:[\w.\-/^]|\d,|(?:[\^_}\]]|\\(?!boxed|fbox|text|math)[a-zA-Z]+)\s*\{"
     r"|\b(?:[Ss]teps?|Cases?|Parts?|[Ee]q(?:uation|n)?s?\.?|[Ll]emma|[Tt]heorem|Example|Figure)\s*\(?)\Z"
 )
+_COMMAND = re.compile(r"\\(?:equiv|approx|cong|sim|leq?|geq?|neq?|times|cdot|pm|div|to|implies|Rightarrow|q?quad)\Z")
+_UNIT = r"(?:mm|cm|km|m|kg|g|s|h|min|ft|ml)\s*(?:\$|\\[)\]])"  # in mathematics, as in $5m$
 _AFTER_PART = re.compile(
-    r"\w|[.,/]\d|\s*\^(?!\s*\{?\s*\\circ)|\((?!\s)"
+    rf"(?!{_UNIT})\w|"
+    r"[.,/]\d|\s*\^(?!\s*\{?\s*\\circ)|\((?!\s)"
     r"|\s*\\(?:[dt]?frac|sqrt|binom|log|ln|sin|cos|tan|pi|alpha|beta|gamma|theta|lambda|mu|phi|omega)"
 )
 
@@ -135,12 +139,15 @@ def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
 
 def _is_whole(text: str, start: int, end: int) -> bool:
     """Whether a place in a text is no part of a longer number or expression."""
-    return not _BEFORE_PART.search(text[max(0, start - 24) : start]) and not _AFTER_PART.match(text[end : end + 16])
+    before = _COMMAND.sub(" ", text[max(0, start - 24) : start])
+    return not _BEFORE_PART.search(before) and not _AFTER_PART.match(text[end : end + 16])
 
 
 def _is_presented(text: str, start: int, end: int) -> bool:
     """Whether what stands there is given as the answer."""
     before = text[max(0, start - 90) : start]
     if _PRESENTING.search(before) and not _GOING_ON.match(text, end):
+        return True
+    if concludes(text, start, end):
         return True
     return _EQUALLING.search(before) is not None and _TAIL.match(text, end) is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ from rich.markup import escape
 
 from int_lightning.collect.build import StagesBuilder
 from int_lightning.collect.categories import ErrorCategory
-from int_lightning.collect.pipeline import Collector
+from int_lightning.collect.pipeline import Collector, known_problems
 from int_lightning.collect.plan import plan
 from int_lightning.collect.problem import Work
 from int_lightning.collect.ray_executor import run_on_ray
@@ -18,12 +19,15 @@ from int_lightning.collect.statistics import collection_statistics, plot_statist
 from int_lightning.collect.store import Store
 from int_lightning.collect.summary import show_conditioning, summarise
 from int_lightning.console import progress, say, show_table, show_text
+from int_lightning.grading import Grader
 from int_lightning.learn.pretrained import resolve_model
 from int_lightning.model_folder.tokenizer import load_tokenizer
+from int_lightning.preflight import Fitting, check_golds, check_legible
 from int_lightning.prompts import PromptSet
 from int_lightning.prompts.tokenizers import record_tokenizer
 from int_lightning.results import RESULTS, write_json
 from int_lightning.sources import Pool
+from int_lightning.types import UserError
 
 _ROWS_NAMED = 10
 
@@ -42,9 +46,18 @@ def collect_interventions(
         total: Problems at most, for the display.
     """
     store = Store(out / "dataset")
-    store.begin()
+    store.batches()
+    _check_limit(out, store, total)
+    tokenizer, prompts = load_tokenizer(resolve_model(build.model)), PromptSet(build.prompts)
+    if said := check_legible(tokenizer, prompts, pool, build.model):
+        say(f"[yellow]note:[/] {escape(said)}")
+    with Grader() as grader:
+        golds = check_golds(grader, pool)
+    golds.show()
+    fitting = Fitting(pool, tokenizer, prompts, build.engine.max_model_len)
     (out / RESULTS).unlink(missing_ok=True)
-    record_tokenizer(store.folder, load_tokenizer(resolve_model(build.model)), build.model)
+    record_tokenizer(store.folder, tokenizer, build.model)
+    store.begin()
     collector = Collector(store, build.config.batch_problems)
     with progress("collect", total, "problems") as advance:
         began, tokens = time.perf_counter(), 0
@@ -55,22 +68,40 @@ def collect_interventions(
             advance(1, f"{tokens / (time.perf_counter() - began):,.0f} rollout tokens/s")
 
         if executor == "ray":
-            run_on_ray(collector, build, pool, ended, actors)
+            run_on_ray(collector, build, fitting, ended, actors)
         else:
             stages = build()
             with stages.sampler.grader:
-                collector.run(stages, pool, ended)
-    return finish_collection(out, store, pool)
+                collector.run(stages, fitting, ended)
+    fitting.show()
+    if fitting.left_out and not store.batches():
+        raise UserError(f"no problem's prompt fits into engine.max_model_len = {build.engine.max_model_len}: raise it")
+    return finish_collection(out, store, pool, {"golds": golds.as_dict(), "too_long": fitting.as_dict()})
 
 
-def finish_collection(out: Path, store: Store, pool: Pool) -> dict[str, Any]:
+def _check_limit(out: Path, store: Store, limit: int | None) -> None:
+    """A larger limit goes on where a smaller one ended; for a smaller one it is too late."""
+    done, waiting = known_problems(store)
+    if limit is not None and len(done) + len(waiting) > limit:
+        raise UserError(
+            f"--limit {limit}: {out} holds {len(done) + len(waiting)} problems already, which a collection does not give back: "
+            "raise the limit or choose another folder"
+        )
+
+
+def finish_collection(
+    out: Path, store: Store, pool: Pool, preflight: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Writes ``out/collection.json``, ``out/plots`` and ``out/results.json``, whose presence says that the collection came to
-    its end, shows the summary and returns it."""
+    its end, shows the summary and returns it. ``preflight`` is what was found of the problems before they were sampled."""
     _show_left_out(pool)
     summary = summarise(store)
     categories = {c.proposal_id: c.category for c in store.read("categories", ErrorCategory)}
     statistics = collection_statistics(store, categories)
-    write_json(out / "collection.json", {**summary, "statistics": statistics, "pool": pool.summary.as_dict()})
+    write_json(
+        out / "collection.json",
+        {**summary, "statistics": statistics, "pool": pool.summary.as_dict(), **(preflight or {})},
+    )
     plots = plot_statistics(statistics, out / "plots")
     write_json(out / RESULTS, summary)
     counts = [[k, str(v)] for k, v in summary.items() if isinstance(v, int)]
@@ -83,14 +114,24 @@ def finish_collection(out: Path, store: Store, pool: Pool) -> dict[str, Any]:
 
 def show_plan(pool: Pool, build: StagesBuilder) -> dict[str, Any]:
     """Counts what a collection would do, shows it and returns it; no engine is started."""
-    tokenizer = load_tokenizer(resolve_model(build.model))
-    found = plan(pool, tokenizer, PromptSet(build.prompts), build.config, build.attempts, build.oracle)
+    tokenizer, prompts = load_tokenizer(resolve_model(build.model)), PromptSet(build.prompts)
+    with Grader() as grader:
+        golds = check_golds(grader, pool)
+    try:
+        illegible = check_legible(tokenizer, prompts, pool, build.model)
+    except UserError as error:
+        illegible = str(error)
+    fitting = Fitting(pool, tokenizer, prompts, build.engine.max_model_len)
+    found = plan(fitting, tokenizer, prompts, build.config, build.attempts, build.oracle)
     total = pool.summary.total
     say(
         f"{found.problems} problems of {total.rows} rows: {sum(total.quarantined.values())} rows cannot be used, "
-        f"{total.exact_duplicates} exact and {total.near_duplicates} near duplicates, {total.contaminated} of benchmarks"
+        f"{total.exact_duplicates} exact and {total.near_duplicates} near duplicates "
+        f"({total.conflicting_answers} with another gold answer), {total.contaminated} of benchmarks"
     )
     _show_left_out(pool)
+    fitting.show()
+    golds.show()
     for name, text in found.prompts.items():
         say(f"[bold]prompt `{name}` of the first problem:[/]")
         show_text(text)
@@ -98,11 +139,19 @@ def show_plan(pool: Pool, build: StagesBuilder) -> dict[str, Any]:
     columns = ["stage", "completions", "prompt tokens", "generated tokens"]
     rows = [[s.name, *(f"{n:,}" for n in (s.completions, s.prompt_tokens, s.generated_tokens))] for s in found.stages]
     show_table("At most: every problem hard, nothing rejected, nothing cached", columns, rows)
-    return {"plan": found.as_dict(), "pool": pool.summary.as_dict()}
+    if illegible:
+        say(f"[yellow]note:[/] {escape(illegible)}")
+    return {
+        "plan": found.as_dict(),
+        "pool": pool.summary.as_dict(),
+        "golds": golds.as_dict(),
+        "too_long": fitting.as_dict(),
+        "illegible": illegible,
+    }
 
 
 def _show_left_out(pool: Pool) -> None:
-    """Names the first rows that cannot be used and the first problems that are benchmark items."""
+    """Names the first rows that cannot be used, the first benchmark items and the first texts with two gold answers."""
     summary = pool.summary
     bad, known = sum(summary.total.quarantined.values()), len(summary.contaminated)
     for row in summary.quarantined[:_ROWS_NAMED]:
@@ -114,3 +163,10 @@ def _show_left_out(pool: Pool) -> None:
         say(f"[yellow]left out:[/] {item}")
     if known > _ROWS_NAMED:
         say(f"[yellow]left out:[/] {known - _ROWS_NAMED} more problems of benchmarks")
+    for conflict in summary.conflicts[:_ROWS_NAMED]:
+        said = (
+            f"{conflict.source}: {conflict.id} has {conflict.answer!r}, the other copy of its text {conflict.other!r}"
+        )
+        say(f"[yellow]two gold answers:[/] {escape(said)}")
+    if (unlisted := summary.total.conflicting_answers - _ROWS_NAMED) > 0:
+        say(f"[yellow]two gold answers:[/] {unlisted} more duplicates whose answer is not that of the copy kept")

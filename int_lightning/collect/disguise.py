@@ -22,19 +22,22 @@ class Disguise:
     def __init__(self, texts: Iterable[str]) -> None:
         said = "".join(texts)
         self._sign = next((c for c in BREAKS if c not in said), "") or separator_for(said)
-        self._names: dict[str, str] = {}
+        self._names: set[str] = set()
 
     def broken(self, text: str) -> str:
         """One of the texts, without a name: ``<|im_end|>`` as ``<¦|im_end|>``."""
-        while name := SHAPE.search(text):
-            broken = name[0][0] + self._sign + name[0][1:]
-            self._names[broken] = name[0]
-            text = text.replace(name[0], broken)
+        while names := set(SHAPE.findall(text)):  # a name may be within another
+            self._names |= names
+            text = SHAPE.sub(lambda name: name[0][0] + self._sign + name[0][1:], text)
         return text
 
     def restored(self, text: str) -> str:
-        """What a server answered, with the names as they were."""
-        while found := [broken for broken in self._names if broken in text]:  # a name may be within another
-            for broken in found:
-                text = text.replace(broken, self._names[broken])
-        return text
+        """What a server answered, without the signs that are in names; others are its own."""
+        first, *parts = text.split(self._sign)
+        whole, restored, at = first + "".join(parts), [first], len(first)
+        lengths = set(map(len, self._names))
+        for part in parts:
+            ours = any(whole[at - 1 : at - 1 + length] in self._names for length in lengths)
+            restored += [part] if ours else [self._sign, part]
+            at += len(part)
+        return "".join(restored)

@@ -13,8 +13,9 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
-from int_lightning.collect.arithmetic import NUMBER, equations, numbers, plain, value_of
+from int_lightning.collect.arithmetic import NUMBER, equations, numbers, plain, signed_values, value_of
 from int_lightning.collect.oracles import ProgramOracle
+from int_lightning.grading import extract_answer
 from int_lightning.types import Problem
 
 _WORD = re.compile(r"[a-z]+")
@@ -73,7 +74,9 @@ def reference_steps(reference: str) -> list[str]:
 
 def _locate(steps: Sequence[str], lines: Sequence[str], answer: str, problem: str) -> int:
     """The first step with a false equation or an unsupported result; failing that, where the final answer is made."""
-    computed = set(numbers(answer)).union(*([e.result for e in equations(line)] or numbers(line) for line in lines))
+    computed = set[float]().union(
+        *signed_values(answer), *([e.result for e in equations(line)] or numbers(line) for line in lines)
+    )
     known = _values(problem) | _values("\n".join(lines))
     stated = computed | known | {v for word in _WORD.findall(problem.lower()) for v in _VALUES.get(word, ())}
     read = [list(equations(step)) for step in steps]
@@ -81,7 +84,7 @@ def _locate(steps: Sequence[str], lines: Sequence[str], answer: str, problem: st
         if any(e.false or not _supported(e.result, computed if e.operands else stated) for e in found):
             return index
     final = _final(steps[-1])
-    makers = [i for i, found in enumerate(read) if final in {e.result for e in found if e.operands}]
+    makers = [i for i, found in enumerate(read) if final & {e.result for e in found if e.operands}]
     return makers[-1] if makers else len(steps) - 1
 
 
@@ -119,12 +122,11 @@ def _supported(value: float, pool: Iterable[float]) -> bool:
     return any(abs(value - other) <= max(tolerance, 1e-6 * abs(other)) for other in pool)
 
 
-def _final(step: str) -> float | None:
-    boxed = [found for text in re.findall(r"\\boxed\s*\{(.*?)\}", step) if (found := numbers(text))]
-    found = boxed[-1] if boxed else numbers(step)
-    return found[-1] if found else None
+def _final(step: str) -> set[float]:
+    """What the last number of a step may be, that of its box if it has one; empty for none."""
+    found = signed_values(extract_answer(step)) or signed_values(step)
+    return found[-1] if found else set()
 
 
 def _reaches(step: str, answer: str) -> bool:
-    final, expected = _final(step), numbers(answer)[-1:]
-    return final is not None and _supported(final, expected)
+    return any(_supported(final, _final(answer)) for final in _final(step))

@@ -9,12 +9,12 @@ SHORTEST = 8
 
 _ESCAPED = re.compile(
     r"""
-      \\+ u \{? 0{0,6} ([0-9a-f]{2}) \}?   # \u002d, however often it was escaped
-    | \\+ x ([0-9a-f]{2})
+      (?<!\\) \\++ u \{? 0{0,6} ([0-9a-f]{2}) \}?   # \u002d, however often it was escaped
+    | (?<!\\) \\++ x ([0-9a-f]{2})
     | % ([0-9a-f]{2})
     | & \# x 0{0,6} ([0-9a-f]{2}) ;?
     | & \# 0{0,6} ([0-9]{2,3}) ;?
-    | \\+ ([^\w\s\\])                      # \-
+    | (?<!\\) \\++ ([^\w\s\\])                      # \-
     | [\u00ad\u200b-\u200f\u2060-\u2064\ufeff]  # which cannot be seen
     """,
     re.VERBOSE | re.IGNORECASE,

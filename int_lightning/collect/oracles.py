@@ -49,6 +49,13 @@ class Oracle(ABC):
 
     name: str
 
+    def __init_subclass__(cls) -> None:
+        """An oracle that was given no name, itself or a class that it builds on, goes by that of its class."""
+        super().__init_subclass__()
+        named = next((c for c in cls.__mro__ if "name" in vars(c)), None)
+        if named is None or vars(named)["name"] == named.__name__:
+            cls.name = cls.__name__
+
     @abstractmethod
     async def propose(self, attempts: Sequence[Attempt], sampler: RolloutSampler) -> list[list[Proposal]]:
         """Proposals for each attempt, in order of preference; unusable ones carry their defect."""
@@ -100,6 +107,8 @@ class PolicyOracle(Oracle):
         sampling: Sampling = Sampling(max_tokens=16384, temperature=0.7, top_p=0.8, top_k=20),
         structured: bool = False,
     ) -> None:
+        if proposals < 1:
+            raise UserError(f"oracle.proposals is {proposals}: give at least 1")
         self.proposals = proposals
         self.sampling = sampling
         self.structured = structured

@@ -12,7 +12,6 @@ from transformers import PreTrainedTokenizerBase
 from int_lightning.collect.config import CollectConfig
 from int_lightning.collect.oracles import Oracle, PolicyOracle
 from int_lightning.prompts import PromptSet, encode_chat
-from int_lightning.rollouts import check_problem_text
 from int_lightning.types import Problem
 
 SAMPLE = 200
@@ -63,8 +62,6 @@ class _Prompts:
     lengths: dict[str, list[int]] = field(default_factory=dict)
 
     def measure(self, problem: Problem, proposing: bool) -> None:
-        if not self.first:
-            check_problem_text(self.tokenizer, self.prompts, problem)
         conversations = {"solve": self.prompts.solve(problem)}
         if proposing and (turn_one := self.prompts.guide(problem)) is not None:
             conversations["guide"] = turn_one

@@ -19,9 +19,9 @@ from dataclasses import dataclass, field, replace
 from int_lightning.collect.categories import TEMPLATE, ErrorCategory, error_categories
 from int_lightning.collect.config import CollectConfig
 from int_lightning.collect.leakage import find_leaks
-from int_lightning.collect.oracles import Attempt, Oracle, is_waiting
+from int_lightning.collect.oracles import Attempt, Oracle, PolicyOracle, is_waiting
 from int_lightning.prompts import encode_text
-from int_lightning.rollouts import Continuation, RolloutSampler, check_problem_text
+from int_lightning.rollouts import Continuation, RolloutSampler
 from int_lightning.steps import SEPARATORS, Cut, cuts, decode, split_steps
 from int_lightning.types import Intervention, Outcome, Problem, Proposal, Rollout, UserError
 
@@ -82,7 +82,10 @@ class ProblemStages:
         self.oracle = oracle
         self.config = config
         self.attempts = attempts or {}
-        self._text_checked = False
+        if isinstance(oracle, PolicyOracle) and "verify" not in sampler.prompts.templates:
+            raise UserError(
+                f"{sampler.prompts.folder} has no verify.txt, which the policy needs to propose: add it or use another oracle"
+            )
         asked_for = {"categories": (config.categories, TEMPLATE), "refined": (config.refined, "refine")}
         for name, (wanted, template) in asked_for.items():
             if wanted and template not in sampler.prompts.templates:
@@ -93,14 +96,7 @@ class ProblemStages:
 
     async def run(self, problem: Problem, earlier: Work | None = None) -> Work:
         """Everything that is still to be done for a problem. ``earlier`` is what was done when its oracle had no answer yet;
-        the result then holds that too.
-
-        Raises:
-            UserError: if the tokenizer loses text of the problem, and none was run before whose text it kept.
-        """
-        if not self._text_checked:
-            check_problem_text(self.sampler.tokenizer, self.sampler.prompts, problem)
-            self._text_checked = True
+        the result then holds that too."""
         work = earlier or Work(problem, attempts=await self._attempts(problem))
         if any(a.correct for a in work.attempts):
             return work

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from threading import TIMEOUT_MAX
 from typing import Literal
 
 from int_lightning.data.collate import Row
@@ -49,6 +50,8 @@ class GroupConfig:
             )
         if self.resample < 0:
             raise UserError(f"data.groups.resample is {self.resample}: give 0 or more")
+        if not 0 < self.reward_timeout <= TIMEOUT_MAX:
+            raise UserError(f"data.groups.reward_timeout is {self.reward_timeout}: give a number of seconds above 0")
         if self.patience is not None and self.patience < 1:
             raise UserError(f"data.groups.patience is {self.patience}: give at least 1")
 

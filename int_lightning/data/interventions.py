@@ -45,7 +45,7 @@ class InterventionData(L.LightningDataModule):
         folder: Run folder of ``int-lightning collect``.
         collect_config: Config of a collection that ``fit`` runs into ``folder`` first, where it has not been run to its end.
         target: What is trained on; see ``targets``.
-        correctness_filter: Leave out interventions none of whose guided rollouts was right.
+        correctness_filter: Leave out interventions none of whose guided rollouts was right; as in the collection, if not given.
         interventions_per_attempt: At most so many of each attempt.
         rows_per_problem: At most so many rows of each problem, for ``self_refined`` and ``rollout``.
         weights: Loss weights of ``prefix``, ``intervention``, ``suffix``, ``solution`` and ``end``, 1 where not given.
@@ -70,7 +70,7 @@ class InterventionData(L.LightningDataModule):
         folder: str,
         collect_config: str | None = None,
         target: Target = "prefix_intervention",
-        correctness_filter: bool = True,
+        correctness_filter: bool | None = None,
         interventions_per_attempt: int = 1,
         rows_per_problem: int = 1,
         weights: dict[str, float] | None = None,
@@ -89,6 +89,10 @@ class InterventionData(L.LightningDataModule):
         for name, value in (("epochs", epochs), ("batch_size", batch_size), ("max_tokens", max_tokens)):
             if value < 1:
                 raise UserError(f"data.{name} is {value}: give at least 1")
+        if longest < 1:
+            raise UserError(f"data.longest is {longest}: give at least 1")
+        if not 0 <= validation < 1:
+            raise UserError(f"data.validation is {validation}: give a share of the problems, from 0 to below 1")
         if steps is not None and steps < 1:
             raise UserError(f"data.steps is {steps}: give at least 1")
         if streaming != (steps is not None):

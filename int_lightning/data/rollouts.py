@@ -19,10 +19,11 @@ from int_lightning.grading import Grader
 from int_lightning.learn.grpo import GRPOModule
 from int_lightning.learn.rewards import RewardConfig, Rewards
 from int_lightning.model_folder.tokenizer import pad_id
+from int_lightning.preflight import check_golds, usable
 from int_lightning.prompts import PromptSet
 from int_lightning.results import digest
-from int_lightning.rollouts import RolloutSampler, check_problem_text
-from int_lightning.sources import load_problems
+from int_lightning.rollouts import RolloutSampler
+from int_lightning.sources import Sources, load_problems
 from int_lightning.trainer import IntTrainer
 from int_lightning.types import Problem, Sampling, UserError, derive_seed
 
@@ -34,7 +35,7 @@ class RolloutData(L.LightningDataModule):
     """Groups of rollouts, sampled as training goes.
 
     Args:
-        problems: Source of the training problems: a file or ``mini:SPLIT``.
+        problems: Where the training problems come from, described as in ``collect``: a path, a mapping with columns, or a list.
         prompts: Prompt set.
         steps: Optimiser steps of the run.
         prompts_per_batch: Problems sampled before each round of updates.
@@ -48,12 +49,13 @@ class RolloutData(L.LightningDataModule):
         hints: Show problems with the beginning of their reference solution (hint-guided RL); not, if not given.
         show_every: Batches between tables of sampled rollouts on the console; 0 shows none.
         limit: Use only the first problems of the source.
-        validation: Source of held-out problems for ``val/pass@k``, at the end and every ``trainer.val_check_interval`` steps.
+        validation: Where held-out problems come from, for ``val/pass@k`` at the end and every ``trainer.val_check_interval``
+            steps.
     """
 
     def __init__(
         self,
-        problems: str,
+        problems: Sources,
         prompts: str = "math",
         steps: int = 400,
         prompts_per_batch: int = 32,
@@ -67,7 +69,7 @@ class RolloutData(L.LightningDataModule):
         hints: HintConfig | None = None,
         show_every: int = 0,
         limit: int | None = None,
-        validation: str | None = None,
+        validation: Sources = Sources(),
     ) -> None:
         super().__init__()
         for name, value in (
@@ -84,7 +86,7 @@ class RolloutData(L.LightningDataModule):
             )
         if updates_per_batch > prompts_per_batch:
             raise UserError("data.updates_per_batch is larger than data.prompts_per_batch: lower it")
-        self.source = problems
+        self.source = Sources.of(problems)
         self.prompt_set = prompts
         self.steps = steps
         self.prompts_per_batch = prompts_per_batch
@@ -99,18 +101,18 @@ class RolloutData(L.LightningDataModule):
         self.show_every = show_every
         self.interventions: InterveneOnFailedGroups | None = None
         self.limit = limit
-        self.validation = validation
+        self.validation = Sources.of(validation)
 
     def setup(self, stage: str) -> None:
         """Loads the problems, the prompts and the grader."""
-        self.problems = load_problems(self.source, self.limit, require_solution=self.hints is not None)
-        self.validation_problems = (
-            load_problems(self.validation, require_solution=False) if self.validation is not None else []
-        )
         self.prompts = PromptSet(self.prompt_set)
-        for first in (problems[0] for problems in (self.problems, self.validation_problems) if problems):
-            check_problem_text(self.module.tokenizer, self.prompts, first)
         self.grader = Grader()
+        self.problems = self._usable(load_problems(self.source, self.limit, require_solution=self.hints is not None))
+        self.validation_problems = (
+            self._usable(load_problems(self.validation, require_solution=False), "validation: ")
+            if self.validation
+            else []
+        )
         self.rewards = Rewards(self.reward_configs, self.groups.reward_timeout)
         self.module.temperature = self.sampling.temperature or 1.0
         if self.module.objective.importance_cap is not None and not self.engine_samples_policy:
@@ -123,6 +125,12 @@ class RolloutData(L.LightningDataModule):
                 "[yellow]note:[/] with top_p or top_k the engine samples from a part of the policy's distribution; ratios are "
                 "those of the whole one, so that the gradient is off-policy by that much"
             )
+
+    def _usable(self, problems: list[Problem], of: str = "") -> list[Problem]:
+        if self.int_trainer.is_global_zero:
+            check_golds(self.grader, problems).show(of)
+        room = self.int_trainer.engine_config.max_model_len
+        return usable(problems, self.module.tokenizer, self.prompts, room, self.module.folder, of)
 
     def contents(self) -> dict[str, str]:
         """What must stay the same while a run lasts, by key: the problems and the prompts; and the number of steps where hints

@@ -52,7 +52,8 @@ class TargetConfig:
 
     Args:
         target: See the module.
-        correctness_filter: Leave out interventions none of whose guided rollouts was right.
+        correctness_filter: Leave out interventions none of whose guided rollouts was right; where it is not given, those that
+            the collection, with its own ``correctness_filter``, rejected for that.
         interventions_per_attempt: At most so many of each attempt, in the oracle's order.
         rows_per_problem: At most so many rows of each problem, for ``self_refined`` and ``rollout``.
         weights: Loss weight of each span that the target trains on (``prefix``, ``intervention``, ``suffix``, ``solution``,
@@ -60,7 +61,7 @@ class TargetConfig:
     """
 
     target: Target = "prefix_intervention"
-    correctness_filter: bool = True
+    correctness_filter: bool | None = None
     interventions_per_attempt: int = 1
     rows_per_problem: int = 1
     weights: Mapping[str, float] = field(default_factory=dict)
@@ -171,6 +172,8 @@ class ExampleReader:
     def _usable(self, intervention: Intervention) -> bool:
         """Whether it was checked, and, under the filter, found to help."""
         i = intervention
+        if self.config.correctness_filter is None:
+            return i.guided_total > 0 and not i.rejected
         return i.guided_total > 0 and (i.guided_correct > 0 or not self.config.correctness_filter)
 
     @cached_property

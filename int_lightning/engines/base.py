@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from threading import TIMEOUT_MAX
 from typing import Literal, Protocol
 
 from torch import Tensor
@@ -51,6 +52,19 @@ class EngineConfig:
     tensor_parallel_size: int = 1
     trust_remote_code: bool = False
     time_limit: float = 3600.0
+
+    def __post_init__(self) -> None:
+        for name in ("max_model_len", "max_num_seqs", "kv_cache_gib", "tensor_parallel_size"):
+            if getattr(self, name) < 1:
+                raise UserError(f"engine.{name} is {getattr(self, name)}: give at least 1")
+        if self.threads < 0:
+            raise UserError(f"engine.threads is {self.threads}: give a number of threads, or 0 for PyTorch's choice")
+        if not 0 < self.gpu_memory_utilization <= 1:
+            raise UserError(
+                f"engine.gpu_memory_utilization is {self.gpu_memory_utilization}: give a share above 0 and not above 1"
+            )
+        if not 0 < self.time_limit <= TIMEOUT_MAX:
+            raise UserError(f"engine.time_limit is {self.time_limit:g}: give seconds above 0")
 
 
 class Engine(Protocol):

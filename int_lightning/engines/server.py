@@ -12,7 +12,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import openai
@@ -24,6 +23,8 @@ from int_lightning.address import plain_address
 from int_lightning.engines.base import EngineConfig, generate_by_steps, room
 from int_lightning.model_folder.ends import end_tokens
 from int_lightning.model_folder.tokenizer import load_tokenizer
+from int_lightning.results import written
+from int_lightning.scratch import scratch_folder
 from int_lightning.types import Completion, Sampling, UserError
 
 KEY = "VLLM_API_KEY"
@@ -129,9 +130,10 @@ class ServerEngine:
             for _ in weights:
                 pass
         else:
-            with TemporaryDirectory(prefix="weights-", dir=self._weights_folder) as shards:
-                _write_shards(weights, Path(shards))
-                self._post("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": shards}})
+            with scratch_folder("weights", self._weights_folder) as shards:
+                _write_shards(weights, shards)
+                loaded = {"method": "reload_weights", "kwargs": {"weights_path": str(shards)}}
+                self._post("/collective_rpc", loaded)
             self._post("/reset_prefix_cache", {})
         if torch.distributed.is_initialized():
             torch.distributed.barrier()
@@ -198,7 +200,9 @@ def _write_shards(weights: Iterable[tuple[str, Tensor]], folder: Path) -> None:
     for name, value in weights:
         shard[name] = value.detach().to("cpu", copy=True).contiguous()
         if sum(tensor.nbytes for tensor in shard.values()) >= SHARD_BYTES:
-            save_file(shard, folder / f"model-{number:05d}.safetensors")
+            with written(folder):
+                save_file(shard, folder / f"model-{number:05d}.safetensors")
             shard, number = {}, number + 1
     if shard:
-        save_file(shard, folder / f"model-{number:05d}.safetensors")
+        with written(folder):
+            save_file(shard, folder / f"model-{number:05d}.safetensors")

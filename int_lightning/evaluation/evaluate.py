@@ -11,7 +11,7 @@ import torch
 from int_lightning.collect.store import Store
 from int_lightning.console import interval, progress, show_table
 from int_lightning.evaluation.metrics import bootstrap, pass_at_k
-from int_lightning.rollouts import RolloutSampler, check_problem_text
+from int_lightning.rollouts import RolloutSampler
 from int_lightning.types import Problem, Rollout, Sampling, UserError
 
 
@@ -32,6 +32,8 @@ class EvaluationConfig:
     sampling: Sampling = Sampling(max_tokens=16384, temperature=0.7, top_p=0.8, top_k=20)
 
     def __post_init__(self) -> None:
+        if not self.k or min(self.k) < 1:
+            raise UserError(f"evaluation.k is {list(self.k)}: give numbers of at least 1, [1, 8] say")
         if max(self.k) > self.rollouts:
             raise UserError(
                 f"evaluation.k asks for pass@{max(self.k)} of {self.rollouts} rollouts: raise evaluation.rollouts"
@@ -118,8 +120,6 @@ def _evaluate_set(
         for start in range(0, len(todo), config.batch_problems):
             batch = todo[start : start + config.batch_problems]
             sampler = open_sampler()
-            if not start:
-                check_problem_text(sampler.tokenizer, sampler.prompts, batch[0])
             groups = sampler.sample(batch, range(config.rollouts), config.sampling, "evaluate")
             rows = [_evaluated(name, *pair, weights) for pair in zip(batch, groups, strict=True)]
             store.commit({"rollouts": [_row(name, r) for group in groups for r in group], "problems": rows})

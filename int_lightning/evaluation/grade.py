@@ -10,7 +10,8 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from int_lightning.console import ArgumentParser, exit_status, progress, say, show_table
+from int_lightning.arguments import Arguments
+from int_lightning.console import exit_status, progress, say, show_table
 from int_lightning.grading import Grader, Verdict
 from int_lightning.results import RESULTS
 from int_lightning.types import UserError
@@ -60,13 +61,16 @@ class Agreement:
 
 def main(args: Sequence[str]) -> int:
     """Runs ``int-lightning grade``; returns the exit status."""
-    given = _parser().parse_args(args)
-    out = given.out and Path(given.out)
-    return exit_status(lambda: _grade(Path(given.file), out, given.workers, given.timeout))
+
+    def run() -> None:
+        given = _parser().parse_args(args)
+        _grade(Path(given.file), given.out and Path(given.out), given.workers, given.timeout)
+
+    return exit_status(run)
 
 
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(
+def _parser() -> Arguments:
+    parser = Arguments(
         prog="int-lightning grade",
         description="Compare final answers, and count agreement with their labels. Rows without a pair are named and left out.",
     )

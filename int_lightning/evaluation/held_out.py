@@ -11,8 +11,10 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from int_lightning.data.validation import held_out_metrics
 from int_lightning.grading import Grader
 from int_lightning.learn.callbacks import log_held_out
+from int_lightning.learn.module import PolicyModule
+from int_lightning.preflight import check_golds, usable
 from int_lightning.prompts import PromptSet
-from int_lightning.sources import load_problems
+from int_lightning.sources import Sources, load_problems
 from int_lightning.trainer import IntTrainer
 from int_lightning.types import Sampling, UserError
 
@@ -25,7 +27,7 @@ class HeldOutPassAtK(Callback):
     logs what the uninterrupted one would have. SFT and GRPO alike; GRPO samples its groups from the same engine.
 
     Args:
-        problems: Source of the problems: a JSONL, CSV or Parquet file, ``hf:ID``, ``gym:TASK`` or ``mini:SPLIT``.
+        problems: Where the problems come from, described as in ``collect``: a path, a mapping with columns, or a list.
         prompts: Prompt set: ``math``, ``gradeschool``, ``mini`` or a folder.
         every: Optimiser steps from one time to the next.
         rollouts: Of each problem.
@@ -38,7 +40,7 @@ class HeldOutPassAtK(Callback):
 
     def __init__(
         self,
-        problems: str,
+        problems: Sources,
         prompts: str = "math",
         every: int = 50,
         rollouts: int = 8,
@@ -48,7 +50,7 @@ class HeldOutPassAtK(Callback):
         for name, value in (("every", every), ("rollouts", rollouts)):
             if value < 1:
                 raise UserError(f"HeldOutPassAtK.{name} is {value}: give at least 1")
-        self.source = problems
+        self.source = Sources.of(problems)
         self.prompt_set = prompts
         self.every = every
         self.rollouts = rollouts
@@ -57,9 +59,18 @@ class HeldOutPassAtK(Callback):
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Loads the problems, the prompts and the grader."""
-        self.problems = load_problems(self.source, self.limit, require_solution=False)
+        assert isinstance(trainer, IntTrainer)
+        assert isinstance(pl_module, PolicyModule)
         self.prompts = PromptSet(self.prompt_set)
         self.grader = Grader()
+        problems, of, room = (
+            load_problems(self.source, self.limit, require_solution=False),
+            "held out: ",
+            trainer.engine_config,
+        )
+        if trainer.is_global_zero:
+            check_golds(self.grader, problems).show(of)
+        self.problems = usable(problems, pl_module.tokenizer, self.prompts, room.max_model_len, pl_module.folder, of)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Ends the grader's workers."""

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from int_lightning.collect.oracles import Attempt
 from int_lightning.mini import world
+from int_lightning.sources.generated import mini_split
 from int_lightning.steps import SEPARATOR
 from int_lightning.types import Problem, Provenance, Rollout, Sampling, UserError
 
@@ -70,10 +71,7 @@ def load_labelled_attempts(
 
 
 def _from_mini(subset: str, source: str) -> Iterator[LabelledAttempt]:
-    _, split, count = (*source.split(":", 2), "", "")[:3]
-    if count and not (count.isdecimal() and int(count)):
-        raise UserError(f"{source}: {count!r} is not a number of attempts: write mini:{split}:40")
-    for i, problem in enumerate(world.load_split(split, int(count) if count else None)):
+    for i, problem in enumerate(world.load_split(*mini_split(source))):
         text, rng = problem.problem, random.Random(f"first-error/{problem.id}")
         chain = world.Chain(int(text[0]), tuple(zip(text[1::2], map(int, text[2::2]), strict=True)))
         steps, error = world.attempt(chain, rng, flaw=0.0), None

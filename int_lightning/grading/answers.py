@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from int_lightning.grading.extraction import conclusion, extract_answer
+from int_lightning.grading.extraction import extract_answer, final_answer
 from int_lightning.types import UserError
 
 MAX_ANSWER = 2000
@@ -33,7 +33,7 @@ class Verdict:
 
 def unwrap(answer: str) -> str:
     """What a text concludes, without math delimiters, enclosing box and final period."""
-    answer = conclusion(answer).strip()
+    answer = (final_answer(answer) or answer).strip()
     while True:
         if answer.endswith(".") and not answer.endswith(".."):
             answer = answer[:-1].rstrip()
@@ -84,5 +84,6 @@ def decide(pred: str, gold: str) -> Verdict | None:
     if ours == theirs:
         return Verdict(True)
     if _NUMBER.fullmatch(ours) and _NUMBER.fullmatch(theirs):
-        return Verdict(Fraction(ours) == Fraction(theirs))
+        equal = Fraction(ours) == Fraction(theirs)
+        return Verdict(equal) if equal or not ("." in ours and "." in theirs) else None  # one may be rounded
     return None

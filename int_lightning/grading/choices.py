@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 _FONT = re.compile(r"\\(?:text|textbf|textrm|mathrm|mathbf|bf)\s*\{([^{}]*)\}")
-_ANOTHER = re.compile(r"(?<![a-zA-Z])(?:\([A-Ha-h]\)|[A-H](?:[.:)]|$))")
+_ANOTHER = re.compile(r"^(?:or|and)\b|(?<![a-zA-Z])(?:\([A-Ha-h]\)|[A-H](?:[.:)]|$))")
 _OPTION = re.compile(
     r"(?:(?:the )?(?:option|choice) )?\s*(?:\(([A-H])\)(?=\s|$)|([A-H])(?=[.):]|$)[.):]?)\s*(.*)",
     re.IGNORECASE | re.DOTALL,

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from int_lightning.grading.amounts import rounds_to, same_amount
-from int_lightning.grading.arithmetic import UnreadableError, digits, divide, subtract
-from int_lightning.grading.equations import difference, share_solutions
-from int_lightning.grading.parts import by_names, is_set, is_tuple, parts_of, values_of
-from int_lightning.grading.quantities import Quantity, apply, equal, ratio_sign
+from int_lightning.grading.amounts import measure_different_things, rounds_to, same_amount
+from int_lightning.grading.arithmetic import UnreadableError, digits, divide
+from int_lightning.grading.parts import by_names, is_half_open, is_set, is_tuple, parts_of, values_of
+from int_lightning.grading.quantities import Quantity, apply, equal
 from int_lightning.grading.reading import read
 from int_lightning.grading.readings import (
     Answer,
@@ -22,16 +21,14 @@ from int_lightning.grading.readings import (
     as_set,
     symbols_of,
 )
+from int_lightning.grading.relations import same_equation, same_relation
+from int_lightning.grading.renaming import renaming_of
 from int_lightning.grading.sets import Combination, Interval, Points, same_set
 
-_FUNCTION_OF = re.compile(r"(\w+)\((\w)\)")
 _WORDS = re.compile(r"[a-zA-Z][a-z ]{2,}")
-_PERIOD = re.compile(r"\\pi|\\circ")
 _LONG = re.compile(r"!|\d{7}|\^\s*\{?[^{}]*\d{3}")  # what may be equal in the first digits and differ in the last
 _DIGITS = 2500  # of a constant that is long
 _DIGITS_AT_POINTS = 80
-_COUNTERS = frozenset("klmn")
-_FLIPPED = {"<": ">", ">": "<", "≤": "≥", "≥": "≤"}
 
 
 def compare(pred: str, gold: str) -> bool | None:
@@ -61,27 +58,42 @@ def _same_answer(ours: Answer, theirs: Answer) -> bool:
     """Names count where both answers give them; where one gives symbols as names, its values are in order."""
     ours, theirs = by_names(ours, theirs)
     names = [[item.name for item in answer.items] for answer in (ours, theirs)]
-    if any(isinstance(item.value, Relations) for item in (*ours.items, *theirs.items)):
-        if len(ours.items) > 1 or len(theirs.items) > 1:
-            raise UnreadableError("several relations")
-        return _same_relation(ours, theirs)
+    if _are_relations(ours, theirs):
+        return same_relation(ours, theirs)
     if any(any(given) and not all(given) for given in names):
         raise UnreadableError("some parts have names")
     several = [set(given) for given in names if len(set(given)) > 1]
     if names[0][0] and names[1][0]:
         if several:
-            return sorted(names[0]) == sorted(names[1]) and all(
-                _same(x.value, y.value) for x, y in zip(_by_name(ours), _by_name(theirs), strict=True)
+            return (
+                ("or" in ours.links) == ("or" in theirs.links)
+                and sorted(names[0]) == sorted(names[1])
+                and all(_same(x.value, y.value) for x, y in zip(_by_name(ours), _by_name(theirs), strict=True))
             )
         if names[0][0] != names[1][0]:
-            return len(ours.items) == len(theirs.items) == 1 and _same_equation(ours, theirs)
+            return len(ours.items) == len(theirs.items) == 1 and same_equation(ours, theirs)
     if several:
         parts = [parts_of(values_of(answer)) for answer in (ours, theirs)]
         in_words = all(_WORDS.fullmatch(name) for given in several for name in given)
         return len(parts[0]) == len(parts[1]) and _same_parts(parts[0], parts[1], ordered=not in_words)
-    if (is_set(ours) and is_tuple(theirs)) or (is_set(theirs) and is_tuple(ours)):
+    if any(
+        is_tuple(x) and (is_set(y) or (is_half_open(x) and len(values_of(y)) > 1))
+        for x, y in ((ours, theirs), (theirs, ours))
+    ):
         return False
     return _same_values(values_of(ours), values_of(theirs))
+
+
+def _are_relations(ours: Answer, theirs: Answer) -> bool:
+    """Whether an answer is a relation that is no condition on one symbol, or both are conditions on different symbols."""
+    if not any(isinstance(item.value, Relations) for item in (*ours.items, *theirs.items)):
+        relations = [answer.items[0].relation for answer in (ours, theirs)]
+        return (
+            len(ours.items) == len(theirs.items) == 1 and all(relations) and ours.items[0].name != theirs.items[0].name
+        )
+    if len(ours.items) > 1 or len(theirs.items) > 1:
+        raise UnreadableError("several relations")
+    return True
 
 
 def _by_name(answer: Answer) -> list[Item]:
@@ -94,17 +106,19 @@ def _same_values(ours: Sequence[Reading], theirs: Sequence[Reading]) -> bool:
     in_order = any(
         len(values) == 1 and isinstance(values[0], Group) and values[0].left == "(" for values in (ours, theirs)
     )
-    return _same_parts(parts_of(ours), parts_of(theirs), in_order)
+    sides = [
+        _distinct(parts_of(values)) if isinstance(values[0], Group) and values[0].left == r"\{" else parts_of(values)
+        for values in (ours, theirs)
+    ]
+    return _same_parts(sides[0], sides[1], in_order)
 
 
 def _same_parts(ours: Sequence[Reading], theirs: Sequence[Reading], ordered: bool) -> bool:
-    """Parts in order; or in any, where only numbers of parts that differ let one part be several equal ones."""
-    if ordered:
-        return len(ours) == len(theirs) and all(map(_same, ours, theirs))
+    """Parts in order; or in any, each as often as in the other answer."""
     if len(ours) != len(theirs):
-        return all(any(_same(x, y) for y in theirs) for x in ours) and all(
-            any(_same(x, y) for x in ours) for y in theirs
-        )
+        return False
+    if ordered:
+        return all(map(_same, ours, theirs))
     left = list(theirs)
     for x in ours:
         found = next((i for i, y in enumerate(left) if _same(x, y)), None)
@@ -112,6 +126,15 @@ def _same_parts(ours: Sequence[Reading], theirs: Sequence[Reading], ordered: boo
             return False
         del left[found]
     return True
+
+
+def _distinct(parts: Sequence[Reading]) -> list[Reading]:
+    """The elements of a set, each once."""
+    found: list[Reading] = []
+    for part in parts:
+        if not any(_same(part, other) for other in found):
+            found.append(part)
+    return found
 
 
 def _same(x: Reading, y: Reading) -> bool:
@@ -123,6 +146,8 @@ def _same(x: Reading, y: Reading) -> bool:
             return same_set(as_set(x), as_set(y))
         case Group(), Group():
             return _same_group(x, y)
+        case (Group((a, b), ":"), Quantity() as value) | (Quantity() as value, Group((a, b), ":")):
+            return _same_fraction(as_quantity(a), as_quantity(b), value)
         case Matrix(), Matrix():
             shapes = [[len(row) for row in matrix.rows] for matrix in (x, y)]
             return shapes[0] == shapes[1] and all(
@@ -134,6 +159,13 @@ def _same(x: Reading, y: Reading) -> bool:
             entries = [entry for row in matrix.rows for entry in row]
             return 1 in (len(matrix.rows), len(matrix.rows[0])) and _same_parts(entries, group.items, ordered=True)
     return False
+
+
+def _same_fraction(a: Quantity, b: Quantity, value: Quantity) -> bool:
+    """Whether a ratio is a number, which is no decimal and no percentage."""
+    if value.unit or value.counted or value.decimals:
+        return False
+    return equal(apply(divide, a, b), value)
 
 
 def _single(x: Reading) -> Reading:
@@ -150,78 +182,27 @@ def _same_group(x: Group, y: Group) -> bool:
         return False
     if len(x.items) == len(y.items) == 2 and {x.left, y.left} <= {"(", "["} and (x.left, x.right) != (y.left, y.right):
         return False
-    return _same_parts(x.items, y.items, ordered=not x.left == y.left == r"\{")
+    if x.left == y.left == r"\{":
+        return _same_parts(_distinct(x.items), _distinct(y.items), ordered=False)
+    return _same_parts(x.items, y.items, ordered=True)
 
 
 def _rounds(ours: Answer, theirs: Answer) -> bool:
-    exact, decimal = ours.items[0].value, theirs.items[0].value
-    if len(ours.items) > 1 or len(theirs.items) > 1 or "." in ours.latex:
+    """Whether a gold is rounded from our answer; not the other way round, as the gold says how exact an answer must be."""
+    if len(ours.items) > 1 or len(theirs.items) > 1 or (ours.items[0].name and theirs.items[0].name):
         return False
-    return isinstance(exact, Quantity) and isinstance(decimal, Quantity) and rounds_to(exact, decimal)
-
-
-def _same_equation(ours: Answer, theirs: Answer) -> bool:
-    """Whether two equations differ by a constant factor, as y = 2x and x = y/2 do."""
-    a, b = (difference(answer.items[0]) for answer in (ours, theirs))
-    if a is None or b is None or a.symbols != b.symbols:
-        return False
-    if ratio_sign(a, b):
-        return True
-    if not a.symbols or not share_solutions(ours.latex, theirs.latex, min(a.symbols)):
-        return False
-    raise UnreadableError("equations that may have the same solutions")
-
-
-def _same_relation(ours: Answer, theirs: Answer) -> bool:
-    """Relations of which at least one is no condition on one symbol."""
-    x, y = ours.items[0], theirs.items[0]
-    match x.value, y.value:
-        case Relations(left, signs), Relations(right, others) if {*signs, *others} != {"="}:
-            return _same_chain(left, signs, right, others)
-        case Relations((*_, last), signs), Quantity() as value if set(signs) == {"="} and not y.name:
-            return same_amount(last, value)
-        case Quantity() as value, Relations((first, *_, last), signs) if set(signs) == {"="} and not x.name:
-            if equal(first, last):
-                return same_amount(value, last)
-            if len(first.symbols | last.symbols) == 1:
-                raise UnreadableError("an equation to be solved")
-            return False
-    return _same_equation(ours, theirs)
-
-
-def _same_chain(
-    ours: Sequence[Quantity], signs: Sequence[str], theirs: Sequence[Quantity], others: Sequence[str]
-) -> bool:
-    if len(signs) != len(others):
-        return False
-    flipped = tuple(_FLIPPED.get(sign, sign) for sign in reversed(others))
-    if tuple(signs) == tuple(others) and all(map(equal, ours, theirs)):
-        return True
-    if tuple(signs) == flipped and all(map(equal, ours, reversed(theirs))):
-        return True
-    if len(signs) > 1:
-        return False
-    ratio = ratio_sign(apply(subtract, *ours), apply(subtract, *theirs))
-    return ratio != 0 and signs[0] == (others[0] if ratio > 0 else _FLIPPED.get(others[0], others[0]))
+    match ours.items[0].value, theirs.items[0].value:
+        case Quantity() as exact, Quantity() as decimal:
+            if exact.decimals <= decimal.decimals and "." in ours.latex:
+                return False
+            return not measure_different_things(exact, decimal) and rounds_to(exact, decimal)
+    return False
 
 
 def _same_renamed(ours: Answer, theirs: Answer) -> bool:
-    """Equal with one symbol of ours for another."""
-    names = _renaming(ours, theirs)
-    if names is None or names[0] == names[1] or names[1] in symbols_of(ours):
+    """Equal with some symbols of ours renamed."""
+    renaming = renaming_of(ours, theirs)
+    if not renaming:
         return False
-    renamed = read(ours.latex, names)
+    renamed = read(ours.latex, renaming)
     return renamed is not None and _same_values(values_of(renamed), values_of(theirs))
-
-
-def _renaming(ours: Answer, theirs: Answer) -> tuple[str, str] | None:
-    """``f(t) = t + 1`` is ``f(x) = x + 1``, and the integer that counts periods has no name of its own."""
-    if len(ours.items) == len(theirs.items) == 1:
-        function, other = (_FUNCTION_OF.fullmatch(answer.items[0].name) for answer in (ours, theirs))
-        if function and other and function[1] == other[1]:
-            return function[2], other[2]
-    symbols = symbols_of(ours), symbols_of(theirs)
-    periodic = _PERIOD.search(ours.latex) and _PERIOD.search(theirs.latex)
-    if periodic and all(len(found) == 1 and found <= _COUNTERS for found in symbols):
-        return min(symbols[0]), min(symbols[1])
-    return None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from int_lightning.grading.arithmetic import Number, UnreadableError, subtract
+from collections.abc import Callable
+
+from int_lightning.grading.arithmetic import Number, UnreadableError, add, subtract
 from int_lightning.grading.notation import tokenise
-from int_lightning.grading.quantities import POINTS, Quantity, apply, symbol
+from int_lightning.grading.quantities import POINTS, Quantity, apply, constant, equal, negative, symbol
 from int_lightning.grading.reading import AnswerParser
 from int_lightning.grading.readings import Item, Relations
 
@@ -25,6 +27,30 @@ def difference(item: Item) -> Quantity | None:
         case Item(Quantity() as value, _, Quantity() as left):
             return apply(subtract, left, value)
     return None
+
+
+def solves(expression: Quantity, equation: str) -> bool:
+    r"""Whether an equation, linear in y (or the distance ``\rho``), says that this is an expression of the other symbols."""
+    symbols = _difference_of(equation, symbol).symbols
+    unknown = {"y", r"\rho"} & symbols
+    if len(unknown) != 1 or expression.symbols != symbols - unknown:
+        return False
+    [name] = unknown
+
+    def difference_at(shift: int) -> Quantity:
+        tried = apply(add, expression, constant(shift))
+        return _difference_of(equation, lambda other: tried if other == name else symbol(other))
+
+    zero, above, below = constant(0), difference_at(1), difference_at(-1)
+    return equal(difference_at(0), zero) and not equal(above, zero) and equal(above, negative(below))
+
+
+def _difference_of(equation: str, symbol_of: Callable[[str], Quantity]) -> Quantity:
+    """Left minus right of an equation, with values for its symbols."""
+    found = difference(AnswerParser(tokenise(equation), symbol_of).answer(equation).items[0])
+    if found is None:
+        raise UnreadableError("no equation")
+    return found
 
 
 def share_solutions(a: str, b: str, unknown: str) -> bool:
@@ -71,8 +97,4 @@ def _secant(last: complex, before: Number, this: complex, now: Number) -> comple
 def _values(latex: str, unknown: str, at: Values) -> Values:
     """Left minus right of an equation where the unknown has one value for each point."""
     here = Quantity(at, frozenset([unknown]), name=unknown)
-    answer = AnswerParser(tokenise(latex), lambda name: here if name == unknown else symbol(name)).answer(latex)
-    found = difference(answer.items[0])
-    if found is None:
-        raise UnreadableError("no equation")
-    return found.values
+    return _difference_of(latex, lambda name: here if name == unknown else symbol(name)).values

@@ -13,11 +13,11 @@ from int_lightning.grading import arithmetic as ar
 from int_lightning.grading.arithmetic import Function, UnreadableError, exactly
 from int_lightning.grading.functions import APPLIED, EXTREMES, value_of
 from int_lightning.grading.notation import END, SYMBOLS, Token
-from int_lightning.grading.quantities import Quantity, apply, constant, negative
+from int_lightning.grading.numerals import from_words
+from int_lightning.grading.quantities import Quantity, apply, constant, negative, opaque
 from int_lightning.grading.readings import Group, Matrix, Reading, as_quantity
 from int_lightning.grading.scanner import Scanner
 from int_lightning.grading.sets import INFINITY, REALS, Points
-from int_lightning.grading.units import in_digits
 
 _DEPTH = 40
 _CLOSING = {"(": ")", "[": "]", r"\{": r"\}"}
@@ -28,7 +28,9 @@ _ENCLOSED = {
 _FRACTIONS = frozenset([r"\frac", r"\dfrac", r"\tfrac", r"\cfrac"])
 _BINOMIALS = frozenset([r"\binom", r"\dbinom", r"\tbinom"])
 _SYMBOLS = frozenset(f"\\{name}" for name in SYMBOLS)
-_STARTS = APPLIED | _FRACTIONS | _BINOMIALS | _SYMBOLS | {"(", "[", "{", r"\sqrt", r"\pi", r"\infty", *_ENCLOSED}
+_STARTS = (
+    APPLIED | _FRACTIONS | _BINOMIALS | _SYMBOLS | {"(", "[", "{", r"\sqrt", r"\pi", r"\infty", r"\begin", *_ENCLOSED}
+)
 _MAPS = frozenset("fghFGH")  # what f(x) is cannot be known
 _CONSTANTS = {"e": exactly.e, "i": exactly.mpc(0, 1), r"\pi": exactly.pi}  # of as many digits as are computed with
 
@@ -59,23 +61,24 @@ class ExpressionParser(Scanner):
         return negative(as_quantity(term)) if sign == "-" else term
 
     def product(self) -> Reading:
-        """Factors, with and without a sign between them, or the parts of a ratio of three or more."""
+        """Factors, with and without a sign between them, or the parts of a ratio."""
+        parts = [self._factors()]
+        while self.accept(":"):
+            parts.append(self._factors())
+        return parts[0] if len(parts) == 1 else Group(tuple(parts), ":", ":")
+
+    def _factors(self) -> Reading:
         left = self.power()
-        ratio = [left]
         while True:
-            if self.accept(r"\cdot", r"\times", "*"):
-                left = apply(ar.multiply, as_quantity(left), as_quantity(self.power()))
-            elif sign := self.accept("/", r"\div", ":"):
+            if self.accept(r"\cdot", r"\times", "*") or self._starts(self.token):
+                left = _times(left, self.power())
+            elif self.accept("/", r"\div"):
                 right = self.power()
                 if self._starts(self.token):
                     raise UnreadableError("a/bc")
-                if sign == ":":
-                    ratio.append(right)
                 left = apply(ar.divide, as_quantity(left), as_quantity(right))
-            elif self._starts(self.token):
-                left = apply(ar.multiply, as_quantity(left), as_quantity(self.power()))
             else:
-                return left if len(ratio) < 3 else Group(tuple(ratio), ":", ":")
+                return left
 
     def _starts(self, token: Token) -> bool:
         if token.kind == "number":
@@ -91,13 +94,11 @@ class ExpressionParser(Scanner):
         while mark := self.accept("^", "_", "!", "%", r"\degree"):
             number = as_quantity(base)
             if mark == "_" and exponent is None and isinstance(number.values[0], int):
-                base = replace(number, unit=f"base {in_digits(self.raw())}")
+                base = replace(number, unit=f"base {from_words(self.raw())}")
             elif mark == "%":
                 base = replace(apply(ar.divide, number, constant(100)), unit="%", decimals=number.decimals)
             elif mark == r"\degree" or (mark == "^" and self.accept_command(r"\circ")):
-                if self.token.text == "'":
-                    raise UnreadableError("minutes")
-                base = replace(number, unit="°", name="")
+                base = replace(self._with_minutes(number), unit="°", name="")
             elif mark == "!" and self.token.text != "!":
                 base = apply(ar.factorial, number)
             elif number.name and mark == "^" and self.accept_command(r"\prime"):
@@ -110,6 +111,19 @@ class ExpressionParser(Scanner):
             else:
                 raise UnreadableError("two exponents")
         return base
+
+    def _with_minutes(self, degrees: Quantity) -> Quantity:
+        """An angle with the minutes and seconds behind it."""
+        if self.token.text == "'":
+            raise UnreadableError("minutes")
+        scale = 1
+        while self.token.kind == "number" and self.following.text == "'" and scale < 3600:
+            scale *= 60
+            degrees = apply(ar.add, degrees, constant(Fraction(self.token.text) / scale))
+            self.at += 1
+            while self.accept("'"):
+                pass
+        return degrees
 
     def _exponent(self) -> Quantity:
         sign = self.signs()
@@ -188,7 +202,9 @@ class ExpressionParser(Scanner):
         while mark := self.accept("_", "'"):
             name += mark if mark == "'" else "_" + self.raw()
         if name[0] in _MAPS and self.token.text == "(":
-            raise UnreadableError("a function of unknown kind")
+            arguments = self.atom()
+            several = arguments.items if isinstance(arguments, Group) else (arguments,)
+            return apply(opaque(name), *map(as_quantity, several))
         if name in _CONSTANTS:
             return constant(+_CONSTANTS[name])
         return self.symbol(name)
@@ -283,3 +299,11 @@ class ExpressionParser(Scanner):
         if name not in ("matrix", "pmatrix", "bmatrix"):
             raise UnreadableError(name)
         return name
+
+
+def _times(x: Reading, y: Reading) -> Reading:
+    """The product of two expressions, or of one and a matrix."""
+    match x, y:
+        case (Quantity() as factor, Matrix(rows)) | (Matrix(rows), Quantity() as factor):
+            return Matrix(tuple(tuple(_times(factor, entry) for entry in row) for row in rows))
+    return apply(ar.multiply, as_quantity(x), as_quantity(y))

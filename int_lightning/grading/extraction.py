@@ -1,80 +1,77 @@
-r"""Where a text gives its answer: in its last box, behind its last label, or in a closing sentence."""
+r"""Where a response gives its answer.
+
+Only what follows the model's thoughts counts, up to a mark that ends its turn, and of ``<answer>`` elements the last. In that the
+first rule that finds an answer decides:
+
+1. the last box, with those linked to it (``x=\boxed{1} and y=\boxed{2}``); an empty one is passed over, and one that is not
+   closed is an answer cut off: then there is none. An answer called final behind the box is later than the box.
+2. the last phrase that names an answer, unless what follows takes it back: ``#### 5``, ``Answer: 5``, ``The answer is 5.``,
+   ``5 is the answer``, ``Option B is correct``, the same in other languages, and a member ``"answer"`` of JSON.
+3. the last sentence, where it begins as a conclusion does (``Therefore, x = 5``, ``So she has 7 apples.``), and a displayed
+   formula that such a sentence ends with.
+4. the text itself, where it is nothing but an answer: one line without a full stop in it.
+
+What a sentence says is read in ``sentences``. No rule takes a number for being the last one of a text.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
-from int_lightning.grading.words import changes_number
+from int_lightning.grading.boxes import extract_answer, last_boxes
+from int_lightning.grading.phrases import concluded, labelled, last_phrase
+from int_lightning.thoughts import after_thoughts
 
-_BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
-_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
-_BOX_OR_BRACE = re.compile(_BOXED.pattern + "|" + _BRACE.pattern, re.DOTALL)
-_JOINED = re.compile(r"[\s$,;&]*(?:and|or)?[\s$]*(?:[a-zA-Z](?:_\{?\w\}?)?\s*=)?\s*")
-_NEAR = 40
-_LABEL = r"(?:the )?(?:final )?(?:answer(?: is)?|a)\s*"
-_LABELLED = re.compile(rf"\s*(?:####|{_LABEL}:|\\text(?:bf)?\s*\{{{_LABEL}:\s*\}})\s*(.+)", re.IGNORECASE)
-_ANSWER_IS = re.compile(r"\b(?:final |correct )?answer(?: is| =|:)[\s:*]*", re.IGNORECASE)
-_STATEMENT = r"(?:(?:so|thus|hence|therefore)\b,? ?)?(?:we (?:get|have|find|obtain)\b|the ((?:[a-z]+ ){1,4})is\b)?"
-_CLOSING = re.compile(rf"(?:\\text\s*\{{{_STATEMENT}\s*\}}|{_STATEMENT}) *", re.IGNORECASE)
-_SENTENCE_END = re.compile(r"\.(?=\s+[A-Z])")
+__all__ = ["extract_answer", "final_answer"]
+
+_TURN_END = re.compile(r"<\|(?:im_start|im_end|eot_id|end_of_text|endoftext|start_header_id|end)\|>|</s>|<end_of_turn>")
+_SENTENCES = re.compile(r"[.!?](?=\s+[A-Z$\\(])|\n\s*\n|\n(?=[A-Za-z])")
 
 
-def extract_answer(text: str) -> str:
-    r"""The content of the last ``\boxed{}`` or ``\fbox{}``; "" if there is none or its braces do not balance.
+_WORD = re.compile(r"[\w.,+*/^()-]{1,80}", re.ASCII)  # no space: no sentence, no box
 
-    Escaped braces (``\{``) do not count. Linear in the length of the text.
+
+def final_answer(text: str, cut: bool = False) -> str:
+    """The answer that a response gives, "" for none.
+
+    Args:
+        text: The response, or an answer by itself.
+        cut: It stops at a length limit: a sentence at its end might have gone on, so that only a box counts.
     """
-    start = max((box.end() for box in _BOXED.finditer(text)), default=len(text))
-    depth = 1
-    for brace in _BRACE.finditer(text, start):
-        depth += {"{": 1, "}": -1}.get(brace.group(), 0)
-        if depth == 0:
-            return text[start : brace.start()].strip()
-    return ""
+    if not cut and _WORD.fullmatch(text):
+        return text
+    answer = after_thoughts(text)
+    if answer is None:
+        return ""
+    if "<" in answer and (end := _TURN_END.search(answer)):
+        answer = answer[: end.start()]
+    answer = _element(answer).strip()
+    boxes = last_boxes(answer)
+    if boxes is not None:
+        rest = answer[boxes.end :] if boxes.contents and not cut else ""
+        later = last_phrase(rest, final=True) if "inal" in rest else None
+        return later or ", ".join(_in_box(content) for content in boxes.contents)
+    if cut:
+        return ""
+    phrase = last_phrase(answer)
+    if phrase is not None:
+        return phrase
+    said = concluded(answer)
+    if said is not None:
+        return said
+    if said := labelled(answer):
+        return said
+    sentences = r"\begin" not in answer and (_SENTENCES.search(answer) or answer.endswith("?"))
+    return "" if sentences else answer
 
 
-def conclusion(text: str) -> str:
-    """The part of a text that gives the answer; all of it where it is nothing but an answer."""
-    if boxes := _last_boxes(text):
-        return ", ".join(map(_stated, boxes))
-    return _stated(text)
+def _element(text: str) -> str:
+    """The last ``<answer>`` element, the text where it has none."""
+    lower = text.lower()
+    end = lower.rfind("</answer>")
+    start = lower.rfind("<answer>", 0, max(end, 0))
+    return text[start + len("<answer>") : end] if start >= 0 else text
 
 
-def _stated(text: str) -> str:
-    """What is behind the last label or in the closing sentence of a text, all of it where it has neither."""
-    last_line = text.strip().rpartition("\n")[2]
-    if label := _LABELLED.fullmatch(last_line):
-        return label[1]
-    if sentences := list(_ANSWER_IS.finditer(text)):
-        return _first_sentence(text[sentences[-1].end() :])
-    closing = _CLOSING.match(last_line)
-    if closing and closing[0].strip() and not changes_number(closing[1] or closing[2] or ""):
-        return _first_sentence(last_line[closing.end() :])
-    return text
-
-
-def _last_boxes(text: str) -> list[str]:
-    r"""The last box, with those before it that a comma or a word links to it, as in ``x=\boxed{1} and y=\boxed{2}``."""
-    found: list[str] = []
-    last = 0
-    for start, content, end in sorted(_boxes(text)):
-        if start >= last:
-            linked = start - last < _NEAR and _JOINED.fullmatch(text, last, start)
-            found = [*(found if linked else []), text[content:end].strip()]
-            last = end + 1
-    return found if all(found) else []
-
-
-def _boxes(text: str) -> Iterator[tuple[int, int, int]]:
-    """Where each box that is closed starts, its content starts and its content ends."""
-    opened: list[re.Match[str]] = []
-    for mark in _BOX_OR_BRACE.finditer(text):
-        if mark.group().endswith("{") and mark.group() != r"\{":
-            opened.append(mark)
-        elif mark.group() == "}" and opened and (box := opened.pop()).group() != "{":
-            yield box.start(), box.end(), mark.start()
-
-
-def _first_sentence(text: str) -> str:
-    return _SENTENCE_END.split(text.strip(), maxsplit=1)[0].rstrip("* ")
+def _in_box(content: str) -> str:
+    return content if _WORD.fullmatch(content) else last_phrase(content) or concluded(content) or content

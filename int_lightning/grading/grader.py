@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Generic, TypeVar
 
 from int_lightning.grading.answers import Verdict, decide
-from int_lightning.grading.extraction import extract_answer
+from int_lightning.grading.extraction import final_answer
 from int_lightning.grading.pool import Pair, Pool
 from int_lightning.types import UserError
 
@@ -74,7 +74,7 @@ class Grader:
         self._cache: OrderedDict[Pair, Verdict] = OrderedDict()
 
     def grade(self, texts: Sequence[str], golds: Sequence[str]) -> list[bool]:
-        """Whether each completion's boxed answer equals its gold answer; one without an answer is wrong."""
+        """Whether the answer that each completion gives (``final_answer``) equals its gold answer; one without is wrong."""
         return self.submit(texts, golds).result()
 
     def submit(self, texts: Sequence[str], golds: Sequence[str]) -> Future[list[bool]]:
@@ -82,10 +82,11 @@ class Grader:
 
         The future cannot be cancelled; it fails with a RuntimeError where the grader is closed first.
         """
-        return self._compare([extract_answer(text) for text in texts], golds, attrgetter("equal"))
+        return self._compare(texts, golds, attrgetter("equal"))
 
     def equivalent(self, preds: Sequence[str], golds: Sequence[str]) -> list[Verdict]:
-        """The verdict on each pair. A pair given twice is compared, and counted in ``timeouts``, once."""
+        """The verdict on each pair, of responses or of answers: both are read as ``grade`` reads them. A pair given twice is
+        compared, and counted in ``timeouts``, once."""
         return self._compare(preds, golds, lambda verdict: verdict).result()
 
     def close(self) -> None:
@@ -105,7 +106,11 @@ class Grader:
         self.close()
 
     def _compare(self, preds: Sequence[str], golds: Sequence[str], outcome: Callable[[Verdict], T]) -> Future[list[T]]:
-        job = _Job(list(zip(preds, golds, strict=True)), outcome)
+        pairs = [
+            (pred if pred == gold else final_answer(pred), final_answer(gold) or gold)
+            for pred, gold in zip(preds, golds, strict=True)
+        ]
+        job = _Job(pairs, outcome)
         with self._lock:
             new = []
             for pair in sorted(job.missing):

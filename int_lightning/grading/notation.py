@@ -16,7 +16,7 @@ _TOKEN = re.compile(
   | \\(?:text|mathrm|textbf|textit|textrm|mbox|operatorname)\s*\{(?P<text>[^{}\\$]*)\}
   | \\(?:math(?:bf|it|cal|sf)|boldsymbol|bm)\s*\{(?P<styled>[a-zA-Z])\}
   | (?P<command> \\[a-zA-Z]+ )
-  | (?P<word> [a-zA-Z]+ )
+  | (?P<word> [^\W\d_]+ )
   | \\(?P<escaped> [%|&] )
   | (?P<mark> \\\\ | \\[{}] | [^\\] )
     """,
@@ -43,19 +43,61 @@ _PLAIN_COMMANDS = frozenset(
         "min",
     ]
 )
-_BEFORE_WORD = re.compile(r"\.?\s+[a-zA-Z]{4,}(?![a-zA-Z])")
-_LETTERS = 3  # a longer run of letters is a word, a shorter one a product
+_BEFORE_WORD = re.compile(r"\.?\s+[^\W\d_]{4,}")
+_BEFORE_TERM = frozenset("=+-*/(,<>:|")
+_LETTERS = 3  # a longer run of letters is a word, a shorter one a product, of capitals a name
+_SHORT = "all an any are as at by for has in is it its no nor not odd of on one our set six ten the two was yes you"
+_SHORT_WORDS = frozenset(_SHORT.split())
+_BEFORE_WORD = re.compile(r"\.?\s+[^\W\d_]{4,}")
+_BEFORE_TERM = frozenset("=+-*/(,<>:|")
+_LETTERS = 3  # a longer run of letters is a word, a shorter one a product, of capitals a name
+_SHORT_WORDS = frozenset(
+    [
+        "all",
+        "an",
+        "any",
+        "are",
+        "as",
+        "at",
+        "by",
+        "for",
+        "has",
+        "in",
+        "is",
+        "it",
+        "its",
+        "no",
+        "nor",
+        "not",
+        "odd",
+        "of",
+        "on",
+        "one",
+        "our",
+        "set",
+        "six",
+        "ten",
+        "the",
+        "two",
+        "was",
+        "yes",
+        "you",
+    ]
+)
 
 _UNKNOWNS = (
     "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho sigma tau upsilon phi "
-    "varphi chi psi omega Gamma Delta Theta Lambda Xi Sigma Upsilon Phi Psi Omega ell hbar cdots ldots dots"
+    "varphi chi psi omega Gamma Delta Theta Lambda Xi Sigma Upsilon Phi Psi Omega ell hbar dots"
 )
 SYMBOLS = frozenset(_UNKNOWNS.split())
 """Commands that stand for something unknown, as letters do; dots stand for what everybody leaves out."""
 
 
 class Token(NamedTuple):
-    r"""A piece of an answer: ``kind`` is number, letter, word, text (in ``\text{}``), command, link (and, or), mark or end."""
+    r"""A piece of an answer: ``kind`` is number, letter (or a name, as of points), word, text, command, link, mark or end.
+
+    A text is what ``\text{}`` encloses, a link is "and" or "or".
+    """
 
     kind: str
     text: str
@@ -94,10 +136,13 @@ def tokenise(latex: str) -> list[Token]:
 
 
 def _text(text: str, before: Token) -> list[Token]:
+    if text[:1] in (",", ";"):
+        return [Token("mark", ","), *_text(text[1:].strip(), Token("mark", ","))]
     link = text.strip(", ").lower()
     if link in ("and", "or"):
         return [Token("link", link)]
-    if text in ("e", "i") or (len(text) == 1 and text.isalpha() and before.kind == "end"):
+    starts = before.kind in ("end", "command", "link") or before.text in _BEFORE_TERM
+    if text in ("e", "i") or (starts and text.isalpha() and (len(text) == 1 or text.isupper())):
         return [Token("letter", text)]
     return [Token("text", text)] if text else []
 
@@ -107,11 +152,23 @@ def _word(word: str, before: Token, precedes: bool) -> list[Token]:
         return [Token("link", word.lower())]
     if word in ("for", "where", "with"):
         return [Token("text", word)]
-    if len(word) > 1 and before.kind == "number" and (precedes or word in UNITS):
+    if (
+        len(word) > 1
+        and before.kind == "number"
+        and (precedes or word in UNITS or (len(word) == 3 and word.lower() in UNITS))
+    ):
         return [Token("text", word)]
+    if not word.isascii():
+        return [Token("text" if before.kind == "number" else "word", word)]
     if word in _PLAIN_COMMANDS:
         return [Token("command", f"\\{word}")]
-    if len(word) <= _LETTERS and not (len(word) > 1 and before.kind in ("text", "word")):
+    if word in SYMBOLS:
+        return [Token("command", f"\\{word}")]
+    if word.isupper() and before.kind not in ("text", "word"):
+        return [Token("letter", word)]
+    if len(word) <= _LETTERS and not (
+        len(word) > 1 and (before.kind in ("text", "word") or word.lower() in _SHORT_WORDS)
+    ):
         return [Token("letter", letter) for letter in word]
     return [Token("word", word)]
 
@@ -133,8 +190,10 @@ def same_spelling(pred: str, gold: str) -> bool:
 def _spelling(latex: str) -> list[str]:
     spelt: list[str] = []
     for token in tokenise(latex):
-        words = token.text.casefold().split() if token.kind in ("text", "word", "link") else [token.text]
-        spelt += (_SYNONYMS.get(word.strip(".,") or word, word.strip(".,") or word) for word in words)
+        if token.kind in ("text", "word", "link"):
+            spelt += (word.strip(".,") or word for word in token.text.casefold().split())
+        else:
+            spelt.append(_SYNONYMS.get(token.text, token.text))
         if len(spelt) > 2 and spelt[-1] == "}" and spelt[-3] == "{":
             spelt[-3:] = [spelt[-2]]
     return spelt

@@ -41,6 +41,12 @@ def is_tuple(answer: Answer) -> bool:
     return False
 
 
+def is_half_open(answer: Answer) -> bool:
+    """Whether an answer is one pair of brackets that cannot be a tuple's."""
+    values = [item.value for item in answer.items]
+    return len(values) == 1 and _is_interval(values[0])
+
+
 def values_of(answer: Answer) -> list[Reading]:
     """The values of an answer; conditions and intervals that are linked are one set."""
     values = [item.value for item in answer.items]

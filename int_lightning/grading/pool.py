@@ -175,5 +175,5 @@ class Pool:
         if self._failed_starts >= _BROKEN:
             raise UserError(
                 f"{_BROKEN} grading workers in a row did not start (exit code {worker.process.exitcode}): check "
-                "that math-verify is installed and that the main script guards its work: if __name__ == '__main__'"
+                "that the main script guards its work: if __name__ == '__main__'"
             )

@@ -41,6 +41,7 @@ class Quantity:
         values: By point.
         symbols: Names of those that occur.
         unit: A unit of measure in its shortest form, "mod 7" of a residue, "base 7" of digits in another base, "" for any other.
+        counted: The words that name what is counted.
         decimals: Digits after the point of a number written as a decimal, else 0.
         name: Of an expression that is one symbol.
     """
@@ -50,6 +51,7 @@ class Quantity:
     unit: str = ""
     decimals: int = 0
     name: str = ""
+    counted: frozenset[str] = frozenset()
 
     def at(self, point: int) -> Number:
         """The value at a point."""
@@ -63,12 +65,22 @@ def constant(value: Number) -> Quantity:
 
 @lru_cache(maxsize=1024)
 def symbol(name: str) -> Quantity:
-    """A symbol: two fractions, two negative integers and four consecutive integers, in an order of its own."""
+    """A symbol: fractions below and above 1, two negative integers and four consecutive integers, in an order of its own."""
     draw = random.Random(name)
     first = draw.randrange(2, 9)
-    values: list[Number] = [Fraction(draw.randrange(101, 499), 101) for _ in range(2)]
+    values: list[Number] = [Fraction(draw.randrange(*ends), 101) for ends in ((5, 96), (102, 499))]
     values += [-draw.randrange(2, 12) for _ in range(2)] + draw.sample(range(first, first + 4), 4)
     return Quantity(tuple(values), frozenset([name]), name=name)
+
+
+def opaque(name: str) -> Function:
+    """A function of which nothing is known but that equal arguments have equal values."""
+
+    def function(context: Any, *numbers: Number) -> Number:
+        known = [number if is_exact(number) else context.nstr(number, 9) for number in numbers]
+        return Fraction(random.Random(f"{name}{known}").randrange(1, 10**9), 10**4 + 7)
+
+    return function
 
 
 def apply(function: Function, *arguments: Quantity) -> Quantity:

@@ -7,12 +7,14 @@ from dataclasses import replace
 from functools import lru_cache
 
 from int_lightning.grading.arithmetic import UnreadableError, divide, exactly, multiply
+from int_lightning.grading.conditions import half_line, relation, residue, without_repetition
 from int_lightning.grading.expressions import ExpressionParser
 from int_lightning.grading.functions import APPLIED
+from int_lightning.grading.names import is_name
 from int_lightning.grading.notation import END, Token, tokenise
 from int_lightning.grading.quantities import Quantity, apply, constant, symbol
-from int_lightning.grading.readings import Answer, Item, Reading, Relations, as_quantity, as_set, symbols_of
-from int_lightning.grading.sets import INFINITY, MINUS_INFINITY, REALS, Combination, Interval, Points
+from int_lightning.grading.readings import Answer, Item, Reading, as_quantity, as_set, symbols_of
+from int_lightning.grading.sets import Combination
 from int_lightning.grading.units import measure
 from int_lightning.grading.words import changes_number
 
@@ -21,10 +23,11 @@ _SIGNS = {
     r"\le": "≤", r"\leq": "≤", r"\leqslant": "≤", r"\ge": "≥", r"\geq": "≥", r"\geqslant": "≥",
 }  # fmt: skip
 _COMBINE = {r"\cup": "union", r"\cap": "intersection", r"\setminus": "difference", r"\backslash": "difference"}
-_FOR = ("for", "where", "with")
+_FOR = ("for", "where", "with", "if", "when", "provided", "assuming")
 _DOMAIN = re.compile(
-    r"[,;]?(?:for|where|with)?((?:[a-zA-Z],)*[a-zA-Z])(\\in\\mathbb[A-Z].*|(?:\\geq?|\\geqslant|>)\d+)"
+    r"[,;]?(?:for|where|with)?((?:[a-zA-Z],)*[a-zA-Z])(\\in\\mathbb[A-Z].*|(?<=[i-n])(?:\\geq?|\\geqslant|>)\d+)"
 )
+_UNDEFINED = re.compile(rf"[,;]?(?:{'|'.join(_FOR)})?([^,;]*\\neq?[^,;]*)")
 _DOMAIN_LENGTH = 20  # in tokens, at most
 _FOR_ALL = re.compile(
     r"(?:for|where|with) (?:all|any|every|some|each|real|constants?|integers?)\b|where [a-zA-Z] (?:is (?:the|an?)|denotes)\b"
@@ -44,6 +47,8 @@ _NOT_IN_NAMES = frozenset(
         ",",
         ";",
         r"\frac",
+        r"\perp",
+        r"\parallel",
         r"\sqrt",
         r"\cdot",
         r"\pm",
@@ -52,17 +57,19 @@ _NOT_IN_NAMES = frozenset(
 )
 
 
-def read(latex: str, renamed: tuple[str, str] = ("", "")) -> Answer | None:
-    """The reading of a rewritten answer, with one symbol renamed to another; None where it has none."""
+Renaming = tuple[tuple[str, str], ...]
+
+
+def read(latex: str, renamed: Renaming = ()) -> Answer | None:
+    """The reading of a rewritten answer, with some symbols renamed to others; None where it has none."""
     return _read(latex, renamed, exactly.dps)
 
 
 @lru_cache(maxsize=4096)
-def _read(latex: str, renamed: tuple[str, str], digits: int) -> Answer | None:
+def _read(latex: str, renamed: Renaming, digits: int) -> Answer | None:
+    names = dict(renamed)
     try:
-        return AnswerParser(tokenise(latex), lambda name: symbol(renamed[1] if name == renamed[0] else name)).answer(
-            latex
-        )
+        return AnswerParser(tokenise(latex), lambda name: symbol(names.get(name, name))).answer(latex)
     except UnreadableError:
         return None
 
@@ -77,9 +84,13 @@ class AnswerParser(ExpressionParser):
         items = self.either_sign(self.item)
         links: set[str] = set()
         while self.token is not END and not self._domain(items):
+            if self.accept(r"\setminus", r"\backslash"):
+                *items, last = items
+                items.append(replace(last, value=Combination("difference", as_set(last.value), as_set(self.sum()))))
+                continue
             here = set()
-            while self.token.kind == "link" or self.token.text in (",", ";"):
-                here.add("," if self.token.text == ";" else self.token.text)
+            while self.token.kind == "link" or self.token.text in (",", ";", r"\cup"):
+                here.add({";": ",", r"\cup": "or"}.get(self.token.text, self.token.text))
                 self.at += 1
             if not here:
                 raise UnreadableError(self.token.text)
@@ -87,23 +98,35 @@ class AnswerParser(ExpressionParser):
             if self.token is not END:
                 items += self.either_sign(self.item)
         if len(items) > 1 and items[0].name and not any(item.name for item in items[1:]):
-            items = [Item(item.value, items[0].name) for item in items]
-        return Answer(tuple(items), frozenset(links), latex, self.clause)
+            items = [replace(item, name=items[0].name) for item in items]
+        return Answer(tuple(without_repetition(items, links)), frozenset(links), latex, self.clause)
 
     def _domain(self, items: list[Item]) -> bool:
         r"""Pass over what says only where symbols of the items are from, as in ``, k \in \mathbb{Z}``."""
         rest = self.tokens[self.at : self.at + _DOMAIN_LENGTH + 1]
-        domain = _DOMAIN.fullmatch("".join(token.text for token in rest if token.text not in "{}"))
-        if not domain or len(rest) > _DOMAIN_LENGTH:
+        if len(rest) > _DOMAIN_LENGTH:
             return False
-        values = Answer(tuple(items), frozenset(), "", "")
-        if not symbols_of(values) >= {self.symbol(name).name for name in domain[1].split(",")}:
+        text = "".join(token.text for token in rest if token.text not in "{}")
+        symbols = symbols_of(Answer(tuple(items), frozenset(), "", ""))
+        if domain := _DOMAIN.fullmatch(text):
+            if not symbols >= {self.symbol(name).name for name in domain[1].split(",")}:
+                return False
+            self.clause = domain[2]
+        elif (undefined := _UNDEFINED.fullmatch(text)) and not any(item.relation for item in items):
+            if not symbols & {token.text for token in rest}:
+                return False
+            self.clause = undefined[1]
+        else:
             return False
-        self.clause, self.at = domain[2], len(self.tokens)
+        self.at = len(self.tokens)
         return True
 
     def item(self) -> Item:
         """A value with its name, or a relation."""
+        if self.token.text in _SIGNS and self.token.text not in ("=", r"\equiv"):
+            sign = _SIGNS[self.accept(*_SIGNS)]
+            value = self._combination()
+            return Item(value if sign == "≈" else half_line(sign, as_quantity(value)))
         name, left = self._name()
         sides, signs = [self._combination()], []
         while sign := self.accept(*_SIGNS):
@@ -116,23 +139,24 @@ class AnswerParser(ExpressionParser):
             return Item(self._with_unit(sides[-1]), name, left)
         if name:
             raise UnreadableError("a named relation")
-        return _relation([as_quantity(side) for side in sides], signs)
+        return relation([as_quantity(side) for side in sides], signs)
 
     def _combination(self) -> Reading:
         left = self.sum()
-        while sign := self.accept(*_COMBINE):
+        while not isinstance(left, Quantity) and (sign := self.accept(*_COMBINE)):
             left = Combination(_COMBINE[sign], as_set(left), as_set(self.sum()))
         return left
 
     def _with_unit(self, value: Reading) -> Reading:
         """A value without the words behind it: those that say it holds for all of something, and the unit of a number."""
-        first = " ".join(token.text for token in self.tokens[self.at : self.at + 3])
-        if _FOR_ALL.match(first) and all(t.kind != "link" and t.text not in ",;" for t in self.tokens[self.at :]):
-            self.clause = "".join(token.text for token in self.tokens[self.at :] if token.text not in "{}").casefold()
+        start = self.at + (self.token.text == ",")
+        first = " ".join(token.text for token in self.tokens[start : start + 3])
+        if _FOR_ALL.match(first) and all(t.kind != "link" and t.text not in ",;" for t in self.tokens[start:]):
+            self.clause = "".join(token.text for token in self.tokens[start:] if token.text not in "{}").casefold()
             self.at = len(self.tokens)
             return value
         if self.accept(r"\pmod"):
-            return _residue(as_quantity(value), as_quantity(self.atom()))
+            return residue(as_quantity(value), as_quantity(self.atom()))
         words = ""
         while self.token.text not in _FOR and (
             self.token.kind in ("text", "word")
@@ -145,12 +169,13 @@ class AnswerParser(ExpressionParser):
                 words += f"^{self.raw()}"
         if not words:
             return value
-        if not isinstance(value, Quantity) or value.unit not in ("", "$", "€") or changes_number(words):
+        if not isinstance(value, Quantity) or value.unit or changes_number(words):
             raise UnreadableError("words")
-        factor, unit = measure(f"{value.unit} {words}")
-        number = value if factor == 1 else apply(multiply, value, constant(factor))
-        number = apply(divide, value, constant(100)) if unit == "%" else number
-        return replace(number, unit=unit, decimals=0 if factor > 1 else value.decimals, name="")
+        meaning = measure(words)
+        number = value if meaning.factor == 1 else apply(multiply, value, constant(meaning.factor))
+        number = apply(divide, value, constant(100)) if meaning.unit == "%" else number
+        decimals = 0 if meaning.factor > 1 else value.decimals
+        return replace(number, unit=meaning.unit, counted=meaning.counted, decimals=decimals, name="")
 
     def _name(self) -> tuple[str, Quantity | None]:
         r"""The name before ``=``, ``\in`` or, behind words, a colon: a symbol, a function's value, a tuple of these, words."""
@@ -160,14 +185,23 @@ class AnswerParser(ExpressionParser):
             words += [self.tokens[end]] if self.tokens[end].kind in ("word", "text") else []
             end = self._closing(end) + 1
         named, sign = self.tokens[start:end], self.tokens[end].text if end < len(self.tokens) else ""
-        if not named or named[0].kind == "number":
-            return "", None
-        label = named[0].kind in ("word", "text") or (len(named) == 1 and named[0].text.isupper())
+        label = bool(named) and (named[0].kind in ("word", "text") or (len(named) == 1 and named[0].text.isupper()))
         if sign not in ("=", r"\equiv", r"\in", r"\approx") and not (sign == ":" and label):
-            return "", None
+            return self._asked()
+        if not named or named[0].kind == "number" or not (words or is_name(named)):
+            return self._asked()
         in_words = " ".join(token.text for token in words)
         if in_words and len(words) < len(named) and (sign == r"\equiv" or changes_number(in_words)):
             raise UnreadableError("words")
+        return self._named(end)
+
+    def _asked(self) -> tuple[str, Quantity | None]:
+        """A quantity before ``=`` that a problem may ask for, as a ratio of lengths is."""
+        end = next((i for i in range(self.at, len(self.tokens)) if self.tokens[i].text == "="), self.at)
+        return self._named(end) if is_name(self.tokens[self.at : end]) else ("", None)
+
+    def _named(self, end: int) -> tuple[str, Quantity | None]:
+        named = self.tokens[self.at : end]
         self.at = end + 1
         return "".join(token.text for token in named if token.text not in ("{", "}")), self._left(named)
 
@@ -189,36 +223,3 @@ class AnswerParser(ExpressionParser):
         except UnreadableError:
             return None
         return left if isinstance(left, Quantity) and parser.token is END else None
-
-
-def _relation(sides: list[Quantity], signs: list[str]) -> Item:
-    """A condition on one symbol as the set of its values, under the symbol's name, or else a relation."""
-    match sides, signs:
-        case [left, right], [sign] if sign != "=":
-            if left.name and left.name not in right.symbols:
-                return Item(_half_line(sign, right), left.name, left)
-            if right.name and right.name not in left.symbols:
-                return Item(
-                    _half_line({"<": ">", ">": "<", "≤": "≥", "≥": "≤"}.get(sign, sign), left), right.name, right
-                )
-        case [low, middle, high], [first, second] if middle.name and middle.name not in low.symbols | high.symbols:
-            if {first, second} <= {">", "≥"}:
-                low, high, first, second = high, low, second, first
-            if not {first, second} & {"=", "≠"} and (first in "<≤") == (second in "<≤"):
-                return Item(Interval(low, high, first in "≤≥", second in "≤≥"), middle.name, middle)
-    return Item(Relations(tuple(sides), tuple(signs)))
-
-
-def _residue(number: Quantity, modulus: Quantity) -> Quantity:
-    [n], [m] = number.values, modulus.values
-    if not isinstance(n, int) or not isinstance(m, int) or m < 2:
-        raise UnreadableError("modulus")
-    return Quantity((n % m,), unit=f"mod {m}")
-
-
-def _half_line(sign: str, end: Quantity) -> Interval | Combination:
-    if sign == "≠":
-        return Combination("difference", REALS, Points((end,)))
-    if sign in "<≤":
-        return Interval(MINUS_INFINITY, end, False, sign == "≤")
-    return Interval(end, INFINITY, sign == "≥")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from int_lightning.grading.arithmetic import UnreadableError
-from int_lightning.grading.quantities import Quantity
+from int_lightning.grading.arithmetic import UnreadableError, divide
+from int_lightning.grading.quantities import Quantity, apply
 from int_lightning.grading.sets import Combination, Interval, Points, RealSet
 
 
@@ -38,11 +38,15 @@ Reading = Quantity | Group | Matrix | Relations | Interval | Points | Combinatio
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One part of an answer: a value, the name that the answer gives it ("" for none) and that name as an expression."""
+    """One part of an answer: a value, the name that the answer gives it ("" for none) and that name as an expression.
+
+    ``relation`` is what a condition on one symbol, whose values are then a set, was written as.
+    """
 
     value: Reading
     name: str = ""
     left: Quantity | None = None
+    relation: Relations | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +64,17 @@ class Answer:
 
 
 def as_quantity(reading: Reading) -> Quantity:
-    """The number or expression that a reading is.
+    """The number or expression that a reading is; a ratio in an expression is a quotient.
 
     Raises:
         UnreadableError: where it is none.
     """
-    if not isinstance(reading, Quantity):
-        raise UnreadableError("not a number")
-    return reading
+    match reading:
+        case Quantity():
+            return reading
+        case Group((left, right), ":"):
+            return apply(divide, as_quantity(left), as_quantity(right))
+    raise UnreadableError("not a number")
 
 
 def as_set(reading: Reading) -> RealSet:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from int_lightning.grading.arithmetic import Number, UnreadableError, exactly, is_real
+from int_lightning.grading.arithmetic import HUGE, Number, UnreadableError, exactly, is_real, near
 from int_lightning.grading.quantities import POINTS, Quantity
 
 INFINITY = Quantity((exactly.inf,))
@@ -52,14 +52,20 @@ def same_set(a: RealSet, b: RealSet) -> bool:
     decided = False
     ends = (*_ends(a), *_ends(b))
     constant = not any(end.symbols for end in ends)
+    if not ends:
+        return True
     for point in range(1 if constant else POINTS):
         numbers = [end.at(point) for end in ends]
-        if all(n is not None and is_real(n) for n in numbers) and (
-            constant or (_in_order(a, point) and _in_order(b, point))
-        ):
-            if any(_contains(a, x, point) != _contains(b, x, point) for x in _tests([_real(n) for n in numbers])):
-                return False
-            decided = True
+        if any(n is HUGE for n in numbers):
+            raise UnreadableError("huge")
+        if all(n is not None and is_real(n) for n in numbers):
+            ranks = _ranks(ends, numbers)
+            if constant or (_in_order(a, ranks) and _in_order(b, ranks)):
+                if any(
+                    _contains(a, place, ranks) != _contains(b, place, ranks) for place in _places(ends, numbers, ranks)
+                ):
+                    return False
+                decided = True
     if not decided:
         raise UnreadableError("ends of intervals")
     return True
@@ -75,42 +81,42 @@ def _ends(a: RealSet) -> tuple[Quantity, ...]:
             return _ends(left) + _ends(right)
 
 
-def _in_order(a: RealSet, point: int) -> bool:
+def _ranks(ends: Sequence[Quantity], numbers: Sequence[Number]) -> dict[Quantity, int]:
+    """The places of the ends in ascending order, the same for equal numbers."""
+    ordered = sorted(zip(ends, numbers, strict=True), key=lambda pair: exactly.convert(pair[1].real))
+    ranks, rank = {ordered[0][0]: 0}, 0
+    for (_, before), (end, number) in pairwise(ordered):
+        rank += not near(before.real, number.real)
+        ranks[end] = rank
+    return ranks
+
+
+def _places(ends: Sequence[Quantity], numbers: Sequence[Number], ranks: dict[Quantity, int]) -> list[float]:
+    """Every finite end, and a place beside each end."""
+    finite = {float(ranks[end]) for end, number in zip(ends, numbers, strict=True) if not exactly.isinf(number)}
+    return [*finite, *(rank - 0.5 for rank in range(max(ranks.values()) + 2))]
+
+
+def _in_order(a: RealSet, ranks: dict[Quantity, int]) -> bool:
     match a:
         case Interval(low, high):
-            return _real(low.at(point)) <= _real(high.at(point))
+            return ranks[low] <= ranks[high]
         case Points():
             return True
         case Combination(_, left, right):
-            return _in_order(left, point) and _in_order(right, point)
+            return _in_order(left, ranks) and _in_order(right, ranks)
 
 
-def _real(number: Number) -> float:
-    return float(number.real)
-
-
-def _tests(ends: list[float]) -> list[float]:
-    """Every end, a number between each two neighbours, and one beyond either side."""
-    finite = sorted(end for end in ends if math.isfinite(end)) or [0.0]
-    return [finite[0] - 1, *finite, *((x + y) / 2 for x, y in pairwise(finite) if not _same(x, y)), finite[-1] + 1]
-
-
-def _contains(a: RealSet, x: float, point: int) -> bool:
+def _contains(a: RealSet, place: float, ranks: dict[Quantity, int]) -> bool:
     match a:
         case Interval(low, high, low_closed, high_closed):
-            bottom, top = _real(low.at(point)), _real(high.at(point))
-            if _same(x, bottom) or _same(x, top):
-                return (not _same(x, bottom) or low_closed) and (not _same(x, top) or high_closed)
-            return bottom < x < top
+            above = place >= ranks[low] if low_closed else place > ranks[low]
+            return above and (place <= ranks[high] if high_closed else place < ranks[high])
         case Points(numbers):
-            return any(_same(x, _real(number.at(point))) for number in numbers)
+            return any(place == ranks[number] for number in numbers)
         case Combination("union", left, right):
-            return _contains(left, x, point) or _contains(right, x, point)
+            return _contains(left, place, ranks) or _contains(right, place, ranks)
         case Combination("intersection", left, right):
-            return _contains(left, x, point) and _contains(right, x, point)
+            return _contains(left, place, ranks) and _contains(right, place, ranks)
         case Combination(_, left, right):
-            return _contains(left, x, point) and not _contains(right, x, point)
-
-
-def _same(x: float, y: float) -> bool:
-    return math.isclose(x, y, rel_tol=1e-12, abs_tol=1e-12)
+            return _contains(left, place, ranks) and not _contains(right, place, ranks)

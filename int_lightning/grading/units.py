@@ -3,73 +3,110 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 UNITS = {
     name: unit
     for unit, names in {
-        "mm": "millimeter millimeters millimetre millimetres",
-        "cm": "centimeter centimeters centimetre centimetres",
-        "m": "meter meters metre metres",
-        "km": "kilometer kilometers kilometre kilometres",
+        "mm": "millimeter millimeters millimetre millimetres мм",
+        "cm": "centimeter centimeters centimetre centimetres см",
+        "dm": "decimeter decimeters decimetre decimetres дм",
+        "m": "meter meters metre metres м",
+        "km": "kilometer kilometers kilometre kilometres км",
         "in": "inch inches",
         "ft": "foot feet",
         "yd": "yard yards",
         "mi": "mile miles",
-        "mg": "milligram milligrams",
-        "g": "gram grams",
-        "kg": "kilogram kilograms",
+        "mg": "milligram milligrams мг",
+        "g": "gram grams г",
+        "kg": "kilogram kilograms кг",
+        "t": "ton tons tonne tonnes",
         "lb": "lbs pound pounds",
         "oz": "ounce ounces",
         "s": "sec secs second seconds",
-        "min": "mins minute minutes",
-        "h": "hr hrs hour hours",
+        "min": "mins minute minutes мин",
+        "h": "hr hrs hour hours ч",
         "day": "days",
         "week": "weeks",
         "month": "months",
-        "year": "years",
+        "year": "years yr yrs",
         "ml": "milliliter milliliters millilitre millilitres",
-        "l": "liter liters litre litres",
+        "cl": "centiliter centiliters centilitre centilitres",
+        "l": "liter liters litre litres л",
+        "gallon": "gallons gal",
+        "quart": "quarts",
+        "pint": "pints",
+        "cup": "cups",
+        "acre": "acres",
+        "hectare": "hectares ha",
         "km/h": "kmh kph",
         "mi/h": "mph",
-        "$": "dollar dollars",
+        "N": "newton newtons",
+        "J": "joule joules",
+        "W": "watt watts",
+        "V": "volt volts",
+        "A": "ampere amperes amp amps",
+        "Pa": "pascal pascals",
+        "Hz": "hertz",
+        "K": "kelvin kelvins",
+        "$": "dollar dollars usd",
         "¢": "cent cents",
-        "€": "euro euros",
-        "%": "percent",
-        "°": "degree degrees",
+        "€": "euro euros eur",
+        "£": "gbp",
+        "¥": "yen yuan jpy rmb",
+        "₹": "rupee rupees inr",
+        "%": "percent percents pct percentage",
+        "°": "degree degrees deg",
         "rad": "radian radians",
+        "unit": "units",
     }.items()
     for name in (unit, *names.split())
 }
 """The shortest form of a unit of measure, by any of its forms."""
 
 _FACTORS = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
-_POWERS = {"square": "^2", "sq": "^2", "cubic": "^3", "cu": "^3"}
-_PIECE = re.compile(r"[^\W\d]+|[$¢€%°/]|\^\d+")
+_POWERS = {"square": "^2", "sq": "^2", "squared": "^2", "cubic": "^3", "cu": "^3", "cubed": "^3"}
+_PIECE = re.compile(r"[^\W\d_]+|[$¢€£¥₹%°/]|\^-?\d+")
+_FILLING = "a an the of in old long wide high tall total different possible distinct"
+_FILLERS = frozenset(_FILLING.split())
 
 
-def measure(words: str) -> tuple[int, str]:
-    """What the words behind a number multiply it by, and its unit in the shortest form, "" if that is not known."""
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What the words behind a number say.
+
+    Args:
+        factor: What they multiply it by, as "dozen" does.
+        unit: A unit of measure in its shortest form, "" for none.
+        counted: The words that name what is counted, without plurals; empty for a unit of measure alone.
+    """
+
+    factor: int
+    unit: str
+    counted: frozenset[str]
+
+
+def measure(words: str) -> Measure:
+    """The meaning of the words behind a number, as "km per hour", "dozen" or "red marbles"."""
     factor, unit, power = 1, "", ""
-    for piece in _PIECE.findall(words.lower()):
-        if multiple := _FACTORS.get(piece.removesuffix("s")):
+    counted: set[str] = set()
+    for piece in _PIECE.findall(words):
+        low = piece.lower()
+        known = UNITS.get(piece) or UNITS.get(low)
+        if not unit and not counted and (multiple := _FACTORS.get(low.removesuffix("s"))):
             factor *= multiple
-        elif piece in _POWERS:
-            power = _POWERS[piece]
-        elif piece in ("/", "per"):
+        elif low in _POWERS and unit and not power:
+            unit += _POWERS[low]
+        elif low in _POWERS:
+            power = _POWERS[low]
+        elif low in ("/", "per"):
             unit += "/"
         elif piece.startswith("^"):
             unit += piece
-        elif piece in UNITS and (not unit or unit.endswith("/")):
-            unit, power = unit + UNITS[piece] + power, ""
-        else:
-            return factor, ""
-    return factor, unit
-
-
-_NAMES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
-_NUMBERS = _NAMES.split()
-
-
-def in_digits(number: str) -> str:
-    """A number of words as a number in digits; anything else as it is."""
-    return str(_NUMBERS.index(number.lower())) if number.lower() in _NUMBERS else number
+        elif known and not counted and (not unit or unit.endswith("/")):
+            unit, power = unit + known + power, ""
+        elif low not in _FILLERS:
+            counted.add(low.removesuffix("s") if len(low) > 3 else low)
+    if power:
+        counted.add(power)
+    return Measure(factor, unit, frozenset(counted))

@@ -8,12 +8,9 @@ from __future__ import annotations
 import logging
 import resource
 import signal
-from collections.abc import Callable
-from functools import cache
-from importlib.util import find_spec
 from multiprocessing.connection import Connection
 
-from int_lightning.grading import rules, words
+from int_lightning.grading import rules
 from int_lightning.grading.answers import unwrap
 from int_lightning.grading.rewriting import rewrite
 
@@ -25,8 +22,6 @@ GRACE = 0.5
 
 OVERRUN = signal.SIGVTALRM
 """What kills a worker whose comparison cannot be interrupted."""
-
-Comparison = Callable[[str, str], tuple[bool, str] | None]
 
 
 class _OutOfTime(BaseException):
@@ -46,8 +41,6 @@ def serve(connection: Connection, timeout: float) -> None:
     signal.signal(signal.SIGPROF, _interrupt)
     signal.signal(OVERRUN, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
-    if find_spec("math_verify") is None:
-        raise ModuleNotFoundError("math_verify")
     connection.send(None)
     while True:
         try:
@@ -59,36 +52,12 @@ def serve(connection: Connection, timeout: float) -> None:
 
 
 def _compare(pred: str, gold: str, timeout: float) -> tuple[bool, str]:
-    """By what the answers say, or where formulas do not by math-verify, which is loaded only then and off the clock."""
-    verdict = _timed(_by_reading, pred, gold, timeout)
-    if verdict is None:
-        verdict = _timed(_symbolic(), rewrite(unwrap(pred)), rewrite(unwrap(gold)), timeout)
-    return verdict or (False, "unparsable")
-
-
-def _by_reading(pred: str, gold: str) -> tuple[bool, str] | None:
-    """Whether the answers are the same; None where that is left to math-verify."""
-    pred, gold = rewrite(unwrap(pred)), rewrite(unwrap(gold))
-    same = rules.compare(pred, gold)
-    if same is None and not (words.is_formula(pred) and words.is_formula(gold)):
-        return False, "unparsable"
-    return None if same is None else (same, "")
-
-
-@cache
-def _symbolic() -> Comparison:
-    from int_lightning.grading import symbolic
-
-    symbolic.compare(r"\frac{2}{4}", r"\frac12")
-    return symbolic.compare
-
-
-def _timed(comparison: Comparison, pred: str, gold: str, timeout: float) -> tuple[bool, str] | None:
+    """Whether the answers are the same, and a note where that cannot be said, see ``Verdict``."""
     try:
         try:
             signal.setitimer(signal.ITIMER_VIRTUAL, timeout + GRACE)
             signal.setitimer(signal.ITIMER_PROF, timeout)
-            return comparison(pred, gold)
+            return verdict(pred, gold)
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
             signal.setitimer(signal.ITIMER_VIRTUAL, 0)
@@ -96,6 +65,12 @@ def _timed(comparison: Comparison, pred: str, gold: str, timeout: float) -> tupl
         return False, "timeout"
     except Exception as error:
         return False, f"failed: {type(error).__name__}"
+
+
+def verdict(pred: str, gold: str) -> tuple[bool, str]:
+    """Whether two answers mean the same, and a note: "unparsable" where no rule can say, "" where one can."""
+    same = rules.compare(rewrite(unwrap(pred)), rewrite(unwrap(gold)))
+    return (False, "unparsable") if same is None else (same, "")
 
 
 def _interrupt(*_: object) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, get_args
 
 from rich.markup import escape
 
-from int_lightning.console import ArgumentParser, console, exit_status, say, show_table
+from int_lightning.arguments import Arguments
+from int_lightning.console import console, exit_status, say, show_table
 from int_lightning.data.targets import Target, TargetConfig, examples
 from int_lightning.inspection.page import page
 from int_lightning.inspection.run import Run, model_folder, open_run
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
 
 def main(args: Sequence[str]) -> int:
     """Runs ``int-lightning inspect``; returns the exit status."""
-    given = _parser().parse_args(args)
-    return exit_status(lambda: _show(given))
+    return exit_status(lambda: _show(_parser().parse_args(args)))
 
 
 def _show(given: argparse.Namespace) -> None:
@@ -43,8 +43,8 @@ def _show(given: argparse.Namespace) -> None:
             console.print(line)
 
 
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(
+def _parser() -> Arguments:
+    parser = Arguments(
         prog="int-lightning inspect",
         description="Look at the training rows of a collection: where each token comes from, and whether it is trained on.",
     )

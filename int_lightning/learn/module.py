@@ -82,6 +82,10 @@ class PolicyModule(L.LightningModule):
         self.optimizer_factory = optimizer
         self.scheduler_factory = scheduler
         self.dtype_name = dtype
+        if max_grad_norm < 0:
+            raise UserError(
+                f"model.max_grad_norm is {max_grad_norm}: give a norm above 0, or 0 to leave gradients as they are"
+            )
         self.max_grad_norm = max_grad_norm
         self.gradient_checkpointing = gradient_checkpointing
         self.head = head
@@ -105,11 +109,18 @@ class PolicyModule(L.LightningModule):
                 self.strict_loading = False
 
     def configure_optimizers(self):  # type: ignore[no-untyped-def]
-        """The optimiser and, where one is configured, its schedule."""
-        optimizer = self.optimizer_factory([p for p in self.scorer.parameters() if p.requires_grad])
-        if self.scheduler_factory is None:
+        """The optimiser and, where one is configured, its schedule.
+
+        Raises:
+            UserError: if they refuse their arguments.
+        """
+        try:
+            optimizer = self.optimizer_factory([p for p in self.scorer.parameters() if p.requires_grad])
+            scheduler = None if self.scheduler_factory is None else self.scheduler_factory(optimizer)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"model.optimizer or model.scheduler does not take its init_args: {error}") from error
+        if scheduler is None:
             return optimizer
-        scheduler = self.scheduler_factory(optimizer)
         if isinstance(scheduler, ReduceLROnPlateau):
             raise UserError(
                 "model.scheduler is ReduceLROnPlateau, which waits for a metric, and schedules are stepped once per optimiser "

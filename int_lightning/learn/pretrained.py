@@ -33,6 +33,7 @@ SMOLLM2 = "smollm2-135m-instruct"
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _CHUNK = 1 << 22
+_HUB_SECONDS = 4.0
 
 
 def resolve_model(name: str) -> str:
@@ -55,12 +56,44 @@ def resolve_model(name: str) -> str:
         folder = Path(name).expanduser()
         if not folder.exists():
             if _HUB_ID.fullmatch(name) and not folder.parent.exists():
+                check_hub_model(name)
                 return name
             raise UserError(
                 f"model {name!r}: no such folder: give a path that exists, a hub id org/name, {MINI!r}, {SMOLLM2!r} or {GEMMA3!r}"
             )
     check_model_folder(folder)
     return str(folder)
+
+
+def check_hub_model(name: str) -> None:
+    """Check that a model is in the hub's cache here, or that the hub can be reached and has it.
+
+    Raises:
+        UserError: after a few seconds at most, saying which it is.
+    """
+    from huggingface_hub import HfApi, try_to_load_from_cache
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
+
+    if isinstance(try_to_load_from_cache(name, "config.json"), str):
+        return
+    remedy = f"give the path of a model folder that exists, {MINI!r}, {SMOLLM2!r} or {GEMMA3!r}"
+    try:
+        HfApi().model_info(name, timeout=_HUB_SECONDS)
+    except RepositoryNotFoundError as error:
+        raise UserError(
+            f"model {name!r}: neither a folder nor a model of the Hugging Face hub (or one that needs a login): {remedy}"
+        ) from error
+    except OfflineModeIsEnabled as error:
+        raise UserError(
+            f"model {name!r}: no such folder, not in the hub's cache, and HF_HUB_OFFLINE is set: {remedy}"
+        ) from error
+    except HfHubHTTPError as error:
+        raise UserError(f"model {name!r}: the Hugging Face hub refuses it ({error}): {remedy}") from error
+    except Exception as error:  # of connections; their classes come from an HTTP client that changes with the version
+        raise UserError(
+            f"model {name!r}: no such folder, not in the hub's cache, and the hub cannot be reached "
+            f"({type(error).__name__}): {remedy}"
+        ) from error
 
 
 def fingerprint(folder: str | Path) -> str:

@@ -44,6 +44,22 @@ class Connector(_CheckpointConnector):
                 "the run again in another --out"
             ) from error
 
+    def restore_model(self) -> None:
+        """Gives the model its weights.
+
+        Raises:
+            UserError: if they are those of another architecture.
+        """
+        try:
+            super().restore_model()
+        except RuntimeError as error:
+            if "loading state_dict" not in str(error):
+                raise
+            raise UserError(
+                f"the weights of {self._ckpt_path} are not those of the architecture of model.init_args.model: give the model "
+                "that the checkpoint was trained from"
+            ) from error
+
 
 class FilesAndFolders(TorchCheckpointIO):
     """Reads checkpoint files, and folders of shards as if they were one file."""

@@ -11,13 +11,13 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 
 from rich.markup import escape
 
 from int_lightning.console import say
 from int_lightning.learn.advantages import rounded_to_zero
 from int_lightning.types import Problem, Rollout, UserError
+from int_lightning.user_code import load
 
 Reward = Callable[[Problem, Rollout], float]
 
@@ -37,7 +37,7 @@ class RewardConfig:
     """One part of the reward.
 
     Args:
-        path: ``package.module.function``.
+        path: ``module.function``, or ``file.py:function`` of a file given from the working directory or the config's folder.
         weight: What its value is multiplied by.
     """
 
@@ -94,7 +94,7 @@ class Rewards:
         if pairs and not done.wait(self.timeout):
             late = next(where for where in list(under_way.values()) if where)
             raise UserError(
-                f"the reward {late} did not return within {self.timeout:g} s: mend it, or raise data.reward_timeout"
+                f"the reward {late} did not return within {self.timeout:g} s: mend it, or raise data.groups.reward_timeout"
             )
         return rewards
 
@@ -131,12 +131,8 @@ def _copy(rollout: Rollout) -> Rollout:
 
 
 def _imported(path: str) -> Reward:
-    module, _, name = path.rpartition(".")
-    try:
-        found = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f"data.rewards: {path!r} cannot be imported ({error}): give package.module.function") from error
+    found = load(path, "data.rewards")
     if not callable(found):
-        raise UserError(f"data.rewards: {path!r} is not a function: give package.module.function")
+        raise UserError(f"data.rewards: {path!r} is not a function: give module.function or file.py:function")
     reward: Reward = found
     return reward

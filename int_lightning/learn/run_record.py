@@ -14,7 +14,7 @@ from int_lightning.checkpoints import RECORD, Saved
 from int_lightning.learn.callbacks import finished_steps
 from int_lightning.learn.module import PolicyModule, run_length
 from int_lightning.learn.pretrained import fingerprint
-from int_lightning.results import RESULTS, written
+from int_lightning.results import RESULTS, write_whole
 from int_lightning.settings import differences
 from int_lightning.types import UserError
 
@@ -69,10 +69,8 @@ class RunRecord(Callback):
         if self.resumed is not None:
             check_contents(self.resumed, self.settings, self._contents(trainer))
             self._check_steps(trainer, self.resumed)
-        config = self.folder / "config.yaml"
-        with written(config):
-            config.write_text(self.config, encoding="utf-8")
-            (self.folder / RESULTS).unlink(missing_ok=True)
+        write_whole(self.folder / "config.yaml", self.config)
+        (self.folder / RESULTS).unlink(missing_ok=True)
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Adds the record."""

@@ -6,8 +6,6 @@ A stale tied head, a dropped or transposed tensor, or weights one step old do no
 from __future__ import annotations
 
 import random
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor
@@ -16,6 +14,7 @@ from int_lightning.engines.base import Engine
 from int_lightning.engines.vllm import VLLMEngine
 from int_lightning.learn.lora import adapter_factors, save_adapter
 from int_lightning.learn.model import Policy, logit_divisor, named_weights
+from int_lightning.scratch import scratch_folder
 from int_lightning.types import UserError
 
 TOLERANCE = {"float32": 1e-4, "bfloat16": 0.15}
@@ -40,9 +39,9 @@ def sync(policy: Policy, engine: Engine) -> float:
     """
     engine.wake()
     if isinstance(engine, VLLMEngine) and engine.takes_adapters:
-        with TemporaryDirectory(prefix="adapter-") as folder:
-            save_adapter(policy.causal_lm, adapter_factors(policy.causal_lm), Path(folder))
-            engine.load_adapter(Path(folder))
+        with scratch_folder("adapter") as folder:
+            save_adapter(policy.causal_lm, adapter_factors(policy.causal_lm), folder)
+            engine.load_adapter(folder)
     else:
         engine.load_weights(named_weights(policy))
     return verify(policy, engine)

@@ -22,6 +22,7 @@ from int_lightning.prompts.round_trip import check_shown
 from int_lightning.prompts.template import render
 from int_lightning.steps import number_steps
 from int_lightning.types import Problem, UserError
+from int_lightning.user_code import find_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -42,7 +43,8 @@ class PromptSet:
     """
 
     def __init__(self, name: str = "math") -> None:
-        self.folder = _SHIPPED.get(name, Path(name))
+        self.name = name
+        self.folder = _SHIPPED.get(name) or find_folder(name)
         self.templates = {p.stem: p.read_text(encoding="utf-8").strip("\n") for p in sorted(self.folder.glob("*.txt"))}
         if "solve" not in self.templates:
             raise UserError(

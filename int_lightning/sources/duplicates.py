@@ -42,11 +42,19 @@ class Duplicates:
 
     def find(self, tokens: list[str], answer: str) -> Literal["", "exact", "near"]:
         """Whether a problem was seen before; if not, it has been now."""
+        return self._find(tokens, answer, keep=True)
+
+    def has(self, tokens: list[str], answer: str) -> Literal["", "exact", "near"]:
+        """Whether a problem was seen before."""
+        return self._find(tokens, answer, keep=False)
+
+    def _find(self, tokens: list[str], answer: str, keep: bool) -> Literal["", "exact", "near"]:
         text = " ".join(tokens)
         key = np.array([hash64(text)], np.uint64)
         if self._texts.contains(key)[0]:
             return "exact"
-        self._texts.add(key)
+        if keep:
+            self._texts.add(key)
         shingles = text.encode()
         if len(shingles) < _SHORTEST:
             return ""
@@ -54,7 +62,8 @@ class Duplicates:
         bands = _band_hashes(shingles, hash64(f"{numbers}\n{_answer_key(answer)}"))
         if self._bands.contains(bands).any():
             return "near"
-        self._bands.add(bands)
+        if keep:
+            self._bands.add(bands)
         return ""
 
 

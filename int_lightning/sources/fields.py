@@ -5,16 +5,41 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from functools import lru_cache
 
 from int_lightning.grading import check_gold, extract_answer
-from int_lightning.sources.config import SourceConfig
-from int_lightning.sources.files import MAX_FIELD
+from int_lightning.sources.config import FIELDS, SourceConfig
+from int_lightning.sources.lines import MAX_FIELD
 from int_lightning.types import Problem, UserError
 
 _CALCULATION = re.compile(r"<<[^<>]*>>")
 _FINAL = "####"
 _LINE_ENDS = (r"\\", r"\noindent")
+_ALIASES = {
+    "id": ["problem_id", "unique_id", "uuid", "idx", "index"],
+    "problem": [
+        "question",
+        "problem_statement",
+        "problem_text",
+        "statement",
+        "prompt",
+        "query",
+        "input",
+        "instruction",
+    ],
+    "solution": ["solutions", "reasoning", "rationale", "explanation", "reference_solution", "worked_solution", "cot"],
+    "answer": [
+        "final_answer",
+        "short_answer",
+        "gold_answer",
+        "gold",
+        "ground_truth",
+        "expected_answer",
+        "target",
+        "output",
+    ],
+}
 _BACKWARDS = re.compile(r"(?:\s|" + "|".join(re.escape(end[::-1]) for end in _LINE_ENDS) + ")*")
 
 
@@ -28,27 +53,25 @@ def to_problem(row: Mapping[str, object], source: SourceConfig, default_id: str)
     Raises:
         RowError: if the problem, its answer or, where required, its reference solution is missing or of no use.
     """
-    problem, answer, column = statement(row, source), _answer(row, source.column("answer")), source.column("solution")
-    solution = ""
-    if source.require_solution or (has_column(row, column) and _look_up(row, column) is not None):
-        solution = _text(row, column)
+    problem, answer, solution = statement(row, source), _answer(row, source), ""
+    if source.require_solution or _is_given(row, source, "solution"):
+        solution = _text(row, source, "solution")
     if source.require_solution and not solution:
         raise RowError(
             "no reference solution: interventions are found by comparing with one; give the worked solution in key "
-            f"{column!r} (GSM8K's before {_FINAL}), or remove the row"
+            f"{source.column('solution')!r} (GSM8K's before {_FINAL}), remove the row, or set require_solution to false"
         )
     return Problem(row_id(row, source) or default_id, problem, solution, answer, source.path)
 
 
 def row_id(row: Mapping[str, object], source: SourceConfig) -> str:
     """The id that a row gives itself, "" if it gives none."""
-    column = source.column("id")
-    return _text(row, column) if has_column(row, column) and _look_up(row, column) is not None else ""
+    return _text(row, source, "id") if _is_given(row, source, "id") else ""
 
 
 def statement(row: Mapping[str, object], source: SourceConfig) -> str:
     """The problem's text, without what the source wraps it in."""
-    text = _text(row, source.column("problem"))
+    text = _text(row, source, "problem")
     if source.prefix and (wrapped := _words(source.prefix).match(text)):
         text = text[wrapped.end() :].strip()
     if source.suffix and (wrapped := _words(source.suffix, r"\Z").search(text)):
@@ -71,15 +94,20 @@ def from_gsm8k(row: Mapping[str, object]) -> Mapping[str, object]:
     """A row of GSM8K as published (``question``; ``answer`` with worked solution, ####, final answer) in our columns."""
     if "question" not in row or "problem" in row or "answer" not in row:
         return row
-    answer, solution = row["answer"], ""
+    answer, solution = row["answer"], row.get("solution", "")
     if isinstance(answer, str) and _FINAL in answer:
         solution, _, answer = answer.rpartition(_FINAL)
         solution, answer = _CALCULATION.sub("", solution), answer.replace(",", "")
     return {"id": row.get("id"), "problem": row["question"], "solution": solution, "answer": answer}
 
 
-def _answer(row: Mapping[str, object], column: str) -> str:
-    answer = _text(row, column)
+def _is_given(row: Mapping[str, object], source: SourceConfig, name: str) -> bool:
+    column = source.column(name)
+    return has_column(row, column) and _look_up(row, column) is not None
+
+
+def _answer(row: Mapping[str, object], source: SourceConfig) -> str:
+    answer, column = _text(row, source, "answer"), source.column("answer")
     if answer.count(r"\boxed") == 1:
         answer = extract_answer(answer) or answer
     if not answer:
@@ -91,20 +119,20 @@ def _answer(row: Mapping[str, object], column: str) -> str:
     return answer
 
 
-def _text(row: Mapping[str, object], column: str) -> str:
+def _text(row: Mapping[str, object], source: SourceConfig, name: str) -> str:
     """A string or number, as text without what only ends lines in TeX; a list of one string counts as that string."""
+    column = source.column(name)
     try:
         value = _look_up(row, column)
     except KeyError:
         found = ", ".join(map(str, row)) or "none"
-        raise RowError(f"key {column!r} is missing: it has {found}; rename or add that field") from None
+        cure = guessed_columns(row, source) or f"columns: {{{name}: ...}}"
+        raise RowError(
+            f"key {column!r} is missing: it has {found}; rename or add that field, or name another, {cure}"
+        ) from None
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
         value = value[0]
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        raise RowError(f"key {column!r} is null: write a string or a number")
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise RowError(f"key {column!r} is a {type(value).__name__}: write a string or a number")
-    text = str(value)
+    text = _plain(value, f"key {column!r}", f"columns: {{{name}: {column}.{_inner(value)}}}")
     if len(text) > MAX_FIELD:
         raise RowError(f"key {column!r} is too long: {len(text)} characters, more than {MAX_FIELD}")
     try:
@@ -115,6 +143,56 @@ def _text(row: Mapping[str, object], column: str) -> str:
     if text.endswith(_LINE_ENDS) and (end := _BACKWARDS.match(text[::-1])):
         return text[: len(text) - end.end()]
     return text
+
+
+def _plain(value: object, key: str, cure: str) -> str:
+    """A string, or a number as it is written by hand: 12 for 12.0."""
+    match value:
+        case str():
+            return value
+        case None:
+            raise RowError(f"{key} is null: write a string or a number")
+        case bool():
+            raise RowError(f'{key} is a bool: write the answer as text, such as "yes" or "no"')
+        case int():
+            return str(value)
+        case float() | Decimal():
+            if math.isnan(value):
+                raise RowError(f"{key} is null: write a string or a number")
+            if math.isinf(value):
+                raise RowError(f"{key} is infinite: write a string or a finite number")
+            exact = Decimal(str(value))
+            return str(int(exact)) if exact == int(exact) else f"{exact.normalize():f}"
+        case list() if value:
+            parts = "1 part" if len(value) == 1 else f"{len(value)} parts"
+            raise RowError(f"{key} is a list: of {parts}, where one text or number is needed; name it, {cure}")
+        case dict() if value:
+            parts = ", ".join(map(str, value))
+            raise RowError(f"{key} is a dict: with {parts}, where one text or number is needed; name it, {cure}")
+        case _:
+            raise RowError(f"{key} is a {type(value).__name__}: write a string or a number")
+
+
+def _inner(value: object) -> object:
+    """The first part of a list or dict, as a dotted path names it."""
+    return next(iter(value), "") if isinstance(value, dict) else 0
+
+
+def guessed_columns(row: Mapping[str, object], source: SourceConfig) -> str:
+    """How to name the columns that a row does not have, as ``columns: {problem: Question}``, by names that are common and, for an
+    answer, by a solution with its box; "" if there is nothing to guess."""
+    missing = [name for name in FIELDS if not has_column(row, source.column(name))]
+    taken = {source.column(name) for name in FIELDS if name not in missing}
+    free = {re.sub(r"[\W_]+", "_", str(column)).lower(): str(column) for column in row if column not in taken}
+    guesses = {
+        name: free[alias]
+        for name in missing
+        if (alias := next((a for a in (name, *_ALIASES[name]) if a in free), None)) is not None
+    }
+    solution = source.column("solution")
+    if "answer" in missing and "answer" not in guesses and r"\boxed" in str(row.get(solution)):
+        guesses["answer"] = solution
+    return f"columns: {{{', '.join(f'{name}: {column}' for name, column in guesses.items())}}}" if guesses else ""
 
 
 def _look_up(row: Mapping[str, object], path: str) -> object:

@@ -1,30 +1,29 @@
-"""Rows of files, one by one: JSON lines, CSV and Parquet. A bad row is a reason instead of columns, and reading goes on."""
+"""Rows of files, one by one: JSON, CSV and Parquet. A bad row is a reason instead of columns, and reading goes on."""
 
 from __future__ import annotations
 
 import csv
-import gzip
-import json
+import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from int_lightning.sources.json_rows import json_rows
+from int_lightning.sources.lines import MAX_FIELD, Row, lines
+from int_lightning.sources.parquet_values import converted, shortest_floats
 from int_lightning.types import UserError
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-MAX_FIELD = 1_000_000
-"""Longest field, in characters."""
-
-_MAX_LINE = 16 * MAX_FIELD
 _PARQUET_ROWS = 128  # rows decoded at a time
 _PARQUET_BUFFER = 1 << 20  # bytes of a column chunk read at a time
-
-Row = tuple[int, Mapping[str, object] | str]
-"""A row's number, from 1, and its columns, or why it cannot be read."""
+_DELIMITERS = ",\t;|"
+_SEPARATOR = re.compile(r"sep=(.)\s*", re.IGNORECASE)
+_KINDS = ".jsonl, .json, .csv, .tsv (each also as .gz) or .parquet"
 
 
 def file_rows(path: Path, needed: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
@@ -36,19 +35,22 @@ def file_rows(path: Path, needed: Sequence[str], optional: Sequence[str]) -> Ite
     Raises:
         UserError: at once, if there is no such file, it is of an unknown kind, or nothing of it can be read.
     """
-    name = path.name.removesuffix(".gz")
+    name = path.name.lower().removesuffix(".gz")
+    if path.is_dir():
+        raise UserError(f"{path}: a folder: give a file in it, or hf:{path} for a dataset in the hub's layout")
     if not path.is_file():
-        raise UserError(f"{path}: no such file: give a path to .jsonl, .csv or .parquet, or hf:, gym: or mini:")
-    if path.suffix == ".parquet":
+        raise UserError(f"{path}: no such file: give a path to {_KINDS}, or hf:, gym: or mini:")
+    if name.endswith(".parquet"):
         file = _open_parquet(path)
-        rows = _parquet_rows(file, project(file.schema_arrow.names, needed, optional))
-    elif name.endswith(".jsonl"):
-        rows = _json_rows(path)
-    elif name.endswith(".csv"):
-        rows = _csv_rows(path)
+        columns = project(file.schema_arrow.names, needed, optional)
+        rows = _until_broken(path, lambda: _parquet_rows(file, columns))
+    elif name.endswith((".jsonl", ".json", ".ndjson")):
+        rows = _until_broken(path, lambda: json_rows(path, needed))
+    elif name.endswith((".csv", ".tsv")):
+        rows = _until_broken(path, lambda: _csv_rows(path))
     else:
-        raise UserError(f"{path}: unknown kind of file: give .jsonl, .csv (either also as .gz) or .parquet")
-    return _until_broken(path, rows)
+        raise UserError(f"{path}: unknown kind of file: give {_KINDS}")
+    return rows
 
 
 def project(names: Sequence[str], needed: Sequence[str], optional: Sequence[str]) -> list[str] | None:
@@ -60,10 +62,10 @@ def project(names: Sequence[str], needed: Sequence[str], optional: Sequence[str]
     return [name for name in names if name in top]
 
 
-def _until_broken(path: Path, rows: Iterator[Row]) -> Iterator[Row]:
+def _until_broken(path: Path, rows: Callable[[], Iterator[Row]]) -> Iterator[Row]:
     number = 0
     try:
-        for number, row in rows:
+        for number, row in rows():
             yield number, row
     except (EOFError, OSError, csv.Error, zlib.error) as error:
         if not number:
@@ -71,37 +73,17 @@ def _until_broken(path: Path, rows: Iterator[Row]) -> Iterator[Row]:
         yield number + 1, f"the file breaks off: {error}; all rows from here on are lost, get an intact copy"
 
 
-def _lines(path: Path) -> Iterator[str]:
-    """Lines, of bounded length; what is not UTF-8 becomes lone surrogates, which fields must not contain."""
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        while line := file.readline(_MAX_LINE):
-            rest = line
-            while len(rest) == _MAX_LINE and rest[-1] not in "\r\n":
-                rest = file.readline(_MAX_LINE)
-            yield line
-
-
-def _json_rows(path: Path) -> Iterator[Row]:
-    for number, line in enumerate(_lines(path), 1):
-        if not line.strip():
-            continue
-        if len(line) == _MAX_LINE:
-            yield number, f"the row is too long: {_MAX_LINE} characters or more"
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            yield number, f"not JSON: {error}; write one object a line"
-            continue
-        yield number, row if isinstance(row, dict) else f"not a JSON object: a {type(row).__name__}; write one a line"
-
-
 def _csv_rows(path: Path) -> Iterator[Row]:
     csv.field_size_limit(MAX_FIELD)
-    reader = csv.reader(_lines(path), strict=True)
-    header = next(reader, [])
-    if twice := sorted({name for name in header if header.count(name) > 1}):
+    rest = lines(path)
+    first = next((line for line in rest if line.strip()), "")
+    if named := _SEPARATOR.fullmatch(first):  # as Excel begins a file: sep=;
+        first, delimiter = next(rest, ""), named[1]
+    else:
+        delimiter = max(_DELIMITERS, key=first.count)  # a comma where there is none of them
+    reader = csv.reader(chain([first], rest), strict=True, delimiter=delimiter)
+    header = [name.strip() for name in next(reader, [])]
+    if twice := sorted({name for name in header if name and header.count(name) > 1}):
         raise UserError(f"{path}: the header has {', '.join(map(repr, twice))} twice: rename one of them")
     number = 0
     while True:
@@ -135,13 +117,14 @@ def _open_parquet(path: Path) -> pq.ParquetFile:
 def _parquet_rows(file: pq.ParquetFile, columns: list[str] | None) -> Iterator[Row]:
     import pyarrow as pa
 
+    converters = shortest_floats(file.schema_arrow)
     first = 1
     for group in range(file.num_row_groups):
         number = first
         try:
             for batch in file.iter_batches(_PARQUET_ROWS, [group], columns, use_threads=False):
                 for row in _decoded(batch):
-                    yield number, row
+                    yield number, row if isinstance(row, str) else converted(row, converters)
                     number += 1
         except (pa.ArrowException, OSError) as error:
             yield number, f"the file is damaged: {error}; the rest of its row group {group} is lost, export it again"

@@ -1,11 +1,13 @@
-"""Rows that are not in files: datasets of the Hugging Face hub, streamed, and tasks of reasoning-gym."""
+"""Rows that are not in files: datasets of the hub, streamed, tasks of reasoning-gym, and the parts of the mini world."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Sequence
 
-from int_lightning.sources.files import Row, project
+from int_lightning.sources.files import project
+from int_lightning.sources.lines import Row
+from int_lightning.sources.parquet_values import converted, shortest_floats
 from int_lightning.types import UserError
 
 _GYM_COUNT = 500
@@ -32,12 +34,13 @@ def hub_rows(path: str, needed: Sequence[str], optional: Sequence[str]) -> Itera
             f"{path}: cannot be opened ({_first_line(error)}): check the name, config and split and the connection, or "
             "download the dataset and give its file"
         ) from error
+    converters = shortest_floats(dataset.features.arrow_schema) if dataset.features else {}
     if dataset.column_names and (columns := project(dataset.column_names, needed, optional)):
         dataset = dataset.select_columns(columns)
-    return _streamed(path, dataset)
+    return ((number, converted(row, converters)) for number, row in _streamed(path, dataset))
 
 
-def _streamed(path: str, dataset: Iterator) -> Iterator[Row]:
+def _streamed(path: str, dataset: Iterator) -> Iterator[tuple[int, dict[str, object]]]:
     number = 0
     try:
         for number, row in enumerate(dataset, 1):
@@ -71,6 +74,19 @@ def gym_rows(path: str) -> Iterator[Row]:
         raise UserError(f"{path}: reasoning-gym has no task {task!r}: did you mean one of {near}?")
     dataset = reasoning_gym.create_dataset(task, size=int(count), seed=_GYM_SEED)
     return ((i + 1, {"problem": e["question"], "answer": e["answer"]}) for i, e in enumerate(dataset))
+
+
+def mini_split(path: str) -> tuple[str, int | None]:
+    """Split and number of ``mini:SPLIT[:COUNT]``; None for all.
+
+    Raises:
+        UserError: if the count is no number above 0.
+    """
+    _, _, rest = path.partition(":")
+    split, _, count = rest.partition(":")
+    if count and not (count.isdecimal() and int(count)):
+        raise UserError(f"{path}: {count!r} is not a number of problems: write mini:{split}:200")
+    return split, int(count) if count else None
 
 
 def _first_line(error: Exception) -> str:

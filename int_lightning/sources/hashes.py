@@ -1,4 +1,4 @@
-"""64-bit hashes of texts, and a set of them that takes 8 bytes for each."""
+"""64-bit hashes of texts, and a set and a map of them that take 8 and 12 bytes for each."""
 
 from __future__ import annotations
 
@@ -48,3 +48,40 @@ class HashSet:
             merged = np.concatenate([self._sorted.pop(), self._sorted.pop()])
             merged.sort(kind="stable")
             self._sorted.append(merged)
+
+
+class HashMap:
+    """A growing map from 64-bit hashes to numbers below 2^32, kept as ``HashSet`` keeps its hashes."""
+
+    def __init__(self) -> None:
+        self._sorted: list[tuple[Hashes, NDArray[np.uint32]]] = []
+        self._fresh: dict[int, int] = {}
+
+    def get(self, key: int) -> int | None:
+        """The number of a hash, the last that was put; None if there is none."""
+        if (fresh := self._fresh.get(key)) is not None:
+            return fresh
+        for keys, values in reversed(self._sorted):
+            at = int(np.searchsorted(keys, np.uint64(key)))
+            if at < len(keys) and keys[at] == key:
+                return int(values[at])
+        return None
+
+    def put(self, key: int, value: int) -> None:
+        """Map a hash to a number, whatever it had."""
+        self._fresh[key] = value
+        if len(self._fresh) >= _FRESH:
+            self._sorted.append(
+                _by_key(np.fromiter(self._fresh, np.uint64), np.fromiter(self._fresh.values(), np.uint32))
+            )
+            self._fresh.clear()
+        while len(self._sorted) > 1 and len(self._sorted[-2][0]) < 2 * len(self._sorted[-1][0]):
+            newer, older = self._sorted.pop(), self._sorted.pop()
+            keys, values = np.concatenate([newer[0], older[0]]), np.concatenate([newer[1], older[1]])
+            self._sorted.append(_by_key(keys, values))
+
+
+def _by_key(keys: Hashes, values: NDArray[np.uint32]) -> tuple[Hashes, NDArray[np.uint32]]:
+    """Both in the order of the keys; of a key that is there twice the first."""
+    unique, first = np.unique(keys, return_index=True)
+    return unique, values[first]

@@ -6,16 +6,18 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import islice
+from functools import cached_property
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 import numpy as np
 
-from int_lightning.sources.config import Quarantined, SourceConfig
+from int_lightning.sources.config import Quarantined, SourceConfig, Sources
 from int_lightning.sources.contamination import BenchmarkItem, Benchmarks
 from int_lightning.sources.duplicates import Duplicates
+from int_lightning.sources.golds import Golds
 from int_lightning.sources.hashes import HashSet, hash64
-from int_lightning.sources.reading import as_source, read, statements
+from int_lightning.sources.reading import read, statements
 from int_lightning.sources.tokens import tokens
 from int_lightning.types import Problem, UserError
 
@@ -23,14 +25,16 @@ T = TypeVar("T")
 
 _JUDGED_AFTER = 100  # rows
 _SHOWN = 3  # quarantined rows in an error
-_LISTED = 100  # quarantined rows of each source in the summary
+_LISTED = 100  # quarantined rows of each source, and conflicts, in the summary
+_PEEKED = 100  # rows that show whether a source has solutions at all
 
 
 @dataclass
 class SourceSummary:
     """What became of the rows of one source: each is kept or counted under one of the other names.
 
-    ``quarantined`` counts by kind of reason.
+    ``quarantined`` counts by kind of reason. ``conflicting_answers`` are the exact duplicates whose gold answer is not that of
+    the other copy.
     """
 
     rows: int = 0
@@ -38,7 +42,18 @@ class SourceSummary:
     exact_duplicates: int = 0
     near_duplicates: int = 0
     contaminated: int = 0
+    conflicting_answers: int = 0
     quarantined: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A problem that was left out for being an exact duplicate, and whose gold answer is not that of the other copy."""
+
+    source: str
+    id: str
+    answer: str
+    other: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +73,13 @@ class PoolSummary:
         sources: Counts of each source, by its path.
         contaminated: Every problem left out for being a benchmark item.
         quarantined: The first 100 quarantined rows of each source.
+        conflicts: The first 100 texts with two gold answers.
     """
 
     sources: dict[str, SourceSummary]
     contaminated: list[Contaminated] = field(default_factory=list)
     quarantined: list[Quarantined] = field(default_factory=list)
+    conflicts: list[Conflict] = field(default_factory=list)
 
     @property
     def total(self) -> SourceSummary:
@@ -74,6 +91,7 @@ class PoolSummary:
             exact_duplicates=sum(s.exact_duplicates for s in each),
             near_duplicates=sum(s.near_duplicates for s in each),
             contaminated=sum(s.contaminated for s in each),
+            conflicting_answers=sum(s.conflicting_answers for s in each),
             quarantined=dict(sum((Counter(s.quarantined) for s in each), Counter())),
         )
 
@@ -114,16 +132,36 @@ class Pool:
                 allows, judged after its 100th row and at its end.
         """
         self.summary = PoolSummary({s.path: SourceSummary() for s in self.sources})
-        duplicates, ids = Duplicates(), HashSet()
+        seen, golds, ids = Duplicates(), Golds(), HashSet()
         rows = {s.path: read(s) for s in self.sources}
-        kept = {path: self._kept(path, rows[path], duplicates, ids) for path in rows}
+        kept = {path: self._kept(path, rows[path], seen, golds, ids) for path in rows}
         return islice(mix(kept, {s.path: s.weight for s in self.sources}, self._seed), self._limit)
 
+    @cached_property
+    def _solved(self) -> tuple[Duplicates, Golds]:
+        """The problems that have a reference solution in some source, where others may lack theirs: from a pass of its own over
+        the sources, for a copy without one may come first."""
+        solved, golds = Duplicates(), Golds()
+        for source in self.sources if any(not s.require_solution for s in self.sources) else ():
+            rows = (row for row in read(source) if isinstance(row, Problem))
+            first = list(islice(rows, _PEEKED))
+            for row in chain(first, rows) if any(row.solution for row in first) else ():
+                text = tokens(row.problem)
+                if row.solution and solved.find(text, row.answer) != "exact":
+                    golds.put(text, row.answer)
+        return solved, golds
+
     def _kept(
-        self, path: str, rows: Iterator[Problem | Quarantined], duplicates: Duplicates, ids: HashSet
+        self,
+        path: str,
+        rows: Iterator[Problem | Quarantined],
+        seen: Duplicates,
+        golds: Golds,
+        ids: HashSet,
     ) -> Iterator[Problem]:
         summary = self.summary
         counts = summary.sources[path]
+        solved, their_golds = self._solved
         for row in rows:
             counts.rows += 1
             if isinstance(row, Quarantined):
@@ -135,11 +173,17 @@ class Pool:
                 if item := self._benchmarks.find(text):
                     counts.contaminated += 1
                     summary.contaminated.append(Contaminated(path, row.id, item))
-                elif duplicate := duplicates.find(text, row.answer):
+                elif duplicate := (not row.solution and solved.has(text, row.answer)) or seen.find(text, row.answer):
                     counts.exact_duplicates += duplicate == "exact"
                     counts.near_duplicates += duplicate == "near"
+                    other = golds.other(text, row.answer) or their_golds.other(text, row.answer)
+                    if duplicate == "exact" and other is not None:
+                        counts.conflicting_answers += 1
+                        if len(summary.conflicts) < _LISTED:
+                            summary.conflicts.append(Conflict(path, row.id, row.answer, other))
                 else:
                     counts.kept += 1
+                    golds.put(text, row.answer)
                     yield replace(row, id=_unique(row.id, ids), source=path)
             if counts.rows >= _JUDGED_AFTER:
                 self._judge(path, summary)
@@ -160,17 +204,17 @@ class Pool:
 
 
 def open_pool(
-    sources: Sequence[SourceConfig | str],
+    sources: Sources | Sequence[SourceConfig | str],
     limit: int | None = None,
     seed: int = 0,
     quarantine_limit: float = 0.01,
-    decontaminate: Sequence[SourceConfig | str] = (),
+    decontaminate: Sources | Sequence[SourceConfig | str] = (),
 ) -> Pool:
     """A pool of problems from several sources.
 
     Sources are mixed at random by their weights, the same way for the same seed, until each is used up. Exact and near
-    duplicates are left out, the first stays (see ``Duplicates``), and so are problems of benchmarks (see ``Benchmarks``).
-    An id that another problem has already is followed by ``~2``, ``~3``, ...
+    duplicates are left out (see ``Duplicates``): a copy with a reference solution stays, of several the first. Problems of
+    benchmarks are left out too (see ``Benchmarks``). An id that another problem has already is followed by ``~2``, ``~3``, ...
 
     Args:
         sources: Where the problems come from.
@@ -182,7 +226,7 @@ def open_pool(
     Raises:
         UserError: for settings that cannot be, and for a benchmark that cannot be read to its end.
     """
-    configs = [as_source(source) for source in sources]
+    configs = Sources.of(sources)
     if not configs:
         raise UserError("the pool has no sources: give at least one")
     if twice := [path for path, n in Counter(s.path for s in configs).items() if n > 1]:
@@ -193,7 +237,7 @@ def open_pool(
         raise UserError(f"quarantine_limit is {quarantine_limit}: give a share between 0 and 1")
     benchmarks = Benchmarks(
         (BenchmarkItem(source.path, id), tokens(text))
-        for source in map(as_source, decontaminate)
+        for source in Sources.of(decontaminate)
         for id, text in statements(source)
     )
     return Pool(configs, benchmarks, limit, seed, quarantine_limit)

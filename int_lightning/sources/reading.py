@@ -7,10 +7,19 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from int_lightning.sources.config import FIELDS, Quarantined, SourceConfig
-from int_lightning.sources.fields import RowError, from_gsm8k, has_column, row_id, statement, to_problem
-from int_lightning.sources.files import Row, file_rows
-from int_lightning.sources.generated import gym_rows, hub_rows
+from int_lightning.sources.config import FIELDS, MINI, Quarantined, SourceConfig, Sources
+from int_lightning.sources.fields import (
+    RowError,
+    from_gsm8k,
+    guessed_columns,
+    has_column,
+    row_id,
+    statement,
+    to_problem,
+)
+from int_lightning.sources.files import file_rows
+from int_lightning.sources.generated import gym_rows, hub_rows, mini_split
+from int_lightning.sources.lines import Row
 from int_lightning.types import Problem, UserError
 
 _PROOF_OF_ABSENCE = 100  # rows without a column that show that it is not there at all
@@ -30,13 +39,14 @@ def read(source: SourceConfig | str) -> Iterator[Problem | Quarantined]:
     return (item for _, item in _numbered(as_source(source)))
 
 
-def load_problems(source: SourceConfig | str, limit: int | None = None, require_solution: bool = True) -> list[Problem]:
-    """All problems of a source that must not have a bad row, such as an evaluation set.
+def load_problems(
+    source: SourceConfig | Sources | str, limit: int | None = None, require_solution: bool = True
+) -> list[Problem]:
+    """All problems of sources that must not have a bad row, such as an evaluation set.
 
     Args:
-        source: As ``SourceConfig.path``, or a whole SourceConfig for other columns. Files have the columns ``problem``,
-            ``solution``, ``answer`` and optionally ``id``, or GSM8K's ``question`` and ``answer`` (worked solution, ``####``,
-            final answer).
+        source: Whatever ``Sources.of`` takes; of several, one after the other. Files have the columns ``problem``, ``solution``,
+            ``answer`` and optionally ``id``, or GSM8K's ``question`` and ``answer`` (worked solution, ``####``, final answer).
         limit: Keep the first so many problems; rows after them are not read.
         require_solution: Refuse a problem without a reference solution, if the source requires one too.
 
@@ -45,8 +55,21 @@ def load_problems(source: SourceConfig | str, limit: int | None = None, require_
     """
     if limit is not None and limit < 1:
         raise UserError(f"limit is {limit}: give at least 1, or leave it out for all problems")
-    source = as_source(source)
-    source = replace(source, require_solution=source.require_solution and require_solution)
+    problems: dict[str, Problem] = {}
+    for one in Sources.of(source):
+        own = replace(one, require_solution=one.require_solution and require_solution)
+        left = None if limit is None else limit - len(problems)
+        for problem in _strict(own, left):
+            id, n = problem.id, 1
+            while id in problems:  # in an earlier source
+                id, n = f"{problem.id}~{n + 1}", n + 1
+            problems[id] = replace(problem, id=id)
+    if not problems:
+        raise UserError(f"{source}: no problems in it: give a file with at least one row")
+    return list(problems.values())
+
+
+def _strict(source: SourceConfig, limit: int | None) -> list[Problem]:
     problems: list[Problem] = []
     first_row: dict[str, int] = {}
     for row, item in islice(_numbered(source), limit):
@@ -59,8 +82,6 @@ def load_problems(source: SourceConfig | str, limit: int | None = None, require_
             )
         first_row[item.id] = row
         problems.append(item)
-    if not problems:
-        raise UserError(f"{source.path}: no problems in it: give a file with at least one row")
     return problems
 
 
@@ -97,7 +118,7 @@ def _numbered(source: SourceConfig) -> Iterator[Item]:
 
 
 def _problems(source: SourceConfig, stem: str, rows: Iterator[Row]) -> Iterator[Item]:
-    absent, seen, columns = source.needed, 0, ""
+    absent, seen, last = source.needed, 0, dict[str, object]()
     for index, (number, row) in enumerate(rows):
         default_id = f"{stem}-{index:06d}"
         if isinstance(row, str):
@@ -105,7 +126,7 @@ def _problems(source: SourceConfig, stem: str, rows: Iterator[Row]) -> Iterator[
             continue
         row = row if source.columns else from_gsm8k(row)
         if absent:
-            absent, seen, columns = [c for c in absent if not has_column(row, c)], seen + 1, ", ".join(map(str, row))
+            absent, seen, last = [c for c in absent if not has_column(row, c)], seen + 1, dict(row)
             if seen >= _PROOF_OF_ABSENCE:
                 break
         try:
@@ -113,10 +134,16 @@ def _problems(source: SourceConfig, stem: str, rows: Iterator[Row]) -> Iterator[
         except RowError as reason:
             yield number, Quarantined(source.path, number, default_id, str(reason))
     if absent and seen:
-        raise UserError(
-            f"{source.path}: none of the first {seen} rows has {' or '.join(map(repr, absent))}: the last one has "
-            f"{columns or 'nothing'}; name the right ones in columns, or, for a solution, set require_solution to false"
-        )
+        raise UserError(_lacking(source, absent, seen, last))
+
+
+def _lacking(source: SourceConfig, absent: list[str], rows: int, last: dict[str, object]) -> str:
+    guess = guessed_columns(last, source)
+    without = ", or, for a solution, set require_solution to false" if source.column("solution") in absent else ""
+    return (
+        f"{source.path}: none of the first {rows} rows has {' or '.join(map(repr, absent))}: the last one has "
+        f"{', '.join(map(str, last)) or 'nothing'}; name the right ones in columns{guess and f', such as {guess}'}{without}"
+    )
 
 
 def _open(source: SourceConfig) -> tuple[str, Iterator[Row]]:
@@ -132,14 +159,10 @@ def _open(source: SourceConfig) -> tuple[str, Iterator[Row]]:
 
 
 def _is_mini(source: SourceConfig) -> bool:
-    return source.path.partition(":")[0] == "mini"
+    return source.path.partition(":")[0] == MINI
 
 
 def _mini(path: str) -> list[Problem]:
     from int_lightning.mini.world import load_split
 
-    _, _, rest = path.partition(":")
-    split, _, count = rest.partition(":")
-    if count and not (count.isdecimal() and int(count)):
-        raise UserError(f"{path}: {count!r} is not a number of problems: write mini:{split}:200")
-    return load_split(split, int(count) if count else None)
+    return load_split(*mini_split(path))

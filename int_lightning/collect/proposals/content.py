@@ -63,23 +63,43 @@ def checked(content: Value, location: int, steps: Sequence[str]) -> str:
         raise DefectError("ambiguous: the content seems to hold another object")
     if not 0 <= location < len(steps):
         raise DefectError(f"outside the attempt: step {location} of {len(steps)}")
-    content = _unlabelled(content.strip(), location, steps[location].strip())
+    content = _unlabelled(content.strip(), location, steps)
     if _bare(content) == _bare(steps[location]):
         raise DefectError(f"repeats the step: the content is step {location} itself")
     return content
 
 
-def _unlabelled(content: str, location: int, step: str) -> str:
-    """The content without the label ``Step 3:`` under which the step was shown. One that the student wrote stays."""
-    label, own = _LABEL.match(content), _LABEL.match(step)
-    if not label or (own and own["number"] == label["number"]):
+def _unlabelled(content: str, location: int, steps: Sequence[str]) -> str:
+    """The content without the label ``Step 3:`` under which the step was shown; one in the student's own numbering stays.
+
+    A number that no shown step has is the oracle's own, and goes. Any other may mean another step.
+    """
+    label = _LABEL.match(content)
+    if not label:
         return content
-    if int(label["number"]) != location:
-        raise DefectError(f"ambiguous: the content for step {location} begins with {label[0].strip()[:40]!r}")
+    number = int(label["number"])
+    own = [int(found["number"]) if (found := _LABEL.match(step.strip())) else None for step in steps]
+    if _in_own_numbering(number, location, own):
+        return content
+    if number != location and (number < len(steps) or own[location] is not None):
+        theirs = (
+            "the number of another step"
+            if own[location] is None
+            else f"in the student's own numbering it is {own[location]}"
+        )
+        raise DefectError(f"ambiguous: the content for step {location} begins with {label[0].strip()[:40]!r}, {theirs}")
     rest = _after(label, content)
     if not rest:
         raise DefectError(f"no content: {short(content)} is a label alone")
     return rest
+
+
+def _in_own_numbering(number: int, location: int, own: Sequence[int | None]) -> bool:
+    """Whether the student calls the step at the location so: by its own label, or as what follows the last label before it."""
+    if own[location] is not None:
+        return own[location] == number
+    before = [label for label in own[:location] if label is not None]
+    return bool(before) and number != location and number in (before[-1], before[-1] + 1)
 
 
 def _after(label: re.Match[str], text: str) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from int_lightning.collect.proposals.defect import DefectError
 from int_lightning.collect.proposals.loose_json import UnreadableError, read
+from int_lightning.thoughts import after_thoughts
 
 _NAMES = ("interventions", "replacements")
 _TAG = re.compile(
@@ -27,10 +28,6 @@ _AND = re.compile(
     r"[ `*:.(\d)-]*+",
     re.IGNORECASE,
 )
-_THOUGHTS = r"\s{0,3}(?:[a-z]{1,9}:)?(?:think(?:ing)?|thoughts?|reasoning)\s{0,3}[>\]▷]"
-_THOUGHTS_BEGIN = re.compile(rf"(?<![`'\"])[<\[◁]{_THOUGHTS}", re.IGNORECASE)
-_THOUGHTS_END = re.compile(rf"[<\[◁]/{_THOUGHTS}|assistantfinal|<\|channel\|>final<\|message\|>", re.IGNORECASE)
-
 START = re.compile(r"\{\s*(?:[\"'“”}/#]|location|content)|\[\s*[{\]]", re.IGNORECASE)
 """How an object or a list begins."""
 
@@ -74,9 +71,8 @@ def last_tag(raw: str) -> Tag:
 
 def _answer(raw: str) -> str:
     """What follows the thoughts."""
-    ends = [end.end() for end in _THOUGHTS_END.finditer(raw)]
-    answer = raw[ends[-1] :] if ends else raw
-    if _THOUGHTS_BEGIN.search(answer):
+    answer = after_thoughts(raw)
+    if answer is None:
         raise DefectError("truncated: the output ends inside the thoughts")
     return answer
 
