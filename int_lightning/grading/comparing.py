@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from math import gcd
 
 from int_lightning.grading.amounts import measure_different_things, rounds_to, same_amount
 from int_lightning.grading.arithmetic import UnreadableError, digits, divide
@@ -162,7 +163,10 @@ def _same(x: Reading, y: Reading) -> bool:
 
 
 def _same_fraction(a: Quantity, b: Quantity, value: Quantity) -> bool:
-    """Whether a ratio is a number, which is no decimal and no percentage."""
+    """Whether a ratio is a number, which is no decimal and no percentage; 9:45, not in lowest terms, may be a time."""
+    match a.values, b.values:
+        case [int(hours)], [int(minutes)] if hours < 24 and 10 <= minutes < 60 and gcd(hours, minutes) > 1:
+            return False
     if value.unit or value.counted or value.decimals:
         return False
     return equal(apply(divide, a, b), value)

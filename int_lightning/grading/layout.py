@@ -24,6 +24,7 @@ _LAYOUT = [
         (r"\\left\s*\\\{|\\\{", r"\\{"),
         (r"\\right\s*\\\}|\\\}", r"\\}"),
         (r"\\(?:left|right)(?![a-zA-Z])\s*", ""),
+        (r"(?<!\\)\\\s*$", ""),  # what is left of a line break
     )
 ]
 
