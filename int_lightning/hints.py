@@ -171,8 +171,9 @@ def _in_words(kind: Any) -> str:
         return f"a class such as {choices(bases)}"
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
     words |= {type(None): "null"}
-    if getattr(kind, "__name__", "") == "PositiveInt":
-        return "a whole number above 0"
+    named = {"PositiveInt": "a whole number above 0", "Sources": "a source of problems or a list of such"}
+    if getattr(kind, "__name__", "") in named:
+        return named[kind.__name__]
     return words.get(kind) or str(getattr(kind, "__name__", kind))
 
 
@@ -180,7 +181,8 @@ def _plural(hint: Any) -> str:
     one = members(hint)[0]
     if data_of([one]):
         return f"mappings such as {{{_example(one)}}}"
-    return {int: "whole numbers", float: "numbers", str: "text"}.get(one) or f"values, each {described(hint)}"
+    words = {int: "whole numbers", float: "numbers", str: "text"}
+    return words.get(one) or f"values, each {described(hint)}"
 
 
 def _example(data: Any) -> str:

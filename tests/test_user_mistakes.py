@@ -45,12 +45,11 @@ ON_THE_COMMAND_LINE = [
     (f"{COLLECT} --oracle ProgramOracle", "ProgramOracle lacks first_error"),
     (f"{COLLECT} --executor slurm", "executor takes one of local, ray, not 'slurm'"),
     (f"{COLLECT} --actors 0", "actors takes a whole number above 0, not 0"),
-    (f"{COLLECT} --decontaminate x.csv", "decontaminate takes a list of text or null, not 'x.csv': write [x.csv]"),
+    (f"{COLLECT} --decontaminate x.csv", "x.csv: no such file"),
     (f"{COLLECT} --decontaminate [x.csv", "--decontaminate: no YAML: a bracket or brace is not closed"),
     (f"{COLLECT} --limit=-1", "limit is -1: give at least 1"),
     (f"{COLLECT} --limit", "--limit needs a value: write --limit VALUE"),
     (f"{COLLECT} --prompts nowhere", "prompt set 'nowhere'"),
-    (f"{COLLECT} --prompts gradeschool --collection.refined=0 --limit=1 --collection.attempts=1", "no verify.txt"),
     (f"{COLLECT} --model nowhere", "model 'nowhere': no such folder"),
     (f"{COLLECT} --problems mini:hard-trainn", "no split 'hard-trainn'"),
     (f"{COLLECT} --quarantine_limit=2", "quarantine_limit is 2.0"),
@@ -105,7 +104,7 @@ ON_THE_COMMAND_LINE = [
     (f"validate -c {MINI}/grpo.yaml", "there is nothing to validate on: give --data.init_args.validation"),
     (
         f"{EVALUATE} --problems mini:easy",
-        "problems takes a mapping of names to text or null, not 'mini:easy': write {NAME: mini",
+        "problems takes a mapping of names to",
     ),
     (f"{EVALUATE} --evaluation.k 8", "evaluation.k takes a list of whole numbers, not 8: write [8]"),
     (f"{EVALUATE} --evaluation.k=[64]", "evaluation.k asks for pass@64 of 32 rollouts"),
@@ -174,8 +173,8 @@ IN_A_CONFIG = [
     ),
     (
         "fit",
-        GRPO_WITH.replace("mini:easy", "[mini:easy]"),
-        ", line 5: data.init_args.problems takes text, not ['mini:easy']: w",
+        f"{GRPO_WITH}    prompts: [mini]\n",
+        ", line 6: data.init_args.prompts takes text, not ['mini']: write mini",
     ),
     (
         "fit",
@@ -204,24 +203,10 @@ IN_A_CONFIG = [
     (
         COLLECT,
         "problems:\n- {path: a.jsonl, colums: {answer: x}}\n",
-        ", line 2: there is no key problems[0].colums: did you mean",
+        "a source has no key 'colums' (did you mean 'columns'?)",
     ),
-    (
-        COLLECT,
-        "problems: {path: a.jsonl}\n",
-        ", line 1: problems takes text, a list of mappings such as {path: ...} or null",
-    ),
-    (
-        COLLECT,
-        "problems:\n- a.jsonl\n",
-        ", line 2: problems[0] takes a mapping such as {path: ...}, not 'a.jsonl': write {path:",
-    ),
-    (
-        COLLECT,
-        "problems:\n- {path: a.jsonl, columns: [a, b]}\n",
-        ", line 2: problems[0].columns takes a mapping of names to t",
-    ),
-    (COLLECT, "problems:\n- {weight: 2}\n", "problems[0] needs path"),
+    (COLLECT, "problems:\n- {path: a.jsonl, columns: [a, b]}\n", "columns is ['a', 'b']: give a mapping such as"),
+    (COLLECT, "problems:\n- {weight: 2}\n", "a source of problems has weight and no path: give a path"),
     (
         COLLECT,
         "oracle:\n  name: x\n",
@@ -229,7 +214,7 @@ IN_A_CONFIG = [
     ),
     (COLLECT, "oracle:\n  class_path: 3\n", ", line 2: oracle.class_path takes the name of a class, not 3"),
     (COLLECT, "colection:\n  attempts: 3\n", ", line 1: there is no key colection: did you mean collection?"),
-    (EVALUATE, "problems: [mini:easy]\n", ", line 1: problems takes a mapping of names to text or null"),
+    (EVALUATE, "problems: [mini:easy]\n", ", line 1: problems takes a mapping of names to"),
     ("run", "collect: x.yaml\n", "run needs sft and grpo and evaluate"),
 ]
 
@@ -273,5 +258,5 @@ def test_a_mistake_in_a_config_is_one_line_with_its_file(
     config.write_text(text)
     said = said_by([*command.split(" "), "-c", str(config)], tmp_path, capfd, monkeypatch)
     assert part in said
-    if "needs" not in part or "[0]" in part:
+    if part.startswith((",", ":")):
         assert str(config) in said
