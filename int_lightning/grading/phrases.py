@@ -188,12 +188,13 @@ def labelled(text: str) -> str:
 
 def _unopened(sentence: str) -> str:
     """A sentence without the words that announce a conclusion, as in "Therefore, we get"."""
-    if words := _IN_TEXT.match(sentence):
-        sentence = f"{words[1]} {sentence[words.end() :]}"
+    words = _IN_TEXT.match(sentence)
+    plain = f"{words[1]} {sentence[words.end() :]}" if words else sentence
+    rest = plain
     for _ in range(3):
-        if opener := _OPENER.match(sentence):
-            sentence = sentence[opener.end() :]
-    return sentence
+        if opener := _OPENER.match(rest):
+            rest = rest[opener.end() :]
+    return sentence if rest == plain else rest
 
 
 def _is_formula(text: str) -> bool:
