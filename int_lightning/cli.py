@@ -183,6 +183,8 @@ class IntCLI(LightningCLI):
             raise UserError(
                 "model GRPOModule does not train on data InterventionData: choose RolloutData for it, or SFTModule as the model"
             )
+        if isinstance(self.model, PolicyModule):
+            _ = self.model.folder  # last, because it may have to be converted first
 
     def instantiate_trainer(self, **kwargs: Any) -> IntTrainer:
         """The trainer, writing everything into the run's folder."""
