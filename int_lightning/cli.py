@@ -248,7 +248,7 @@ class IntCLI(LightningCLI):
             super()._run_subcommand(subcommand)
 
     def say_what_is_next(self) -> None:
-        """Where the result is, and the command that goes on from there."""
+        """Where the result is, and the command that continues from there."""
         out, lines = Path(self._get(self.config, "out")), iter(list[str]())
         configs = config_files(self.arguments)
         if self.subcommand == "collect" and not self._get(self.config, "dry_run"):

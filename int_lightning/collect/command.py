@@ -91,7 +91,7 @@ def _asked_of_model(build: StagesBuilder) -> tuple[PreTrainedTokenizerBase, Prom
 
 
 def _check_limit(out: Path, store: Store, limit: int | None) -> None:
-    """A larger limit goes on where a smaller one ended; for a smaller one it is too late."""
+    """A larger limit continues where a smaller one ended; for a smaller one it is too late."""
     done, waiting = known_problems(store)
     if limit is not None and len(done) + len(waiting) > limit:
         raise UserError(
