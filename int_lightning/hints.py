@@ -171,7 +171,8 @@ def _in_words(kind: Any) -> str:
         return f"a class such as {choices(bases)}"
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
     words |= {type(None): "null"}
-    named = {"PositiveInt": "a whole number above 0", "Sources": "a source of problems or a list of such"}
+    source = "a source such as {path: p.jsonl, columns: {answer: gold}} or a list of such"
+    named = {"PositiveInt": "a whole number above 0", "Sources": source}
     if getattr(kind, "__name__", "") in named:
         return named[kind.__name__]
     return words.get(kind) or str(getattr(kind, "__name__", kind))

@@ -96,7 +96,7 @@ def test_what_the_model_says_is_kept_with_where_it_came_from(policy: RolloutSamp
             name,
             "unknown",
             raw,
-            Provenance("mini", "abc", sampler.engine.name, version, SHORT, seed),
+            Provenance("mini", "abc", sampler.engine.name, version, SHORT, seed, ends=[sampler.tokenizer.eos_token_id]),
         )
         for name, raw, seed in zip(("r/policy/0", "r/policy/1"), said, seeds, strict=True)
     ]

@@ -26,10 +26,13 @@ def make_folder(folder: Path) -> Path:
     return Path(changed(folder))
 
 
-def test_a_folder_is_itself_and_a_hub_id_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_is_itself_and_a_hub_id_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make_folder(tmp_path / "model")
     assert resolve_model(str(folder)) == str(folder)
+    asked: list[str] = []
+    monkeypatch.setattr(pretrained, "check_hub_model", asked.append)
     assert resolve_model("Qwen/Qwen3-4B-Instruct-2507") == "Qwen/Qwen3-4B-Instruct-2507"
+    assert asked == ["Qwen/Qwen3-4B-Instruct-2507"]
     monkeypatch.chdir(tmp_path)
     for name in ("./gone", "/gone/model", "~/gone-model", "a/b/c", "gone", "model/gone", ""):
         with pytest.raises(UserError):

@@ -338,7 +338,6 @@ CHANGED_GRPO = {
     "--data.init_args.sampling.temperature=0.5": ("data.init_args.sampling.temperature", "1.5", "0.5"),
     "--data.init_args.groups.advantage=standardised": ("data.init_args.groups.advantage", "mean", "standardised"),
     "--data.init_args.rewards=[{path: test_groups.alternating}]": ("rewards.0.path", "not set", "alternating"),
-    "--data.init_args.prompts=math": ("data.init_args.prompts", "mini", "math"),
     "--data.init_args.problems=mini:easy:7": ("data.init_args.problems", "problems.jsonl", "mini:easy:7"),
     "--data.init_args.steps=9": ("data.init_args.steps", "4", "9"),
     "--model.init_args.clip_high=0.5": ("model.init_args.clip_high", "0.35", "0.5"),
@@ -352,6 +351,14 @@ def test_a_changed_setting_of_grpo_is_refused_with_both_values(changed: str, grp
     options = [*of_file(grpo.with_name("problems.jsonl")), "--ckpt_path=last", changed]
     said = fails(fit_grpo, grpo, *options)
     assert all(part in said for part in CHANGED_GRPO[changed])
+
+
+def test_other_prompts_are_refused(grpo: Path, tmp_path: Path, fails: Fails) -> None:
+    (tmp_path / "solve.txt").write_text("0+{problem}")
+    options = [*of_file(grpo.with_name("problems.jsonl")), "--ckpt_path=last", f"--data.init_args.prompts={tmp_path}"]
+    said = fails(fit_grpo, grpo, *options)
+    assert "data.init_args.prompts" in said
+    assert str(tmp_path) in said
 
 
 def test_a_problems_file_that_changed_is_refused_and_a_copy_of_it_is_not(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
+import shutil
 from datetime import datetime
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from transformers.utils import chat_template_utils
 
 from commands import MINI, PORTABLE_ENGINE
 from int_lightning.__main__ import main
+from int_lightning.learn.pretrained import resolve_model
 from int_lightning.model_folder.tokenizer import load_tokenizer
 from int_lightning.prompts import PromptSet, encode_chat, encode_solution, tokenizers
 from int_lightning.prompts.tokenizers import tokenizer_fingerprint
@@ -56,20 +57,27 @@ def test_a_reference_that_the_tokenizer_cannot_write_is_refused() -> None:
 
 @pytest.mark.parametrize("command", ["collect", "collect --dry-run", "evaluate", "fit"])
 def test_every_command_says_so_at_its_start(tmp_path: Path, command: str, capfd: pytest.CaptureFixture[str]) -> None:
-    file = tmp_path / "problems.jsonl"
-    rows = [{"problem": f"Ann has {n} pens.", "solution": f"{n}", "answer": f"{n}"} for n in (12, 13, 14)]
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    model = shutil.copytree(resolve_model("mini"), tmp_path / "model")
+    tokenizer = json.loads((model / "tokenizer.json").read_text())
+    tokenizer["normalizer"] = {"type": "Replace", "pattern": {"String": "@"}, "content": ""}
+    (model / "tokenizer.json").write_text(json.dumps(tokenizer))
     out = [f"--out={tmp_path / 'out'}", PORTABLE_ENGINE]
     name, *flags = command.split()
+    problems = "mini:hard-train:3"
     arguments = {
-        "collect": ["-c", str(MINI / "collect.yaml"), f"--problems={file}", *flags],
-        "evaluate": ["--prompts=mini", f"--problems.mine={file}"],
-        "fit": ["-c", str(MINI / "grpo.yaml"), f"--data.init_args.problems={file}"],
+        "collect": ["-c", str(MINI / "collect.yaml"), f"--problems={problems}", f"--model={model}", *flags],
+        "evaluate": ["--prompts=mini", f"--problems.mine={problems}", f"--model={model}"],
+        "fit": [
+            "-c",
+            str(MINI / "grpo.yaml"),
+            f"--data.init_args.problems={problems}",
+            f"--model.init_args.model={model}",
+        ],
     }
-    assert main([name, *arguments[name], *out]) == 2
-    said = " ".join(capfd.readouterr().err.split())
-    assert "loses text: the prompt of problem" in said
-    assert re.search(r"'Ann has 1\d pens\.', and its tokens say", said)
+    assert main([name, *arguments[name], *out]) == (0 if flags else 2)  # a dry run says it and goes on
+    captured = capfd.readouterr()
+    said = " ".join((captured.out + captured.err).split())
+    assert f"the tokenizer of {model} loses text: the prompt of problem" in said
 
 
 def test_a_prompt_is_the_same_on_every_day(monkeypatch: pytest.MonkeyPatch) -> None:

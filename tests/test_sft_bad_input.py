@@ -119,9 +119,10 @@ def test_a_dataset_of_another_tokenizer_is_named(
     tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = collected(tmp_path / "run", intervention(1), model=model)
-    tokenizer = AutoTokenizer.from_pretrained(model)
-    tokenizer.add_special_tokens({"additional_special_tokens": ["<|wait|>"]})
-    tokenizer.save_pretrained(model)
+    tokenizer = json.loads((model / "tokenizer.json").read_text())
+    known = tokenizer["model"]["vocab"]
+    known["1"], known["2"] = known["2"], known["1"]
+    (model / "tokenizer.json").write_text(json.dumps(tokenizer))
     said = refused(capsys, fit(tmp_path, run, f"--model.init_args.model={model}"))
     for part in (str(run / "dataset"), str(model), "collect again"):
         assert part in said
@@ -152,14 +153,14 @@ def test_a_token_that_the_model_has_no_embedding_of_is_named(
     tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tokenizer = AutoTokenizer.from_pretrained(model)
-    tokenizer.add_special_tokens({"additional_special_tokens": ["<|wait|>"]})
+    tokenizer.add_tokens(["wait"])
     tokenizer.save_pretrained(model)
-    token_id = tokenizer.convert_tokens_to_ids("<|wait|>")
+    token_id = tokenizer.convert_tokens_to_ids("wait")
     assert token_id == json.loads((model / "config.json").read_text())["vocab_size"]
     beyond = replace(intervention(1), prefix_ids=[token_id])
     run = collected(tmp_path / "run", beyond, model=model)
     said = refused(capsys, fit(tmp_path, run, f"--model.init_args.model={model}"))
-    for part in ("row 'p1/a/0/intervention'", str(token_id)):
+    for part in (str(model), f"'wait', {token_id}"):
         assert part in said
 
 
@@ -167,12 +168,12 @@ def test_a_loss_that_is_no_number_ends_the_fit_at_its_step(
     tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     weights = load_file(model / "model.safetensors")
-    weights["model.norm.weight"].fill_(1e38)  # which is finite, and so passes the check of the folder
+    weights["model.norm.weight"] *= 1e38  # finite, but not the logits
     save_file(weights, model / "model.safetensors", {"format": "pt"})
     before = (model / "model.safetensors").read_bytes()
     run = collected(tmp_path / "run", intervention(1))
     said = refused(capsys, fit(tmp_path, run, f"--model.init_args.model={model}"))
-    for part in ("step 0", "not finite", str(model)):
+    for part in ("step 0", "loss nan", str(model)):
         assert part in said
     assert "checkpoint" not in said
     assert (model / "model.safetensors").read_bytes() == before
@@ -213,13 +214,14 @@ def test_a_prompt_cannot_be_given_a_weight(tmp_path: Path, capsys: pytest.Captur
 def test_a_dataset_that_is_being_written_is_read_up_to_its_last_finished_batch(tmp_path: Path) -> None:
     run = collected(tmp_path / "run", intervention(1), intervention(2))
     commit(run, intervention(3))
-    dataset, manifest = run / "dataset", (run / "dataset" / "manifest.jsonl").read_bytes()
+    dataset = run / "dataset"
+    whole = (dataset / "manifest.jsonl").read_bytes()
     without_its_last_line(dataset)
     (dataset / "interventions" / "part-000002.tmp").write_bytes(b"PAR1 half a shard")
     (dataset / OUTCOMES / "part-000001.tmp").write_bytes(b"")
     one_by_one = "--data.init_args.batch_size=1"
     assert fit(tmp_path, run, one_by_one) == 0
     assert len(metrics(tmp_path / "fit", "train/loss")) == 2
-    (dataset / "manifest.jsonl").write_bytes(manifest)
+    (dataset / "manifest.jsonl").write_bytes(whole)
     assert fit(tmp_path / "again", run, one_by_one) == 0
     assert len(metrics(tmp_path / "again" / "fit", "train/loss")) == 3

@@ -99,7 +99,7 @@ def test_a_wrong_key_in_columns_is_one_line_everywhere(
 def test_a_key_of_a_source_by_itself_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     args = [f"--out={tmp_path / 'out'}", "--problems.path=p.jsonl"]
     assert main(["collect", "-c", str(MINI / "collect.yaml"), *args]) == 2
-    assert "a source's keys are given together" in capsys.readouterr().err
+    assert "--problems takes a source such as {path: p.jsonl, columns: {answer: gold}}" in capsys.readouterr().err
 
 
 @pytest.fixture
