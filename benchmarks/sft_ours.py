@@ -12,9 +12,9 @@ import lightning as L
 import torch
 from sft_clock import Clock
 
-from int_lightning.cli import FIT_DEFAULTS
 from int_lightning.data.collate import Step
 from int_lightning.data.interventions import InterventionData
+from int_lightning.fit_setup import FIT_DEFAULTS
 from int_lightning.learn import SFTModule
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,10 +14,8 @@ from jsonargparse.typing import PositiveInt
 from lightning.fabric.utilities.rank_zero import _get_rank
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import Logger
 from rich.markup import escape
 
-from int_lightning import console
 from int_lightning.checkpoints import Saved
 from int_lightning.console import (
     INTERRUPTED,
@@ -33,15 +29,14 @@ from int_lightning.console import (
 from int_lightning.data.interventions import InterventionData
 from int_lightning.engines.base import EngineConfig
 from int_lightning.fit_plan import show_fit_plan
-from int_lightning.folder_lock import end_with_parent, locked
-from int_lightning.learn.callbacks import ExportModel, FitProgress, RunCheckpoint, StepTimeLimit
+from int_lightning.fit_setup import FIT_DEFAULTS, collect_first, run_checkpoints, run_loggers
+from int_lightning.folder_lock import locked
+from int_lightning.learn.callbacks import ExportModel, FitProgress, StepTimeLimit
 from int_lightning.learn.grpo import GRPOModule
-from int_lightning.learn.metrics_csv import MetricsCSV
 from int_lightning.learn.module import PolicyModule
 from int_lightning.learn.ranks import RanksAlive
 from int_lightning.learn.restoring import prepare_to_restore
 from int_lightning.learn.run_record import RunRecord
-from int_lightning.learn.tensorboard import RunTensorBoard
 from int_lightning.next_steps import after_collect, after_fit, said_of
 from int_lightning.parser import Parser, config_files, diagnose, parse
 from int_lightning.refusals import refusal
@@ -51,17 +46,6 @@ from int_lightning.settings import flat
 from int_lightning.trainer import IntTrainer
 from int_lightning.types import UserError
 from int_lightning.yaml_text import load_yaml
-
-FIT_DEFAULTS = {
-    "max_epochs": 1,
-    "check_val_every_n_epoch": None,
-    "enable_progress_bar": False,
-    "enable_model_summary": False,
-    "num_sanity_val_steps": 0,
-    "use_distributed_sampler": False,
-    "inference_mode": False,
-    "log_every_n_steps": 1,
-}
 
 
 class IntCLI(LightningCLI):
@@ -214,32 +198,9 @@ class IntCLI(LightningCLI):
         return trainer
 
     def before_fit(self) -> None:
-        """Collects the interventions first, where the data says how and no finished collection is there; in a process of its
-        own, for an engine leaves a process group behind in which a fit on several devices could not start.
-
-        Raises:
-            UserError: if that collection does not come to its end.
-        """
-        data = self.datamodule
-        if isinstance(data, InterventionData) and data.collection_missing and not _get_rank():
-            if not Path(data.collect_config or "").is_file():
-                raise UserError(
-                    f"data.collect_config: there is no file {data.collect_config}: give the config of a collection, or null and "
-                    f"a data.folder with one ({data.folder} has none)"
-                )
-            say(escape(f"{data.folder} has no finished collection: collecting with {data.collect_config} first"))
-            command = [sys.executable, "-m", "int_lightning", "collect", f"--config={data.collect_config}"]
-            done = subprocess.run(  # noqa: S603
-                [*command, f"--out={data.folder}"],
-                check=False,
-                stdout=console.console.file,
-                stderr=subprocess.PIPE,
-                text=True,
-                preexec_fn=end_with_parent,
-            )
-            if done.returncode:
-                reason = done.stderr.strip().removeprefix("int-lightning: ") or f"exit status {done.returncode}"
-                raise UserError(f"{data.folder}: the collection did not come to its end: {reason}")
+        """Collects the interventions first, where the data says how and no finished collection is there."""
+        if isinstance(self.datamodule, InterventionData) and self.datamodule.collection_missing and not _get_rank():
+            collect_first(self.datamodule)
 
     def _run_subcommand(self, subcommand: str) -> None:
         if subcommand == "fit" and self._get(self.config, "dry_run"):
@@ -274,27 +235,6 @@ class IntCLI(LightningCLI):
             kwargs["model"] = self._get(self.config_init, "model")
             return {k: v for k, v in kwargs.items() if k in self._subcommand_method_arguments[subcommand]}
         return {**kwargs, "ckpt_path": str(self.checkpoint.path) if self.checkpoint else None, "weights_only": True}
-
-
-def run_loggers(out: str) -> list[Logger]:
-    """``metrics.csv`` and TensorBoard events in the run's folder."""
-    return [
-        MetricsCSV(out),
-        RunTensorBoard(out),
-    ]
-
-
-def run_checkpoints(out: str, every: int) -> ModelCheckpoint:
-    """The newest checkpoint, at every so many steps and after the last one; ``last.ckpt`` is a link to it."""
-    return RunCheckpoint(
-        dirpath=f"{out}/checkpoints",
-        filename="step-{step}",
-        every_n_train_steps=every,
-        save_on_train_epoch_end=False,
-        save_last="link",
-        auto_insert_metric_name=False,
-        enable_version_counter=False,
-    )
 
 
 def run_command(args: list[str]) -> int:

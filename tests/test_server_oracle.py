@@ -28,7 +28,7 @@ from scripted_server import (
     propose,
 )
 
-from int_lightning.collect.chat import retry_after
+from int_lightning.collect.chat_errors import retry_after
 from int_lightning.collect.oracles import is_waiting
 from int_lightning.collect.server import NO_SEED
 from int_lightning.prompts import PromptSet

@@ -8,13 +8,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import random
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from itertools import count
 from pathlib import Path
 from typing import Any, cast
@@ -23,7 +19,8 @@ import openai
 
 from int_lightning.address import plain_address
 from int_lightning.collect.bounded_client import BoundedClient, RequestError, TooLongError
-from int_lightning.collect.hidden_key import hide
+from int_lightning.collect.chat_errors import refusal
+from int_lightning.collect.hidden_key import hide, key_in
 from int_lightning.collect.kept_answers import Answer, KeptAnswers
 from int_lightning.types import Sampling, UserError
 
@@ -33,13 +30,6 @@ BUDGET_SPENT = "the budget is spent"
 LONGEST_PAUSE = 120.0
 """Seconds between two tries of a request; a server that asks for more is not asked again in this run."""
 
-_REMEDIES = {
-    "seed": "set `seeded` to false; answers can then not be repeated",
-    "temperature": "change `sampling.temperature`",
-    "top_p": "change `sampling.top_p`",
-    "top_k": "set `sampling.top_k` to 0",
-    "response_format": "set `structured` to false",
-}
 _OVERHEAD_BYTES, _BYTES_PER_TOKEN = 2**16, 32
 """Room for an answer: no text has so many bytes a token on average, escaped as JSON and all."""
 
@@ -110,7 +100,7 @@ class ChatServer:
             UserError: if the key is none.
         """
         if not self._users:
-            key = self._key()
+            key = key_in(self.api_key_env)
             if not (key.isascii() and key.isprintable()):
                 raise UserError(f"{self.api_key_env} in the environment holds characters that no key has: set it again")
             self._slots = asyncio.Semaphore(self.concurrency)
@@ -157,9 +147,6 @@ class ChatServer:
     def _most_bytes(self) -> int:
         return _OVERHEAD_BYTES + _BYTES_PER_TOKEN * self.sampling.max_tokens
 
-    def _key(self) -> str:
-        return os.environ.get(self.api_key_env, "").strip()
-
     async def _ask_until_answered(self, conversation: list[dict[str, str]], fields: Mapping[str, Any]) -> Answer:
         for tried in count():
             if spent := self._spent():
@@ -198,7 +185,7 @@ class ChatServer:
             if error.status_code == 400 and limit == "max_tokens" and "'max_completion_tokens'" in error.message:
                 self._limit_field = "max_completion_tokens"
                 return await self._request(conversation, fields)
-            raise self._refusal(error) from None
+            raise refusal(error, self._short, self.base_url, self.model, self.api_key_env) from None
         except (ValueError, RecursionError):  # of an error's body
             raise RequestError("what came back is not a chat completion") from None
         try:
@@ -212,33 +199,6 @@ class ChatServer:
             raise RequestError("what came back is not a chat completion") from None
         self._count(usage, asked + len(answer.text))
         return answer
-
-    def _refusal(self, error: openai.APIStatusError) -> Exception:
-        """A user's mistake where the key, the model or a field is refused; otherwise a failure, that may pass or not."""
-        status, said = error.status_code, self._short(_said(error))
-        if status < 400:
-            there = self._short(error.response.headers.get("location", "another address"))
-            return RequestError(
-                f"HTTP {status}: it refers to {there}, where nothing is sent: name it as base_url", again=False
-            )
-        if status in (401, 403):
-            state = "is not the right one" if self._key() else "is not set"
-            return UserError(
-                f"{self.base_url} refuses access to model {self.model!r} (HTTP {status}): the key in the environment "
-                f"variable {self.api_key_env} {state}"
-            )
-        if status == 404:
-            return UserError(
-                f"{self.base_url} has no model {self.model!r} (HTTP 404: {said}): check `model`, and `base_url`, which ends "
-                f"in /v1 on most servers; the key is that of the environment variable {self.api_key_env}"
-            )
-        if status in (400, 422) and (field := _refused_field(error, said)):
-            return UserError(
-                f"{self.base_url} refuses the field {field!r} of a request to model {self.model!r} (HTTP {status}: {said}): "
-                f"{_REMEDIES[field]}"
-            )
-        again = status in (408, 409, 429) or status >= 500
-        return RequestError(f"HTTP {status}: {said}", again, retry_after(error.response.headers))
 
     def _count(self, usage: Any, letters: int) -> None:
         """Counts what the server says that a request used, or what its letters come to where that is not such a number."""
@@ -277,31 +237,7 @@ class ChatServer:
 
     def clean(self, text: str) -> str:
         """Text that can be stored and shown: valid Unicode without the key."""
-        return hide(text.encode("utf-8", "replace").decode("utf-8"), self._key(), f"${self.api_key_env}")
+        return hide(text.encode("utf-8", "replace").decode("utf-8"), key_in(self.api_key_env), f"${self.api_key_env}")
 
     def _short(self, message: object) -> str:
         return " ".join(self.clean(str(message)).split())[:300]
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """The pause in seconds that a ``Retry-After`` header asks for, be it in seconds or a date; None if it asks for none."""
-    value = headers.get("retry-after", "")
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
-        except (ValueError, TypeError):
-            return None
-    return seconds if seconds >= 0 else None
-
-
-def _said(error: openai.APIStatusError) -> object:
-    body = error.body
-    return (body.get("message") or body.get("detail") or body) if isinstance(body, dict) else error.response.text
-
-
-def _refused_field(error: openai.APIStatusError, said: str) -> str:
-    """The field that an error names, as its parameter or in quotes."""
-    named = str(error.param).removeprefix("body.")
-    return next((f for f in _REMEDIES if f == named or re.search(rf"['\"`]{f}['\"`]", said)), "")

@@ -1,7 +1,8 @@
-"""Keys that a server says back, in whole or in part, plain or escaped."""
+"""Keys of servers: read from the environment, and hidden where a server says them back, in whole or in part, plain or escaped."""
 
 from __future__ import annotations
 
+import os
 import re
 
 SHORTEST = 8
@@ -19,6 +20,11 @@ _ESCAPED = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
+
+
+def key_in(variable: str) -> str:
+    """The key in a variable of the environment, "" for none."""
+    return os.environ.get(variable, "").strip()
 
 
 def hide(text: str, key: str, name: str) -> str:
