@@ -15,11 +15,11 @@ def plain_address(url: str, key: str) -> str:
         key: The setting that it was given in.
 
     Raises:
-        UserError: if it is none, or holds a name, a password or a query.
+        UserError: if it is not one, or holds a name, a password or a query.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UserError(f"{key} is no http(s) address: give one such as http://localhost:8000/v1")
+        raise UserError(f"{key} is not an http(s) address: give one such as http://localhost:8000/v1")
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise UserError(
             f"{key} of {parts.hostname} holds a name, password or query: give the bare address, and the key in the environment"

@@ -31,7 +31,7 @@ class _Index(pickle.Unpickler):
         names = _DATA.get(module, set())
         found = super().find_class(module, name) if names is None or name in names else None
         if found is None or (names is None and getattr(found, "__module__", None) != module):
-            raise pickle.UnpicklingError(f"{module}.{name} is no part of an index")
+            raise pickle.UnpicklingError(f"{module}.{name} does not belong in an index")
         return found
 
 

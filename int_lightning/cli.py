@@ -183,6 +183,8 @@ class IntCLI(LightningCLI):
             raise UserError(
                 "model GRPOModule does not train on data InterventionData: choose RolloutData for it, or SFTModule as the model"
             )
+        if isinstance(self.model, PolicyModule):
+            _ = self.model.folder  # last, because it may have to be converted first
 
     def instantiate_trainer(self, **kwargs: Any) -> IntTrainer:
         """The trainer, writing everything into the run's folder."""
@@ -246,7 +248,7 @@ class IntCLI(LightningCLI):
             super()._run_subcommand(subcommand)
 
     def say_what_is_next(self) -> None:
-        """Where the result is, and the command that goes on from there."""
+        """Where the result is, and the command that continues from there."""
         out, lines = Path(self._get(self.config, "out")), iter(list[str]())
         configs = config_files(self.arguments)
         if self.subcommand == "collect" and not self._get(self.config, "dry_run"):

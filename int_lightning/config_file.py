@@ -1,4 +1,4 @@
-"""A YAML config as nodes that know their lines; what is no config is refused with file and line."""
+"""A YAML config as nodes that know their lines; what is not a config is refused with file and line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def read_config(path: str) -> yaml.MappingNode:
     """The keys of a config.
 
     Raises:
-        UserError: if it cannot be read, is no YAML, is not made of keys, or has a key twice.
+        UserError: if it cannot be read, is not YAML, is not made of keys, or has a key twice.
     """
     file = Path(path).expanduser()
     if file.is_dir():
@@ -25,7 +25,7 @@ def read_config(path: str) -> yaml.MappingNode:
     except FileNotFoundError as error:
         raise UserError(f"-c {path}: there is no such file{_beside(file)}") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"-c {path}: this is no UTF-8 text: give a YAML file") from error
+        raise UserError(f"-c {path}: this is not UTF-8 text: give a YAML file") from error
     except OSError as error:
         raise UserError(f"-c {path}: cannot be read ({error.strerror}): give a YAML file") from error
     node = compose(text, path)
@@ -41,7 +41,7 @@ def compose(text: str, path: str) -> yaml.Node | None:
     """YAML as a tree of nodes; None for an empty text.
 
     Raises:
-        UserError: naming the line of what is no YAML.
+        UserError: naming the line of what is not YAML.
     """
     try:
         check_yaml(text, path)
@@ -50,9 +50,9 @@ def compose(text: str, path: str) -> yaml.Node | None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = path if path.startswith("--") or mark is None else f"{path}, line {mark.line + 1}"
-        raise UserError(f"{where}: no YAML: {_in_words(error, text)}") from error
+        raise UserError(f"{where}: not YAML: {_in_words(error, text)}") from error
     except yaml.YAMLError as error:
-        raise UserError(f"{path}: no YAML: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{path}: not YAML: {str(error).splitlines()[0]}") from error
 
 
 def plain(node: yaml.Node) -> object:

@@ -45,7 +45,7 @@ class _LibraryLog(logging.Handler):
 
 
 class _LibraryFile(io.FileIO):
-    """A library's word is no reason to end a run: what finds no room on the disk is dropped."""
+    """What a library says is not a reason to end a run: what finds no room on the disk is dropped."""
 
     def write(self, data: Any, /) -> int:
         with suppress(OSError):
@@ -74,8 +74,8 @@ def terminal_of() -> str:
 
 
 def _open_terminal(inherited: int) -> int:
-    """What the user sees: of a process that the first one of a fit started, that one's terminal, for what this one inherits is
-    its log file."""
+    """What the user sees: of a process that the first one of a fit started, that one's terminal, because what this one
+    inherits is its log file."""
     with suppress(OSError):
         if int(os.environ.get("LOCAL_RANK", "0")) and (first := os.environ.get(RANK_0)):
             return os.open(f"/proc/{first}", os.O_WRONLY | os.O_APPEND)
@@ -89,13 +89,13 @@ def say(text: str, style: str | None = None) -> None:
 
 
 def show_text(text: str) -> None:
-    """Prints a text as it is, line breaks and all; it is no markup."""
+    """Prints a text as it is, line breaks and all; it is not markup."""
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:
         console.print(Text(visible(text)))
 
 
 def complain(text: str) -> None:
-    """Prints one line, which is text and no markup, from whatever rank this is."""
+    """Prints one line, which is text and not markup, from whatever rank this is."""
     console.print(Text(in_line(f"int-lightning: {text}")))
 
 

@@ -223,7 +223,7 @@ class Diagnosis:
             except UserError as error:
                 self._wrong(str(error), node)
         if not (inspect.isclass(found) and issubclass(found, bases)):
-            self._wrong(f"{key}: {name} is no {base}: write {choices(bases)}, or make it a subclass of {base}", node)
+            self._wrong(f"{key}: {name} is not a subclass of {base}: write {choices(bases)}, or make it one", node)
         assert isinstance(found, type)
         if inspect.isabstract(found):
             missing = ", ".join(sorted(vars(found)["__abstractmethods__"]))

@@ -166,7 +166,7 @@ def _common(command: str) -> list[Argument]:
         ]
     if command in FITTING:
         keys.append(
-            Argument("ckpt_path", "str", "null", "Checkpoint to go on from: a file, or `last` for the run's newest.")
+            Argument("ckpt_path", "str", "null", "Checkpoint to continue from: a file, or `last` for the run's newest.")
         )
     return keys
 

@@ -1,4 +1,4 @@
-"""What is said when a command has ended: where the result is, and the command that goes on from there."""
+"""What is said when a command has ended: where the result is, and the command that continues from there."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+import lightning as L
+
+from int_lightning.data.rollouts import RolloutData
 from int_lightning.results import RESULTS
 
 _ADVANTAGE = "train/zero_advantage_ratio"
@@ -77,7 +79,9 @@ def _command(*words: str) -> str:
     return shlex.join(["int-lightning", *words])
 
 
-def said_of(data: Any) -> dict[str, str]:
-    """Source and prompt set of a data module's problems, where it has them."""
-    source, prompts = getattr(data, "source", None), getattr(data, "prompt_set", None)
-    return {"problems": source, "prompts": prompts} if isinstance(source, str) and isinstance(prompts, str) else {}
+def said_of(data: L.LightningDataModule) -> dict[str, str]:
+    """Source and prompt set of a data module's problems as the command line takes them, where it has them."""
+    if not isinstance(data, RolloutData):
+        return {}
+    source = data.source.plain()
+    return {"problems": source if isinstance(source, str) else json.dumps(source), "prompts": data.prompt_set}

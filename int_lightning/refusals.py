@@ -18,7 +18,7 @@ _EXTRAS = {"wandb": "wandb", "datasets": "hub", "ray": "ray", "reasoning_gym": "
 
 
 def refusal(error: BaseException) -> UserError | None:
-    """A mistake of the user's behind an exception that a library raised; None for one of ours, and for what is no refusal."""
+    """A mistake of the user's behind an exception that a library raised; None for one of ours, and for what is not a refusal."""
     chain = list(causes(error))
     if mistake := next((e for e in chain if isinstance(e, UserError)), None):
         return mistake

@@ -1,4 +1,4 @@
-"""What a command finds in its run's folder: nothing, its own run to go on with, or another one that it must not touch."""
+"""What a command finds in its run's folder: nothing, its own run to continue, or another one that it must not touch."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ def check_trainer_options(config: Mapping[str, Any]) -> None:
 
 
 def claim(folder: Path, config: str, free: Sequence[str] = ()) -> None:
-    """Writes ``config.yaml`` of a command that goes on where it stopped when it is started again.
+    """Writes ``config.yaml`` of a command that continues where it stopped when it is started again.
 
     Args:
         config: Its text.
-        free: Keys that the command may be given otherwise when it goes on; it sees to them itself.
+        free: Keys that the command may be given otherwise when it continues; it sees to them itself.
 
     Raises:
         UserError: if the folder holds another run, naming what differs.
@@ -76,7 +76,7 @@ def claim(folder: Path, config: str, free: Sequence[str] = ()) -> None:
 def checkpoint_of(
     folder: Path, command: str, ckpt_path: str | None, settings: Mapping[str, Any], rank: int
 ) -> Saved | None:
-    """The checkpoint that a fit goes on from or a validation scores; None where there is to be none.
+    """The checkpoint that a fit continues from or a validation scores; None where there is to be none.
 
     Args:
         folder: The run's folder.

@@ -27,7 +27,7 @@ def time_limit(seconds: float, call: str) -> Iterator[None]:
 
     def expire() -> None:
         complain(
-            f"{call} did not end within {seconds:g} s, so this process ends. Go on from the newest checkpoint (--ckpt_path "
+            f"{call} did not end within {seconds:g} s, so this process ends. Continue from the newest checkpoint (--ckpt_path "
             "last), or raise engine.time_limit"
         )
         faulthandler.dump_traceback(sys.stderr)

@@ -200,7 +200,7 @@ class SFTExample:
 
     Raises:
         UserError: naming the row, if the spans are not those of its tokens, if a prompt carries loss or follows anything, if a
-            weight is no finite number from 0, or if nothing is trained on.
+            weight is not a finite number from 0, or if nothing is trained on.
     """
 
     id: str
@@ -220,7 +220,7 @@ class SFTExample:
         if any(span.weight < 0 for span in self.spans):
             raise UserError(f"row {self.id!r} has a loss weight below 0: give 0 or more")
         if not all(math.isfinite(span.weight) for span in self.spans):
-            raise UserError(f"row {self.id!r} has a loss weight that is no finite number: give 0 or more")
+            raise UserError(f"row {self.id!r} has a loss weight that is not a finite number: give 0 or more")
         if not any(self.loss_weights[1:]):
             raise UserError(f"row {self.id!r} would train on no token: remove it or check its spans")
 

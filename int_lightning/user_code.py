@@ -108,7 +108,7 @@ def _load_file(file: str, key: str) -> ModuleType:
     if name not in sys.modules:
         spec = spec_from_file_location(name, path)
         if spec is None or spec.loader is None:
-            raise UserError(f"{key}: {path} is no Python file: give one that ends with .py")
+            raise UserError(f"{key}: {path} is not a Python file: give one that ends with .py")
         sys.modules[name] = module = module_from_spec(spec)
         try:
             spec.loader.exec_module(module)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -20,11 +21,14 @@ from hypothesis import strategies as st
 from commands import ENGINE, MINI, PORTABLE_ENGINE, SMALL_COLLECT, collect, without_its_last_line
 from int_lightning.__main__ import main
 from int_lightning.collect.oracles import WAITING, Attempt, PolicyOracle
-from int_lightning.collect.pipeline import TABLES
-from int_lightning.collect.problem import waves
+from int_lightning.collect.pipeline import TABLES, Collector
+from int_lightning.collect.problem import ProblemStages, Work, waves
 from int_lightning.collect.store import OUTCOMES, Store
+from int_lightning.engines import Engine, EngineConfig, open_engine
+from int_lightning.engines.loop import EngineLoop
+from int_lightning.learn.pretrained import resolve_model
 from int_lightning.rollouts import RolloutSampler
-from int_lightning.types import Outcome, Problem, Proposal, Sampling
+from int_lightning.types import Outcome, Problem, Proposal, Sampling, UserError
 
 
 def records(out: Path) -> dict[str, dict[str, object]]:
@@ -42,6 +46,29 @@ def test_waves_draw_every_sample_once_and_double(first: int, total: int) -> None
     drawn = list(waves(first, total))
     assert [i for wave in drawn for i in wave] == list(range(total))
     assert all(len(wave) == wave.start for wave in drawn[1:-1])
+
+
+class OneIsRefused:
+    """Stages that never end, but for a problem that is refused after its first completion."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.loop = EngineLoop(engine)
+
+    async def run(self, problem: Problem, earlier: Work | None = None) -> Work:
+        while True:
+            await self.loop.generate([[5, 6]], Sampling(max_tokens=2), [0])
+            if problem.id == "refused":
+                self.sampled = self.engine.tokens_generated
+                raise UserError("problem 'refused': no")
+
+
+def test_after_a_mistake_in_one_problem_nothing_more_is_sampled(tmp_path: Path) -> None:
+    stages = OneIsRefused(open_engine(resolve_model("mini"), EngineConfig("transformers", max_model_len=64)))
+    problems = [Problem(id, "1+2", "3", "3") for id in ("refused", "other", "another")]
+    with pytest.raises(UserError, match="'refused'"):
+        Collector(Store(tmp_path), 6).run(cast(ProblemStages, stages), problems, lambda work: None)
+    assert stages.engine.tokens_generated == stages.sampled > 0
 
 
 def test_easy_problems_cost_one_wave(tmp_path: Path) -> None:

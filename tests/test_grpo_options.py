@@ -118,10 +118,7 @@ def test_a_logger_of_the_users_gets_the_metrics_too(tmp_path: Path) -> None:
 MISTAKES = [
     (["--data.init_args.rollouts_per_prompt=1"], "a group of one never has an advantage"),
     (["--model.init_args.importance_cap=2"], "set data.sampling to temperature 1, top_p 1 and top_k 0"),
-    (
-        ["--engine.max_model_len=26", "--data.init_args.prompts=gradeschool"],
-        "tokens leaves no room in engine.max_model_len = 26",
-    ),
+    (["--engine.max_model_len=8"], "no problem's prompt fits into engine.max_model_len = 8"),
     (
         ["--data.init_args.prompts=math", "--data.init_args.hints={first: 0.5}", "--data.init_args.problems={nowhere}"],
         "nowhere",

@@ -154,7 +154,8 @@ class Collection:
     def _rollout(self, id: str, problem_id: str, prompt_ids: list[int], token_ids: list[int]) -> Rollout:
         logprobs = [-1.0] * len(token_ids)
         text = self._text(token_ids)
-        return Rollout(id, problem_id, 0, prompt_ids, token_ids, logprobs, text, "stop", "2", True, PROVENANCE)
+        provenance = replace(PROVENANCE, ends=[self.model.end_id])
+        return Rollout(id, problem_id, 0, prompt_ids, token_ids, logprobs, text, "stop", "2", True, provenance)
 
     def _text(self, token_ids: list[int]) -> str:
         return str(self.model.tokenizer.decode(token_ids, skip_special_tokens=True))
@@ -300,7 +301,7 @@ def test_an_intervention_with_an_end_of_turn_is_named(name: str, tmp_path: Path)
 
 @pytest.mark.parametrize("target", ["prefix_intervention_suffix", "self_refined", "rollout"])
 @pytest.mark.parametrize("name", FAMILIES)
-def test_a_rollout_ends_with_the_templates_end_of_turn_and_with_no_other(
+def test_a_rollout_ends_with_an_end_of_its_engine_and_with_no_other_token(
     name: str, target: Target, tmp_path: Path
 ) -> None:
     model = family(name)
@@ -315,6 +316,21 @@ def test_a_rollout_ends_with_the_templates_end_of_turn_and_with_no_other(
             rollout = getattr(collection, table)
             setattr(collection, table, replace(rollout, token_ids=change(rollout.token_ids)))
         assert collection.rows(TargetConfig(target)) == []
+
+
+@pytest.mark.parametrize("target", ["prefix_intervention_suffix", "self_refined", "rollout"])
+def test_a_rollout_may_end_with_any_end_of_its_engine(target: Target, tmp_path: Path) -> None:
+    model = family("llama3")
+    another = next(i for i in sorted(model.special) if i != model.end_id)
+    collection = Collection(tmp_path, model, WORDS)
+    for table in ("guided", "refined", "solved"):
+        rollout = getattr(collection, table)
+        ended = replace(rollout.provenance, ends=[model.end_id, another])
+        ids = [*rollout.token_ids[:-1], another]
+        setattr(collection, table, replace(rollout, token_ids=ids, provenance=ended))
+    (row,) = collection.rows(TargetConfig(target))
+    assert row.token_ids[-1] == another
+    assert row.spans[-1] == Span("end", 1, 1.0)
 
 
 def test_a_suffix_that_goes_on_from_something_else_is_named(tmp_path: Path) -> None:
@@ -351,8 +367,8 @@ def test_what_a_template_makes_of_solutions_does_not_concern_sampled_tokens(targ
 @pytest.mark.parametrize(
     ("spans", "said"),
     [
-        ([Span("prompt", 1, 0.0), Span("prefix", 2, nan)], "no finite number"),
-        ([Span("prompt", 1, 0.0), Span("prefix", 2, inf)], "no finite number"),
+        ([Span("prompt", 1, 0.0), Span("prefix", 2, nan)], "not a finite number"),
+        ([Span("prompt", 1, 0.0), Span("prefix", 2, inf)], "not a finite number"),
         ([Span("prompt", 1, 0.0), Span("prefix", 3, 1.0), Span("end", -1, 1.0)], "fewer than 0 tokens"),
         ([Span("prefix", 2, 1.0), Span("prompt", 1, 0.0)], "prompt after its first span"),
     ],

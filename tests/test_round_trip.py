@@ -67,7 +67,12 @@ def test_every_command_says_so_at_its_start(tmp_path: Path, command: str, capfd:
     arguments = {
         "collect": ["-c", str(MINI / "collect.yaml"), f"--problems={problems}", f"--model={model}", *flags],
         "evaluate": ["--prompts=mini", f"--problems.mine={problems}", f"--model={model}"],
-        "fit": ["-c", str(MINI / "grpo.yaml"), f"--data.init_args.problems={problems}", f"--model.init_args.model={model}"],
+        "fit": [
+            "-c",
+            str(MINI / "grpo.yaml"),
+            f"--data.init_args.problems={problems}",
+            f"--model.init_args.model={model}",
+        ],
     }
     assert main([name, *arguments[name], *out]) == (0 if flags else 2)  # a dry run says it and goes on
     captured = capfd.readouterr()

@@ -168,7 +168,7 @@ def test_a_row_that_holds_a_list_of_objects_is_a_row(tmp_path: Path) -> None:
     [
         ("[" + json.dumps(ROW) + ', {"problem": "cut o', ["a-000000", (2, "the file breaks off")]),
         ("[" + json.dumps(ROW) + json.dumps(ROW) + "]", ["a-000000", (2, "the file breaks off")]),
-        (json.dumps([ROW]) + "\n" + json.dumps([ROW]), ["a-000000", (2, "the file goes on after its list")]),
+        (json.dumps([ROW]) + "\n" + json.dumps([ROW]), ["a-000000", (2, "the file continues after its list")]),
         ("[" + json.dumps(ROW) + ', 12, "x",]', ["a-000000", (2, "not a JSON object"), (3, "not a JSON object")]),
     ],
 )

@@ -23,7 +23,7 @@ from int_lightning.types import (
 
 MINI = build_tokenizer()
 END = MINI.eos_token_id
-PROVENANCE = Provenance("mini", "", "vllm", "solve@1f2e3d4c", Sampling(), 0)
+PROVENANCE = Provenance("mini", "", "vllm", "solve@1f2e3d4c", Sampling(), 0, [END])
 PROMPT = MINI.encode("<|user|>1+2@4<|assistant|>")
 ATTEMPT = MINI.encode("1+2=3\n\n3@4=7\n\n\\boxed{7}")
 PREFIX, INTERVENTION = MINI.encode("1+2=3\n\n"), MINI.encode("3@4=2\n\n")

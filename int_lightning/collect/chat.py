@@ -200,7 +200,7 @@ class ChatServer:
                 return await self._request(conversation, fields)
             raise self._refusal(error) from None
         except (ValueError, RecursionError):  # of an error's body
-            raise RequestError("what came back is no chat completion") from None
+            raise RequestError("what came back is not a chat completion") from None
         try:
             body = json.loads(content)
             choice = body["choices"][0]
@@ -209,7 +209,7 @@ class ChatServer:
             usage = body.get("usage")
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             self._estimate(asked + len(content))
-            raise RequestError("what came back is no chat completion") from None
+            raise RequestError("what came back is not a chat completion") from None
         self._count(usage, asked + len(answer.text))
         return answer
 
@@ -241,7 +241,7 @@ class ChatServer:
         return RequestError(f"HTTP {status}: {said}", again, retry_after(error.response.headers))
 
     def _count(self, usage: Any, letters: int) -> None:
-        """Counts what the server says that a request used, or what its letters come to where that is no such number."""
+        """Counts what the server says that a request used, or what its letters come to where that is not such a number."""
         tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
         if tokens is None and self.budget.max_tokens_total is not None:
             raise UserError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.markup import escape
 
@@ -21,6 +21,7 @@ from int_lightning.collect.summary import show_conditioning, summarise
 from int_lightning.console import progress, say, show_table, show_text
 from int_lightning.grading import Grader
 from int_lightning.learn.pretrained import resolve_model
+from int_lightning.model_folder.check import check_context
 from int_lightning.model_folder.tokenizer import load_tokenizer
 from int_lightning.preflight import Fitting, check_golds, check_legible
 from int_lightning.prompts import PromptSet
@@ -28,6 +29,9 @@ from int_lightning.prompts.tokenizers import record_tokenizer
 from int_lightning.results import RESULTS, write_json
 from int_lightning.sources import Pool
 from int_lightning.types import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 _ROWS_NAMED = 10
 
@@ -48,7 +52,7 @@ def collect_interventions(
     store = Store(out / "dataset")
     store.batches()
     _check_limit(out, store, total)
-    tokenizer, prompts = load_tokenizer(resolve_model(build.model)), PromptSet(build.prompts)
+    tokenizer, prompts = _asked_of_model(build)
     if said := check_legible(tokenizer, prompts, pool, build.model):
         say(f"[yellow]note:[/] {escape(said)}")
     with Grader() as grader:
@@ -79,8 +83,15 @@ def collect_interventions(
     return finish_collection(out, store, pool, {"golds": golds.as_dict(), "too_long": fitting.as_dict()})
 
 
+def _asked_of_model(build: StagesBuilder) -> tuple[PreTrainedTokenizerBase, PromptSet]:
+    """The model's tokenizer and the prompts it is asked with, once its folder and its context are found to do."""
+    folder = resolve_model(build.model)
+    check_context(folder, build.engine.max_model_len, build.engine.trust_remote_code)
+    return load_tokenizer(folder), PromptSet(build.prompts)
+
+
 def _check_limit(out: Path, store: Store, limit: int | None) -> None:
-    """A larger limit goes on where a smaller one ended; for a smaller one it is too late."""
+    """A larger limit continues where a smaller one ended; for a smaller one it is too late."""
     done, waiting = known_problems(store)
     if limit is not None and len(done) + len(waiting) > limit:
         raise UserError(
@@ -114,7 +125,7 @@ def finish_collection(
 
 def show_plan(pool: Pool, build: StagesBuilder) -> dict[str, Any]:
     """Counts what a collection would do, shows it and returns it; no engine is started."""
-    tokenizer, prompts = load_tokenizer(resolve_model(build.model)), PromptSet(build.prompts)
+    tokenizer, prompts = _asked_of_model(build)
     with Grader() as grader:
         golds = check_golds(grader, pool)
     try:

@@ -22,8 +22,8 @@ _ESCAPED = re.compile(
 
 
 def hide(text: str, key: str, name: str) -> str:
-    """A text with ``name`` in place of a key and of pieces of it that have at least ``SHORTEST`` letters and are no plain word or
-    number.
+    """A text with ``name`` in place of a key and of pieces of it that have at least ``SHORTEST`` letters and are not a plain
+    word or number.
 
     Args:
         text: Any text.

@@ -84,7 +84,7 @@ class Manifest:
         for file in found:
             if file not in listed and not self._left_by_a_kill(file) and file.exists():
                 raise UserError(
-                    f"{file} is no shard that was collected here (it is a copy of one, or of another run): move it out of "
+                    f"{file} is not a shard that was collected here (it is a copy of one, or of another run): move it out of "
                     f"{self.folder}"
                 )
 

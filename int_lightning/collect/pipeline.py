@@ -70,19 +70,29 @@ class Collector:
     async def _run(self, stages: ProblemStages, todo: Iterator[Todo], advance: Advance) -> None:
         running: set[asyncio.Task[Work]] = set()
         ended: list[Work] = []
+
+        async def work_on(item: Todo) -> Work:
+            try:
+                return await stages.run(*item)
+            except Exception:
+                for task in running - {asyncio.current_task()}:
+                    task.cancel()  # now: before this coroutine's caller hears of it, an engine may decode a whole batch
+                raise
+
         try:
             while True:
                 while len(running) < self._half and (item := next(todo, None)) is not None:
-                    running.add(asyncio.create_task(stages.run(*item)))
+                    running.add(asyncio.create_task(work_on(item)))
                 if not running:
                     break
                 done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                errors = [error for task in done if not task.cancelled() and (error := task.exception()) is not None]
                 for task in done:
-                    if task.exception() is None:
+                    if not task.cancelled() and task.exception() is None:
                         ended.append(task.result())
                         advance(ended[-1])
-                for task in done:
-                    task.result()
+                if errors:
+                    raise errors[0]
                 if len(ended) >= self._half:
                     batch, ended = ended, []
                     await asyncio.to_thread(commit, self.store, batch)

@@ -27,7 +27,8 @@ NO_SEED = -1
 class ServerOracle(Oracle):
     """Another model, with the reference solution in view, in the conversation of the prompt set (see ``PolicyOracle``).
 
-    In problems and attempts names of control tokens are sent broken (``<¦|im_end|>``), for the server would read them as such.
+    In problems and attempts names of control tokens are sent broken (``<¦|im_end|>``), because the server would read them as
+    such.
 
     Args:
         base_url: Address of the server, for instance ``http://localhost:8000/v1``.

@@ -182,8 +182,8 @@ class InterventionData(L.LightningDataModule):
         """The rows, which must stay the same while a run lasts; of a stream, those of its first batch."""
         if not self.streaming:
             return {"folder": self._digest}
-        first = self.store.batch(min(self.store.batches(), default=0))
-        return {"folder": digest(list(first.columns("attempts", "id", "text")))}
+        first = [self.store.batch(number) for number in self.store.batches()[:1]]
+        return {"folder": digest([row for batch in first for row in batch.columns("attempts", "id", "text")])}
 
     @cached_property
     def _digest(self) -> str:

@@ -20,14 +20,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from textwrap import shorten
 from typing import Literal
 
 from transformers import PreTrainedTokenizerBase
 
 from int_lightning.collect.store import Store
-from int_lightning.prompts import encode_solution, encode_text, end_of_turn
+from int_lightning.prompts import encode_solution, encode_text
 from int_lightning.steps import SEPARATORS
 from int_lightning.types import Intervention, Problem, Rollout, SFTExample, Span, UserError
 
@@ -119,7 +118,7 @@ class ExampleReader:
 
     def _with_interventions(self, batch: Store) -> Iterator[SFTExample]:
         suffixed = self.config.target == "prefix_intervention_suffix"
-        right = {r.parent: r for r in batch.read("guided", Rollout) if self._whole(r)} if suffixed else {}
+        right = {r.parent: r for r in batch.read("guided", Rollout) if _whole(r)} if suffixed else {}
         for i in batch.read("interventions", Intervention):
             if not self._usable(i) or (suffixed and i.id not in right):
                 continue
@@ -161,7 +160,7 @@ class ExampleReader:
 
     def _right_rollouts(self, rollouts: Iterable[Rollout]) -> Iterator[SFTExample]:
         for r in rollouts:
-            if self._whole(r) and self._take(r.problem_id, self.config.rows_per_problem):
+            if _whole(r) and self._take(r.problem_id, self.config.rows_per_problem):
                 yield self._solution_row(r.id, r.problem_id, r.prompt_ids, r.token_ids)
 
     def _solution_row(self, id: str, problem_id: str, prompt_ids: list[int], solution_ids: list[int]) -> SFTExample:
@@ -175,14 +174,6 @@ class ExampleReader:
         if self.config.correctness_filter is None:
             return i.guided_total > 0 and not i.rejected
         return i.guided_total > 0 and (i.guided_correct > 0 or not self.config.correctness_filter)
-
-    @cached_property
-    def _end(self) -> int:
-        return end_of_turn(self.tokenizer)
-
-    def _whole(self, rollout: Rollout) -> bool:
-        """Right, and ended by the model itself with the one token that ends a turn."""
-        return rollout.correct and self._end not in rollout.token_ids[:-1] and rollout.token_ids[-1:] == [self._end]
 
     def _prompts(self, batch: Store) -> dict[str, list[int]]:
         """The solve prompt of each problem that has an intervention to train on."""
@@ -203,6 +194,12 @@ class ExampleReader:
             return False
         self._taken[key] += 1
         return True
+
+
+def _whole(rollout: Rollout) -> bool:
+    """Right, and ended by the model itself, with one of the tokens at which its engine stopped."""
+    ends = [i for i, token in enumerate(rollout.token_ids) if token in rollout.provenance.ends]
+    return rollout.correct and ends == [len(rollout.token_ids) - 1]
 
 
 def examples(store: Store, config: TargetConfig, tokenizer: PreTrainedTokenizerBase) -> Iterator[SFTExample]:

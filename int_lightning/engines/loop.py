@@ -54,9 +54,14 @@ class EngineLoop:
         await asked.done
         return [c for c in asked.completions if c is not None]
 
+    def _drop_cancelled(self) -> bool:
+        """Forgets callers that were cancelled; whether there are others."""
+        self._waiting = {n: (asked, i) for n, (asked, i) in self._waiting.items() if not asked.done.cancelled()}
+        return bool(self._waiting)
+
     async def _step(self) -> None:
         try:
-            while self._waiting:
+            while self._drop_cancelled():
                 for number, completion in self.engine.step():
                     if number not in self._waiting:
                         continue

@@ -86,8 +86,7 @@ def evaluate(
         config: Rollouts, k and sampling.
 
     Raises:
-        UserError: if the store is damaged, was begun with other weights or problems, or if the tokenizer
-            loses text of a set's first problem.
+        UserError: if the store is damaged, or was begun with other weights or problems.
     """
     store.begin()
     asked = {(name, p.id): p for name, problems in sets.items() for p in problems}

@@ -157,7 +157,7 @@ class RunCheckpoint(ModelCheckpoint):
             assert self.dirpath is not None
             path = Path(self.dirpath) / "interrupted.ckpt"
             self._save_checkpoint(trainer, str(path))
-            say(f"interrupted after step {trainer.global_step}; go on with --ckpt_path {escape(str(path))}")
+            say(f"interrupted after step {trainer.global_step}; continue with --ckpt_path {escape(str(path))}")
             raise KeyboardInterrupt
 
     @property

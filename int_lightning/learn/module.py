@@ -78,7 +78,7 @@ class PolicyModule(L.LightningModule):
         if random_init and lora is not None:
             raise UserError("random_init leaves nothing for adapters to adapt: drop it, or lora")
         self.automatic_optimization = False
-        self.folder = resolve_model(model)
+        self.model = model
         self.optimizer_factory = optimizer
         self.scheduler_factory = scheduler
         self.dtype_name = dtype
@@ -94,6 +94,15 @@ class PolicyModule(L.LightningModule):
         self.layers = layers
         self.temperature = 1.0
         self.policy: Policy | None = None
+
+    @cached_property
+    def folder(self) -> str:
+        """The model's folder, or its hub id; looked for, and checked, when it is first asked for.
+
+        Raises:
+            UserError: if there is no such model, or if its folder is damaged.
+        """
+        return resolve_model(self.model)
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:

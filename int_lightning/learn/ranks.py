@@ -75,4 +75,4 @@ class RanksAlive(Callback):
                 os._exit(1 if status < 0 else status)
 
 
-_REMEDY = "Go on from the newest checkpoint with --ckpt_path last"
+_REMEDY = "Continue from the newest checkpoint with --ckpt_path last"

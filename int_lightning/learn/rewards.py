@@ -109,7 +109,7 @@ class Rewards:
                 return None
             total, terms = total + config.weight * value, terms + abs(config.weight * value)
             if not math.isfinite(value):
-                say(f"[yellow]reward error:[/] {escape(under_way[i])}: {value} is no finite number")
+                say(f"[yellow]reward error:[/] {escape(under_way[i])}: {value} is not a finite number")
                 return None
             if terms > LARGEST:
                 say(

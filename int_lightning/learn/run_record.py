@@ -42,7 +42,7 @@ class WithContents(Protocol):
 
 
 class RunRecord(Callback):
-    """Keeps the record, compares it, and refuses to go on with other settings, other content or no step left to take.
+    """Keeps the record, compares it, and refuses to continue with other settings, other content or no step left to take.
 
     Args:
         folder: The run's folder.

@@ -30,7 +30,8 @@ class ModelReport:
     Args:
         folder: The folder.
         architecture: Class of the model.
-        parameters: Their number; 0 where they were not looked at, for the weights are quantised or come with code of their own.
+        parameters: Their number; 0 where they were not looked at, because the weights are quantised or come with code of
+            their own.
         context: Tokens that a sequence may have; none if its configuration does not bound it.
         ends: Tokens that end a completion, by who says so.
         dropout: Keys of config.json whose dropout is on in training.

@@ -45,7 +45,7 @@ def ends_by_source(folder: str, tokenizer: PreTrainedTokenizerBase) -> dict[str,
         for i in ids:
             if i not in added:
                 token = tokenizer.convert_ids_to_tokens(i) if 0 <= i < len(tokenizer) else None
-                what = f"is {token!r}, a piece of text" if token else "is no token of its tokenizer"
+                what = f"is {token!r}, a piece of text" if token else "is not a token of its tokenizer"
                 raise UserError(
                     f"model {folder}: {source} says that token {i} ends a completion, which {what}: correct its {_KEY}"
                 )

@@ -76,7 +76,7 @@ def read_json(file: Path) -> dict[str, Any]:
     """A JSON object from a file.
 
     Raises:
-        UserError: if it is none.
+        UserError: if it is not one.
     """
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
@@ -86,7 +86,7 @@ def read_json(file: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(value, dict):
         raise UserError(
-            f"{file} is no JSON object: copy it again, or save model and tokenizer anew with save_pretrained"
+            f"{file} is not a JSON object: copy it again, or save model and tokenizer anew with save_pretrained"
         )
     return value
 

@@ -39,8 +39,8 @@ def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def check_vocabulary(tokenizer: PreTrainedTokenizerBase, size: int) -> None:
-    """Compares the tokenizer with the model's vocabulary. Special tokens beyond it are let pass, for only a template could write
-    them: Gemma-3's tokenizer has one for images beside models that read text alone.
+    """Compares the tokenizer with the model's vocabulary. Special tokens beyond it are let pass, because only a template could
+    write them: Gemma-3's tokenizer has one for images beside models that read text alone.
 
     Raises:
         UserError: if a text can have tokens that the model does not know.

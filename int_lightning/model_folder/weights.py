@@ -36,7 +36,7 @@ def load_causal_lm(folder: str, **options: Any) -> PreTrainedModel:
         options: Of ``from_pretrained``.
 
     Raises:
-        UserError: if transformers would fill in random values, for a tensor is missing or has another shape, or if it cannot
+        UserError: if transformers would fill in random values, because a tensor is missing or has another shape, or if it cannot
             build the model.
     """
     try:

@@ -130,7 +130,7 @@ def broken(tokenizer: PreTrainedTokenizerBase, text: str, separator: str, own: b
 
 
 def _broken_as_read(tokenizer: PreTrainedTokenizerBase, text: str, separator: str, ids: AbstractSet[int]) -> str:
-    """Breaks also what is no name to the letter, but what the tokenizer's normalisation makes one."""
+    """Also breaks what is not a name to the letter, but what the tokenizer's normalisation makes one."""
     while tokenizer.is_fast:
         spans = [span for i, span in _tokens(tokenizer, text) if i in ids]
         spans = [(a, b) for a, b in spans if separator not in text[a:b] and len(text[a:b].strip()) > 1]

@@ -1,7 +1,7 @@
-"""Token ids of a text that goes on after other text.
+"""Token ids of a text that follows other text.
 
-A SentencePiece tokenizer puts a space in front of whatever it encodes, for it takes it for the beginning of a text. Here such a
-text is encoded after another one, an anchor, whose tokens are then taken off.
+A SentencePiece tokenizer puts a space in front of whatever it encodes, because it takes it for the beginning of a text. Here such
+a text is encoded after another one, an anchor, whose tokens are then taken off.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _ANCHORS = ("\n", "1", ".", "x", "=", "é")
-"""Several, for the first letters of a text may merge with one of them, or a tokenizer may not know it."""
+"""Several, because the first letters of a text may merge with one of them, or a tokenizer may not know it."""
 
 
 def encode_in_place(tokenizer: PreTrainedTokenizerBase, text: str, encode: Callable[[str], list[int]]) -> list[int]:
-    """Token ids that add just this text after any other; those of the text by itself where the tokenizer cannot do so, for it
+    """Token ids that add just this text after any other; those of the text by itself where the tokenizer cannot do so, because it
     lacks characters or writes them otherwise.
 
     Args:

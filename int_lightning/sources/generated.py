@@ -80,7 +80,7 @@ def mini_split(path: str) -> tuple[str, int | None]:
     """Split and number of ``mini:SPLIT[:COUNT]``; None for all.
 
     Raises:
-        UserError: if the count is no number above 0.
+        UserError: if the count is not a number above 0.
     """
     _, _, rest = path.partition(":")
     split, _, count = rest.partition(":")

@@ -34,7 +34,7 @@ def json_rows(path: Path, needed: Sequence[str]) -> Iterator[Row]:
     whole = _decoded(first)
     in_one_line = whole is not None
     if whole is None:
-        with open_text(path) as file:  # the object may go on in the next lines
+        with open_text(path) as file:  # the object may continue in the next lines
             whole = _decoded(file.read(_WHOLE))
     if not isinstance(whole, dict):
         return _lines(path)
@@ -104,7 +104,7 @@ def _listed(path: Path) -> Iterator[Row]:
                 yield number + 1, f"the file breaks off: no comma or ] after the list's element {number}; {_LOST}"
                 return
         if text.next:
-            yield number + 1, "the file goes on after its list: write one list, or one object a line"
+            yield number + 1, "the file continues after its list: write one list, or one object a line"
 
 
 class _Text:
@@ -144,7 +144,7 @@ class _Text:
                 if len(self._text) - self._at > MAX_ROW or not self._more():
                     raise
                 continue
-            if end < len(self._text) or not self._more():  # a number may go on in the next piece
+            if end < len(self._text) or not self._more():  # a number may continue in the next piece
                 self._at = end
                 return value
 

@@ -140,7 +140,7 @@ class Pool:
     @cached_property
     def _solved(self) -> tuple[Duplicates, Golds]:
         """The problems that have a reference solution in some source, where others may lack theirs: from a pass of its own over
-        the sources, for a copy without one may come first."""
+        the sources, because a copy without one may come first."""
         solved, golds = Duplicates(), Golds()
         for source in self.sources if any(not s.require_solution for s in self.sources) else ():
             rows = (row for row in read(source) if isinstance(row, Problem))
