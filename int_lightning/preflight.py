@@ -29,7 +29,7 @@ GRADED = 10_000
 """Problems whose gold answers are graded."""
 
 _UNREADABLE = 0.1  # share of unknown tokens above which a model is refused
-_PROBE = "0"  # an answer that the grader surely reads
+_PROBES = ("0", "no")  # a number and a word, which the grader surely reads
 _BATCH = 256
 _LISTED = 100
 _MARGIN = 16  # tokens for what a tokenizer puts around a text, such as a space before it
@@ -87,13 +87,14 @@ def check_golds(grader: Grader, problems: Iterable[Problem], most: int = GRADED)
     while batch := [(p.source, p.id, p.answer) for p in islice(left, _BATCH)]:
         answers = [answer for _, _, answer in batch]
         equal = grader.grade([rf"\boxed{{{answer}}}" for answer in answers], answers)
-        verdicts = grader.equivalent([_PROBE] * len(answers), answers)
+        number, word = (grader.equivalent([probe] * len(answers), answers) for probe in _PROBES)
         report.checked += len(batch)
-        for item, itself, verdict in zip(batch, equal, verdicts, strict=True):
+        for item, itself, one, other in zip(batch, equal, number, word, strict=True):
+            note = one.note and other.note
             report.unequal += not itself
-            report.unreadable += itself and bool(verdict.note)
-            if (not itself or verdict.note) and len(report.examples) < _LISTED:
-                report.examples.append(BadGold(*item, verdict.note if itself else "not equal"))
+            report.unreadable += itself and bool(note)
+            if (not itself or note) and len(report.examples) < _LISTED:
+                report.examples.append(BadGold(*item, note if itself else "not equal"))
     return report
 
 

@@ -43,6 +43,6 @@ def test_a_killed_rank_is_named_and_the_others_end(rank: int, dataset: Path, tmp
         assert not any(map(alive, pids))
     finally:
         first.kill()
-    (line,) = [line for line in (tmp_path / "said").read_text().splitlines() if not line.startswith("  SFTModule: ")]
+    (line,) = [line for line in (tmp_path / "said").read_text().splitlines() if line.startswith("int-lightning: ")]
     assert f"rank {rank} (process {pids[rank]}) was killed" in line
     assert "--ckpt_path last" in line
