@@ -37,6 +37,7 @@ READ = {
         ("It is 5, I think.</think>The answer is 4.", "4"),
         ("<answer>3</answer> or better <answer>4</answer>", "4"),
         ("So the answer is 4.<|im_end|><|im_start|>user\nThe answer is 5.", "4"),
+        ("So the answer is 4.\n\nHuman: What about 5? The answer is 5.", "4"),
     ],
     "phrases": [
         ("6 * 7 = 42\n#### 42", "42"),
@@ -56,6 +57,7 @@ READ = {
         ("The answer is for sure D, it can't be A or B", "D"),
         ("The correct option is (C).", "(C)"),
         ("因此,答案是 12。", "12"),
+        ("故选 B。", "B"),
         ("La respuesta es 12.", "12"),
         ("Die Antwort ist 12.", "12"),
         ("Ответ: 12", "12"),
@@ -68,6 +70,12 @@ READ = {
         ("P = 2/3 Therefore, the probability that Ann wins the game is 2/3.", "2/3"),
         ("The two differ. The sum of all values is $5 + 7 = 12$.", "12"),
         ("We conclude that the area is\n\\[ A = 12\\pi. \\]", r"\[ A = 12\pi. \]"),
+        ("They meet. Thus, $\\angle ABC = 45^\\circ$.", r"$\angle ABC = 45^\circ$"),
+        ("We add both. So x = 5 and y = 6.", "x = 5 and y = 6"),
+        ("Both fail. Therefore there is no solution.", "no solution"),
+        (r"We add both. Therefore the total is \$1,250.", r"\$1,250"),
+        ("He pays 9. So she needs $24 - 9 = 15$ more dollars.", "15"),
+        ("The minimum value is $-3$, attained at $x=2$.", "$-3$"),
         ("En conclusion, la probabilité est de **25%**.", "25%"),
     ],
     "answers by themselves": [
@@ -98,6 +106,9 @@ NOTHING = {
         "They meet. So it may be 12.",
         "Hence only n = 7 has to be checked.",
         "So we subtract 5.",
+        "So there is no solution with n even, and we look at the odd ones.",
+        "So she needs to pay 5.",
+        "They differ. So if n is odd there is no solution.",
         "We look at both. Thus she gets 3 or 4 apples.",
     ],
 }

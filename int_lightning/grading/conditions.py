@@ -95,8 +95,9 @@ def without_repetition(items: list[Item], links: Collection[str]) -> list[Item]:
     first, last = items[0], items[-1]
     excluded = [_excluded(item.value) for item in items]
     if excluded[0] and all(item.name == first.name for item in items) and len(items) > 1:
+        alone = first.relation is None or any(side.name for side in first.relation.sides)
         numbers = [
-            number for item, points in zip(items, excluded, strict=True) for number in points or _number(item.value)
+            number for item, points in zip(items, excluded, strict=True) for number in points or _number(item, alone)
         ]
         return [Item(Combination("difference", REALS, Points(tuple(numbers))), first.name, first.left, first.relation)]
     if isinstance(last.value, Quantity) and last.value.unit.startswith("mod "):
@@ -122,7 +123,8 @@ def _excluded(value: Reading) -> tuple[Quantity, ...]:
     return ()
 
 
-def _number(value: Reading) -> tuple[Quantity]:
-    if not isinstance(value, Quantity):
-        raise UnreadableError("not a number")
-    return (value,)
+def _number(item: Item, alone: bool) -> tuple[Quantity]:
+    r"""A number behind an excluded one; none behind ``2x \ne 4``, where the symbol is not alone, and no ``x = 3``."""
+    if not isinstance(item.value, Quantity) or item.left is not None or not alone:
+        raise UnreadableError("no further excluded number")
+    return (item.value,)

@@ -93,8 +93,8 @@ class ExpressionParser(Scanner):
         exponent = None
         while mark := self.accept("^", "_", "!", "%", r"\degree"):
             number = as_quantity(base)
-            if mark == "_" and exponent is None and isinstance(number.values[0], int):
-                base = replace(number, unit=f"base {from_words(self.raw())}")
+            if mark == "_" and exponent is None and not number.symbols and isinstance(number.values[0], int):
+                base = _in_base(number.values[0], from_words(self.raw()))
             elif mark == "%":
                 base = replace(apply(ar.divide, number, constant(100)), unit="%", decimals=number.decimals)
             elif mark == r"\degree" or (mark == "^" and self.accept_command(r"\circ")):
@@ -219,6 +219,8 @@ class ExpressionParser(Scanner):
         self.bars = bars
         if (left == r"\{") != (right == r"\}") or (not items and left != r"\{"):
             raise UnreadableError("brackets")
+        if len(items) > 2 and right != _CLOSING[left]:
+            raise UnreadableError("brackets of three")
         if len(items) == 1 and left != r"\{":
             if right != _CLOSING[left]:
                 raise UnreadableError("brackets")
@@ -307,3 +309,10 @@ def _times(x: Reading, y: Reading) -> Reading:
         case (Quantity() as factor, Matrix(rows)) | (Matrix(rows), Quantity() as factor):
             return Matrix(tuple(tuple(_times(factor, entry) for entry in row) for row in rows))
     return apply(ar.multiply, as_quantity(x), as_quantity(y))
+
+
+def _in_base(digits: int, base: str) -> Quantity:
+    """Digits in another base, as those of 21 in ``21_3``."""
+    if base.isdecimal() and any(int(digit) >= int(base) for digit in str(abs(digits))):
+        raise UnreadableError("no digits of this base")
+    return replace(constant(digits), unit=f"base {base}")

@@ -24,7 +24,9 @@ from int_lightning.thoughts import after_thoughts
 
 __all__ = ["extract_answer", "final_answer"]
 
-_TURN_END = re.compile(r"<\|(?:im_start|im_end|eot_id|end_of_text|endoftext|start_header_id|end)\|>|</s>|<end_of_turn>")
+_TURN_END = re.compile(
+    r"<\|(?:im_start|im_end|eot_id|end_of_text|endoftext|start_header_id|end)\|>|</s>|<end_of_turn>|(?<=\S)\n+(?:Human|User):"
+)
 _SENTENCES = re.compile(r"[.!?](?=\s+[A-Z$\\(])|\n\s*\n|\n(?=[A-Za-z])")
 
 
@@ -43,7 +45,7 @@ def final_answer(text: str, cut: bool = False) -> str:
     answer = after_thoughts(text)
     if answer is None:
         return ""
-    if "<" in answer and (end := _TURN_END.search(answer)):
+    if end := _TURN_END.search(answer):
         answer = answer[: end.start()]
     answer = _element(answer).strip()
     boxes = last_boxes(answer)

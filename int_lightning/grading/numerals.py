@@ -9,7 +9,7 @@ import re
 from fractions import Fraction
 
 _THIN = r"(?:\\!|\s)*"
-_SEPARATOR = rf"(?:{_THIN}\{{,\}}{_THIN}|{_THIN}\\!\s*,{_THIN}|\s*,\s*\\!{_THIN}|\\,|\\?\s|~)"
+_SEPARATOR = rf"(?:{_THIN}\{{,\}}{_THIN}|{_THIN}\\!\s*,{_THIN}|\s*,\s*\\!{_THIN}|,\s(?=0\d\d(?!\d))|\\,|\\?\s|~)"
 _SEPARATED = re.compile(
     rf"(?<![\d.,/^_\\])(?<!\d\s)([1-9]\d{{0,2}}(?:{_SEPARATOR}\d{{3}})+)(?![\d/]|{_SEPARATOR}\d|,\d|\s*\\[dtc]?frac)"
 )

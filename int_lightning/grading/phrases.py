@@ -20,7 +20,8 @@ _PHRASE = re.compile(
     (?:\s+(?:to|for)\s+(?:the|this|our)\s+(?:\w+\s+)?(?:question|problem|exercise))?
     (?: [*_}}]*\s*[:：=][\s*_}}]* | [*_}}\s]+{_BE}(?:,?\s+{_ADVERB},?)*\s*[:：]?[\s*_]* | (?<=nswer)[^\S\n]+(?=[$\\]) )
   | (?P<foreign>
-      (?:最终|正确|最后)?答案(?:应该)?\s*(?:是|为|為|[:：])+\s* | 答えは\s* | 정답은\s* | (?:정답|답)\s*[:：]\s*
+      (?:最终|正确|最后)?答案(?:应该)?\s*(?:是|为|為|[:：])+\s*
+    | (?:故|应)选(?:择|项)?\s*[:：]?\s* | 答えは\s* | 정답은\s* | (?:정답|답)\s*[:：]\s*
     | \b(?:r[ée]ponse|respuesta|risposta|resposta|antwort|ответ|odpowiedź|cevap)\b(?:\s+(?:finale?|correcta?|correcte|final))?
       [*_]*\s*(?:[:：—-]|est\b|es\b|[éè](?=\s)|ist\b|lautet\b|jest\b)[\s*_:]*(?:donc\s+|de\s+)?
     )
@@ -198,7 +199,8 @@ def _unopened(sentence: str) -> str:
 
 
 def _is_formula(text: str) -> bool:
-    return re.search(r"(?<![\\a-zA-Z])[^\W\d_]{2,}", re.sub(r"\\(?:text|mathrm)\{[^{}]*\}", "", text)) is None
+    plain = re.sub(r"\\(?:text|mathrm)\{[^{}]*\}", "", text)
+    return re.search(r"(?<![\\a-zA-Z])(?!(?:and|or|[A-Z]{2,4})\b)[^\W\d_]{2,}", plain) is None
 
 
 def _last_sentence(text: str) -> str:

@@ -7,7 +7,7 @@ from int_lightning.grading.arithmetic import UnreadableError, subtract
 from int_lightning.grading.conditions import FLIPPED
 from int_lightning.grading.equations import difference, share_solutions, solves
 from int_lightning.grading.quantities import Quantity, apply, equal, ratio_sign
-from int_lightning.grading.readings import Answer, Relations
+from int_lightning.grading.readings import Answer, Item, Relations
 
 
 def same_relation(ours: Answer, theirs: Answer) -> bool:
@@ -25,7 +25,7 @@ def same_relation(ours: Answer, theirs: Answer) -> bool:
         case Quantity() as value, Relations() as chain if not x.name:
             return _is_value_of(chain, theirs.latex, value)
         case Relations(left), Relations(right) if not any(side.symbols for side in (*left, *right)):
-            return len(left) == len(right) and all(map(equal, left, right))
+            return _same_sides(x, y)
     return same_equation(ours, theirs)
 
 
@@ -59,12 +59,28 @@ def _same_chain(x: Relations, y: Relations) -> bool:
 
 
 def same_equation(ours: Answer, theirs: Answer) -> bool:
-    """Whether two equations differ by a constant factor, as y = 2x and x = y/2 do."""
+    """Whether two equations differ by a constant factor, as y = 2x and x = y/2 do; f(2) = 9 is only itself."""
     a, b = (difference(answer.items[0]) for answer in (ours, theirs))
     if a is None or b is None or a.symbols != b.symbols:
         return False
+    if not a.symbols:  # values of unknown functions
+        return _same_sides(ours.items[0], theirs.items[0])
     if ratio_sign(a, b):
         return True
-    if not a.symbols or not share_solutions(ours.latex, theirs.latex, min(a.symbols)):
+    if not share_solutions(ours.latex, theirs.latex, min(a.symbols)):
         return False
     raise UnreadableError("equations that may have the same solutions")
+
+
+def _same_sides(x: Item, y: Item) -> bool:
+    ours, theirs = _sides(x), _sides(y)
+    return len(ours) == len(theirs) and any(all(map(equal, ours, order)) for order in (theirs, theirs[::-1]))
+
+
+def _sides(item: Item) -> tuple[Quantity, ...]:
+    match item.value:
+        case Relations(sides):
+            return sides
+        case Quantity() as value if item.left:
+            return item.left, value
+    return ()

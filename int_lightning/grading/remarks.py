@@ -1,7 +1,7 @@
 """What is said behind an answer about the whole of it, and does not change it.
 
-Dropped: in brackets at the end, "approximately ..." and "about ...", "exactly", "in" and words; "(or ...)" is another form of the
-answer, which must be equal to it. Conditions are no remarks: the parser of answers reads them.
+Dropped: in brackets at the end, "approximately ..." and "about ...", "since ...", "rejecting ...", "exactly", "in" and words;
+"(or ...)" is another form of the answer, which must be equal to it. Conditions are no remarks: the parser of answers reads them.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import re
 _OPEN = r"\s*(?:\\text\s*\{\s*)?[(\[]\s*(?:\\text\s*\{\s*)?"
 _SHUT = r"\s*\}?\s*[)\]]\s*\}?\s*\.?$"
 _ABOUT = r"(?:or\s+)?(?:approximately|approx\.?|about|around|roughly|nearly|\\approx|i\.e\.,?)"
+_WHY = r"(?:since|because|rejecting|discarding)\b"
 _DROPPED = re.compile(
-    rf"(?<=\S){_OPEN}(?:{_ABOUT}[^()]*|exactly|exact value|in [a-z ]+|rounded [a-z\d ]+){_SHUT}", re.IGNORECASE
+    rf"(?<=\S){_OPEN}(?:(?:{_ABOUT}|{_WHY})[^()]*|exactly|exact value|in [a-z ]+|rounded [a-z\d ]+){_SHUT}",
+    re.IGNORECASE,
 )
 _ANOTHER_FORM = re.compile(
     r"(?<=\S)\s*(?:\\text\s*\{)?\s*\(\s*(?:\\text\s*\{\s*)?or(?:\s+equivalently,?)?(?![a-zA-Z])\s*\}?\s*([^()]*?)\s*\)\s*\}?$"

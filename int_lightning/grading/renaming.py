@@ -10,6 +10,7 @@ _FUNCTION_OF = re.compile(r"(\w+)\((\w)\)")
 _PERIOD = re.compile(r"\\pi|\\circ")
 _COUNTERS = frozenset("klmn")
 _CONSTANT = re.compile(r"[CcKk](?:_\d)?|[ABDabd]")
+_LETTERS = frozenset("ABDabd")  # that may be parameters of the problem
 
 Renaming = tuple[tuple[str, str], ...]
 
@@ -26,7 +27,10 @@ def renaming_of(ours: Answer, theirs: Answer) -> Renaming:
     periodic = _PERIOD.search(ours.latex) and _PERIOD.search(theirs.latex)
     if periodic and all(len(found) == 1 and found <= _COUNTERS for found in symbols):
         return pairs
-    return pairs if symbols[0] & symbols[1] and all(_constants(*pair) for pair in pairs) else ()
+    shared = symbols[0] & symbols[1]
+    variables = {name for name in shared if not _CONSTANT.fullmatch(name)}
+    parameters = shared & _LETTERS if any(name in _LETTERS for pair in pairs for name in pair) else ()
+    return pairs if variables and not parameters and all(_constants(*pair) for pair in pairs) else ()
 
 
 def _argument(ours: Answer, theirs: Answer) -> Renaming:

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import re
 
-_MATH = r"\$\$.+?\$\$|\$[^$\n]+\$|\\\(.+?\\\)|\\\[.+?\\\]"
-_NUMBER = r"[-−+]?(?:[$€£]\s?)?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:[.,]\d+)?(?:/\d+)?"
+_MATH = r"\$\$.+?\$\$|(?<!\\)\$[^$\n]+\$|\\\(.+?\\\)|\\\[.+?\\\]"
+_NUMBER = r"[-−+]?(?:\\?[$€£]\s?)?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:[.,]\d+)?(?:/\d+)?"
 _QUANTITY = re.compile(rf"(?P<math>{_MATH})|(?<![A-Za-z0-9_.,/^\\])(?P<number>{_NUMBER})(?![\w^]*\^)", re.DOTALL)
 _BEING = re.compile(
     r"""(?<![a-zA-Z\\'’])(?:is|are|equals?|(?:will|would|must|should)\ be|becomes
@@ -26,9 +26,9 @@ _BEING = re.compile(
 )
 _HEDGE = re.compile(
     r"""\b(?:not|no|cannot|never|if|unless|whether|may|might|could|can|maybe|perhaps|probably|possibly|either|or|suppose|assume|let
-      |consider|least|most|more|less|fewer|greater|smaller|larger|than|about|around|approximately|between|nearly|almost|bound
-      |needs?|wants?|must|should|try|first|second|next|step|case|contradiction|impossible|wrong|incorrect|another|when|per|each
-      |every|for|where|given|we\ know|only|ha(?:s|ve)\ to|to\ (?:check|consider|find|show|prove|do|go)|subtract|add|multiply
+      |consider|least|most|less|fewer|greater|smaller|larger|than|about|around|approximately|between|nearly|almost|bound
+      |needs?\ to|wants?|must|should|try|first|second|next|step|case|contradiction|impossible|wrong|incorrect|another|when|per
+      |each|every|for|where|given|we\ know|only|ha(?:s|ve)\ to|to\ (?:check|consider|find|show|prove|do|go)|subtract|add|multiply
       |divide|using|use|choose|pick|take|start|replace|substitute|look|divisible|multiple|factor|prime|even|odd|guess|far)\b
     | n['’]t\b | \?""",
     re.VERBOSE | re.IGNORECASE,
@@ -48,7 +48,7 @@ _CLAUSE = re.compile(
     r"""(?:,?\s+(?:because|since|which|so\ that|as\ (?:it|this|they|we|that|the|required|desired|stated)|who
         |in\ (?:total|all|the\ end)|altogether|overall
         |that\ (?:\w+\ ){0,2}(?:is|are|was|were|has|have|meets?|satisf\w+|can|could|must|do|does))
-      |[,;]\s+(?:it|so|and\ so|and\ thus|and\ not|not|as))\b""",
+      |[,;]\s+(?:attained|achieved|reached|it|so|and\ so|and\ thus|and\ not|not|as))\b""",
     re.VERBOSE | re.IGNORECASE,
 )
 _NOUNS = re.compile(r"(?:\s*(?:[%°€£$²³]|[^\W\d_]+²?(?:/[^\W\d_]+)?)){0,4}")
@@ -59,6 +59,7 @@ _NO_NOUN = re.compile(
 )
 _EASTERN = re.compile(r"[\u3040-\u9fff\uac00-\ud7a3].*", re.DOTALL)  # counters, written without a space
 _CHAIN = re.compile(r"(?<![<>!=:\\])=(?!=)")
+_NONE = re.compile(r"\bno (?:real |integer |such )?(?:solutions?|roots)\W*\Z", re.IGNORECASE)
 _LONGEST = 1000
 _LETTERS = re.compile(r"(?<!\\)\b[a-zA-Z]|(?<=\d)[a-zA-Z]")
 
@@ -82,6 +83,8 @@ def answer_of(sentence: str, plain: bool = False) -> str:
     said = _without_clauses(sentence)
     words = _QUANTITY.sub(" ", said)
     verbs = _outside_math(_BEING, said)
+    if (none := _NONE.search(said)) and not _HEDGE.search(said[: none.start()]):
+        return none[0]
     if verbs and said[verbs[-1].end() :].strip(" *_:"):
         being = verbs[-1]
         if plain and _HEDGE.search(_QUANTITY.sub(" ", said[: being.start()])):
