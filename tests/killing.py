@@ -24,4 +24,4 @@ def killed(command: list[str], out: Path, rng: random.Random) -> bool:
     time.sleep(rng.uniform(0, 1))
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    return process.wait() == -signal.SIGKILL
+    return process.wait() == -signal.SIGKILL and not (out / "results.json").exists()

@@ -75,9 +75,9 @@ class Manifest:
             ) from error
         if self._end and size == self._end:
             return
-        known = len(self.batches)
+        known, end = len(self.batches), self._end
         self._read()
-        if not self._id or size < self._end:
+        if not self._id or size < end:  # by now the file may be longer than it was
             raise UserError(f"{self.path} is damaged, lines are missing: {_REMEDY}")
         self._check(range(known, len(self.batches)))
         listed = {self.file(table, n) for n, batch in enumerate(self.batches) for table in batch} if found else set()
