@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from commands import without_its_last_line
+from int_lightning.collect.manifest import Manifest
 from int_lightning.collect.store import OUTCOMES, Store, from_row, schema_of
 from int_lightning.types import (
     Completion,
@@ -163,6 +164,19 @@ def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="could not be written"):
         add(Store(tmp_path / "dataset"), "attempts", [ROLLOUT])
     assert (tmp_path / "dataset").read_text() == "mine"
+
+
+def test_a_manifest_may_grow_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, reader = Store(tmp_path), Manifest(tmp_path)
+    add(store, "problems", [Problem("a", "1+1", "", "2")])
+
+    def read_late() -> None:
+        add(store, "problems", [Problem("b", "1+2", "", "3")])
+        Manifest._read(reader)
+
+    monkeypatch.setattr(reader, "_read", read_late)
+    reader.refresh()
+    assert len(reader.batches) == 2
 
 
 def test_a_reader_beside_a_writer_sees_whole_shards_only(tmp_path: Path) -> None:
