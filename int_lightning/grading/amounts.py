@@ -7,6 +7,7 @@ import struct
 from int_lightning.grading.arithmetic import UnreadableError, exactly, is_real
 from int_lightning.grading.functions import radians
 from int_lightning.grading.quantities import Quantity, constant, equal, scaled
+from int_lightning.grading.units import multiples
 
 _ROUNDED = 5e-7
 _EXACT_TO_DECIMAL, _DECIMAL_TO_DECIMAL = 4, 3  # digits that a rounded gold needs at least
@@ -15,9 +16,12 @@ _HUNDRED = constant(100)
 
 
 def same_amount(x: Quantity, y: Quantity) -> bool:
-    """Equal with units; one of the two may leave out its unit, and degrees may be given in radians."""
+    """Equal with units, in two units of one system too; one of the two may leave out its unit, and degrees may be given in
+    radians."""
     if x.unit.startswith("base ") and y.unit.startswith("base "):
         return _in_base(x) == _in_base(y)
+    if x.unit != y.unit and (factors := multiples(x.unit, y.unit)):
+        return _same_number(*(scaled(q, constant(factor)) for q, factor in zip((x, y), factors, strict=True)))
     if measure_different_things(x, y):
         return False
     return any(_same_number(a, b) for a in _forms(x, y) for b in _forms(y, x))

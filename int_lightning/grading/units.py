@@ -64,6 +64,19 @@ UNITS = {
 }
 """The shortest form of a unit of measure, by any of its forms."""
 
+_SYSTEMS = (
+    {"mm": 1, "cm": 10, "dm": 100, "m": 1000, "km": 10**6},
+    {"in": 1, "ft": 12, "yd": 36, "mi": 63_360},
+    {"mg": 1, "g": 1000, "kg": 10**6},
+    {"oz": 1, "lb": 16},
+    {"s": 1, "min": 60, "h": 3600, "day": 86_400, "week": 604_800},
+    {"month": 1, "year": 12},
+    {"ml": 1, "cl": 10, "l": 1000},
+    {"cup": 1, "pint": 2, "quart": 4, "gallon": 16},
+    {"¢": 1, "$": 100},
+)
+"""Units that are whole multiples of the first one of their system."""
+
 _FACTORS = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
 _POWERS = {"square": "^2", "sq": "^2", "squared": "^2", "cubic": "^3", "cu": "^3", "cubed": "^3"}
 _PIECE = re.compile(r"[^\W\d_]+|[$¢€£¥₹%°/]|\^-?\d+")
@@ -84,6 +97,14 @@ class Measure:
     factor: int
     unit: str
     counted: frozenset[str]
+
+
+def multiples(unit: str, other: str) -> tuple[int, int] | None:
+    """How many of a smaller unit two units of one system are; None for units of different systems."""
+    for system in _SYSTEMS:
+        if unit in system and other in system:
+            return system[unit], system[other]
+    return None
 
 
 def measure(words: str) -> Measure:
