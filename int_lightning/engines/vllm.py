@@ -69,7 +69,8 @@ class VLLMEngine:
 
         on_gpu = torch.cuda.is_available()
         if not on_gpu:
-            torch._dynamo.config.disable = True  # compiling vLLM's small CPU functions takes longer than it ever saves
+            # compiling vLLM's small functions takes longer than it ever saves on a CPU; the setting holds in all threads
+            torch.compiler.set_stance("force_eager")
         self.folder = folder
         self.config = config
         self.dtype = config.dtype
