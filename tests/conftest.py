@@ -9,7 +9,9 @@ if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
 
 if os.environ.get("ATEN_CPU_CAPABILITY") == "default":
-    os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")  # it writes vector code, which does not compile under this setting
+    os.environ.setdefault(
+        "TORCHDYNAMO_DISABLE", "1"
+    )  # it writes vector code, which does not compile under this setting
 
 import pytest
 import torch
