@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import subprocess
 import sys
 import time
@@ -15,7 +13,6 @@ from safetensors.torch import load_file
 
 from commands import ALTERNATING, COLD, ENGINE, MINI, fit_grpo, fit_sft, metrics, small_run_config
 from int_lightning.__main__ import main
-from int_lightning.learn.pretrained import resolve_model
 
 
 def same_weights(a: Path, b: Path) -> bool:
@@ -101,12 +98,3 @@ def test_sigterm_saves_a_checkpoint_that_the_run_goes_on_from(dataset: Path, tmp
     assert main([*resumed, *further, f"--ckpt_path={interrupted}"]) == 0
     steps = [int(step) for step, _ in metrics(out, "step", "train/loss")]
     assert steps[-1] == reached + 1
-
-
-def test_a_generation_config_that_transformers_does_not_write_back_is_exported(dataset: Path, tmp_path: Path) -> None:
-    model = shutil.copytree(resolve_model("mini"), tmp_path / "model")
-    file = model / "generation_config.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "temperature": 0.6, "top_p": 0.9, "do_sample": False}))
-    assert fit_sft(tmp_path / "fit", dataset, f"--model.init_args.model={model}", "--trainer.max_steps=1") == 0
-    exported = json.loads((tmp_path / "fit" / "model" / "generation_config.json").read_text())
-    assert (exported["temperature"], exported["top_p"]) == (0.6, 0.9)
