@@ -172,3 +172,11 @@ def test_an_exported_bfloat16_model_says_so_and_names_all_its_ends(tmp_path: Pat
     assert json.loads((tmp_path / "model" / "generation_config.json").read_text())["eos_token_id"] == [0, 1]
     with safe_open(tmp_path / "model" / "model.safetensors", framework="pt") as held:
         assert held.get_tensor(DOWN).dtype == torch.bfloat16
+
+
+def test_a_model_whose_sampling_settings_contradict_each_other_is_exported(tmp_path: Path) -> None:
+    given = {"do_sample": False, "temperature": 0.7, "top_p": 0.8}
+    mini = changed(tmp_path / "source", settings("generation_config.json", **given))
+    export(load_policy(mini, dtype=torch.float32), tmp_path / "model", load_tokenizer(mini), is_writer=True)
+    written = json.loads((tmp_path / "model" / "generation_config.json").read_text())
+    assert (written["temperature"], written["top_p"]) == (0.7, 0.8)

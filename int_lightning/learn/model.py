@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.device_mesh import DeviceMesh
-from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, GenerationConfig, PretrainedConfig, PreTrainedModel
 
 from int_lightning.data.collate import MicroBatch
 from int_lightning.learn.liger_layers import Layers, liger_negative_log_likelihood, obstacle, use_layers
@@ -259,11 +259,14 @@ def export(policy: Policy, folder: Path, tokenizer: Any, is_writer: bool) -> Non
     if is_writer:
         plain = {k.removeprefix(PREFIX): v for k, v in state.items() if isinstance(v, Tensor) and k not in tied}
         tensors = {k: v.to(policy.dtype) for k, v in merged(policy.causal_lm, plain)}
+        generation = policy.causal_lm.generation_config
+        policy.causal_lm.generation_config = GenerationConfig()  # transformers reads settings that it refuses to write
         policy.causal_lm.save_pretrained(folder, state_dict=tensors)
+        policy.causal_lm.generation_config = generation
         config = {**read_json(folder / "config.json"), "dtype": str(policy.dtype).removeprefix("torch.")}
         write_json(folder / "config.json", config)  # transformers names the dtype of the weights in training
         ends = {"eos_token_id": end_tokens(str(policy.causal_lm.name_or_path))}
-        write_json(folder / GENERATION, {**read_json(folder / GENERATION), **ends})
+        write_json(folder / GENERATION, {**generation.to_diff_dict(), **ends})
         tokenizer.save_pretrained(folder)
         if is_adapted(policy.causal_lm):
             save_adapter(policy.causal_lm, plain, folder / "adapter")
