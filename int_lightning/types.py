@@ -48,7 +48,7 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
             raise UserError(f"sampling.max_tokens is {self.max_tokens}: give at least 1")
-        if self.temperature < 0:
+        if not 0 <= self.temperature < float("inf"):
             raise UserError(f"sampling.temperature is {self.temperature}: give 0 (greedy) or more")
         if not 0 < self.top_p <= 1:
             raise UserError(f"sampling.top_p is {self.top_p}: give a value in (0, 1]")
