@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from rich.markup import escape
 
@@ -30,9 +30,6 @@ from int_lightning.results import RESULTS, write_json
 from int_lightning.sources import Pool
 from int_lightning.types import UserError
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
 _ROWS_NAMED = 10
 
 
@@ -52,9 +49,10 @@ def collect_interventions(
     store = Store(out / "dataset")
     store.batches()
     _check_limit(out, store, total)
-    tokenizer, prompts = _asked_of_model(build)
+    tokenizer, prompts = load_tokenizer(resolve_model(build.model)), PromptSet(build.prompts)
     if said := check_legible(tokenizer, prompts, pool, build.model):
         say(f"[yellow]note:[/] {escape(said)}")
+    _check_context(build)
     with Grader() as grader:
         golds = check_golds(grader, pool)
     golds.show()
@@ -83,11 +81,9 @@ def collect_interventions(
     return finish_collection(out, store, pool, {"golds": golds.as_dict(), "too_long": fitting.as_dict()})
 
 
-def _asked_of_model(build: StagesBuilder) -> tuple[PreTrainedTokenizerBase, PromptSet]:
-    """The model's tokenizer and the prompts it is asked with, once its folder and its context are found to do."""
-    folder = resolve_model(build.model)
-    check_context(folder, build.engine.max_model_len, build.engine.trust_remote_code)
-    return load_tokenizer(folder), PromptSet(build.prompts)
+def _check_context(build: StagesBuilder) -> None:
+    """Asked after legibility: whoever gave no model is told so, not that the default's context is short."""
+    check_context(resolve_model(build.model), build.engine.max_model_len, build.engine.trust_remote_code)
 
 
 def _check_limit(out: Path, store: Store, limit: int | None) -> None:
@@ -125,13 +121,16 @@ def finish_collection(
 
 def show_plan(pool: Pool, build: StagesBuilder) -> dict[str, Any]:
     """Counts what a collection would do, shows it and returns it; no engine is started."""
-    tokenizer, prompts = _asked_of_model(build)
-    with Grader() as grader:
-        golds = check_golds(grader, pool)
+    tokenizer, prompts = load_tokenizer(resolve_model(build.model)), PromptSet(build.prompts)
     try:
         illegible = check_legible(tokenizer, prompts, pool, build.model)
     except UserError as error:
         illegible = str(error)
+    if illegible:
+        say(f"[yellow]note:[/] {escape(illegible)}")
+    _check_context(build)
+    with Grader() as grader:
+        golds = check_golds(grader, pool)
     fitting = Fitting(pool, tokenizer, prompts, build.engine.max_model_len)
     found = plan(fitting, tokenizer, prompts, build.config, build.attempts, build.oracle)
     total = pool.summary.total
@@ -150,8 +149,6 @@ def show_plan(pool: Pool, build: StagesBuilder) -> dict[str, Any]:
     columns = ["stage", "completions", "prompt tokens", "generated tokens"]
     rows = [[s.name, *(f"{n:,}" for n in (s.completions, s.prompt_tokens, s.generated_tokens))] for s in found.stages]
     show_table("At most: every problem hard, nothing rejected, nothing cached", columns, rows)
-    if illegible:
-        say(f"[yellow]note:[/] {escape(illegible)}")
     return {
         "plan": found.as_dict(),
         "pool": pool.summary.as_dict(),
