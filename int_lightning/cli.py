@@ -129,6 +129,8 @@ class IntCLI(LightningCLI):
             self.resources.enter_context(library_output_to(log))
             configure_logging(config["verbose"])
             return
+        if not config["out"].strip():
+            raise UserError("--out is empty: give the folder that the run is written into")
         folder = Path(config["out"])
         rank = _get_rank() or 0
         if rank == 0:

@@ -93,7 +93,7 @@ def _load_module(module: str, key: str) -> ModuleType:
         near = get_close_matches(name, [m.name for m in iter_modules(import_module(parent).__path__)], 1)
         hint = f"did you mean {parent}.{near[0]}?" if near else "check its name"
         raise UserError(f"{key}: there is no module {error.name!r}: {hint}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that ends itself is not to end the run in silence
         raise UserError(f"{key}: the module {module} cannot be imported: {_reason(error)}") from error
 
 
@@ -112,13 +112,13 @@ def _load_file(file: str, key: str) -> ModuleType:
         sys.modules[name] = module = module_from_spec(spec)
         try:
             spec.loader.exec_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             del sys.modules[name]
             raise UserError(f"{key}: {path} cannot be imported: {_reason(error)}") from error
     return sys.modules[name]
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """An exception in one line, with the line of the user's code that raised it."""
     if isinstance(error, SyntaxError):
         return f"{error.filename}, line {error.lineno}: {error.msg}"

@@ -68,6 +68,7 @@ def test_a_function_beside_the_config_is_found(name: str, beside: Path) -> None:
         ("def f(: pass", "line 1: invalid syntax"),
         ("import nowhere", "line 1: ModuleNotFoundError"),
         ("x = 1", "has no 'f'"),
+        ("raise SystemExit(3)", "line 1: SystemExit: 3"),
     ],
 )
 def test_a_module_that_cannot_be_imported_says_where(text: str, said: str, tmp_path: Path) -> None:

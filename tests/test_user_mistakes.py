@@ -17,6 +17,7 @@ EVALUATE = f"evaluate -c {MINI}/evaluate.yaml --engine.name=transformers"
 RUN = f"run -c {MINI}/run.yaml"
 
 ON_THE_COMMAND_LINE = [
+    (f"{COLLECT} --out=", "--out is empty: give the folder"),
     (f"{COLLECT} --limt 3", "there is no key --limt: did you mean --limit?"),
     (f"{GRPO} --limt 3", "did you mean --data.init_args.limit?"),
     (f"{SFT} --batch_size 3", "did you mean --data.init_args.batch_size?"),
@@ -225,7 +226,7 @@ def said_by(
     """Runs a command that must be refused; returns its one line."""
     monkeypatch.chdir(tmp_path)
     if words[0] in ("collect", "fit", "validate", "evaluate", "run") and len(words) > 2:
-        words = [*words, f"--out={tmp_path / 'out'}"]
+        words = [words[0], f"--out={tmp_path / 'out'}", *words[1:]]
     status = main(words)
     said = capfd.readouterr()
     lines = said.err.splitlines()
