@@ -137,7 +137,8 @@ class IntCLI(LightningCLI):
             self.resources.enter_context(locked(folder))
         self.resolved = self._parser(command).dump(config, skip_unset=False)
         if command in self._FITTING:
-            self.checkpoint = checkpoint_of(folder, command, config["ckpt_path"], flat(load_yaml(self.resolved)), rank)
+            self.settings = flat(load_yaml(self.resolved))
+            self.checkpoint = checkpoint_of(folder, command, config["ckpt_path"], self.settings, rank)
         if command != "fit" and rank == 0:  # a fit writes its configuration once it goes with its checkpoint
             claim(folder, self.resolved, ("limit",) if command == "collect" else ())
         if not config["verbose"]:
@@ -183,8 +184,7 @@ class IntCLI(LightningCLI):
             callbacks = [limit, *_listed(given.get("callbacks")), FitProgress(type(self.model).__name__)]
             callbacks += [LearningRateMonitor("step"), ExportModel(out), ranks := RanksAlive()]
             if self.subcommand == "fit" and not self._get(self.config, "dry_run"):
-                settings = flat(load_yaml(self.resolved))
-                callbacks.append(RunRecord(Path(out), self.resolved, settings, self.checkpoint))
+                callbacks.append(RunRecord(Path(out), self.resolved, self.settings, self.checkpoint))
             if self.subcommand == "fit" and not any(isinstance(c, ModelCheckpoint) for c in callbacks):
                 callbacks.append(run_checkpoints(out, self._get(self.config, "checkpoint_every")))
             trainer = super().instantiate_trainer(**kwargs, callbacks=callbacks)
