@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from int_lightning.grading import grader as grading
-from int_lightning.grading import pool, worker
+from int_lightning.grading import grader_pool, worker
 from int_lightning.grading.answers import MAX_ANSWER, Verdict, check_gold, normalise
 from int_lightning.grading.boxes import extract_answer
 from int_lightning.grading.grader import Grader
@@ -33,12 +33,12 @@ def grader() -> Iterator[Grader]:
         yield shared
 
 
-def workers_of(grader: Grader) -> list[pool._Worker]:
+def workers_of(grader: Grader) -> list[grader_pool._Worker]:
     assert grader._pool is not None
     return grader._pool.workers
 
 
-def suspend(worker: pool._Worker) -> None:
+def suspend(worker: grader_pool._Worker) -> None:
     """Make a worker deaf, even to its own alarm."""
     os.kill(worker.process.pid or 0, signal.SIGSTOP)
 
@@ -123,7 +123,7 @@ def test_the_fast_path_is_fast_and_starts_no_worker(monkeypatch: pytest.MonkeyPa
     def refuse(*settings: object) -> None:
         raise AssertionError("workers were started")
 
-    monkeypatch.setattr(grading, "Pool", refuse)
+    monkeypatch.setattr(grading, "GraderPool", refuse)
     texts = [rf"so the answer is \boxed{{{i}}}" for i in range(100_000)]
     began = time.perf_counter()
     with Grader() as grader:
@@ -255,7 +255,7 @@ def serve_and_get_stuck(connection: Connection, timeout: float) -> None:
 def test_a_comparison_that_cannot_be_interrupted_costs_its_processor_time_and_its_worker(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pool, "serve", serve_and_get_stuck)
+    monkeypatch.setattr(grader_pool, "serve", serve_and_get_stuck)
     with Grader(workers=1, timeout=0.5) as grader:
         grader.equivalent([r"\frac12"], ["0.5"])
         process = workers_of(grader)[0].process
@@ -282,14 +282,14 @@ def test_a_worker_killed_midway_is_replaced_and_counted(monkeypatch: pytest.Monk
     with Grader(workers=1, timeout=5.0) as grader:
         grader.equivalent([r"\frac12"], ["0.5"])
         suspend(workers_of(grader)[0])
-        send = pool._Worker.send
+        send = grader_pool._Worker.send
 
-        def send_and_kill(worker: pool._Worker, pairs: list[tuple[str, str]]) -> None:
-            monkeypatch.setattr(pool._Worker, "send", send)
+        def send_and_kill(worker: grader_pool._Worker, pairs: list[tuple[str, str]]) -> None:
+            monkeypatch.setattr(grader_pool._Worker, "send", send)
             send(worker, pairs)
             worker.process.kill()
 
-        monkeypatch.setattr(pool._Worker, "send", send_and_kill)
+        monkeypatch.setattr(grader_pool._Worker, "send", send_and_kill)
         preds = [r"\frac{1}{3}", r"\frac{2}{6}", r"\frac{3}{9}"]
         verdicts = grader.equivalent(preds, [r"\frac{4}{12}"] * 3)
         assert verdicts == [Verdict(False, "crash"), Verdict(True), Verdict(True)]
@@ -311,7 +311,7 @@ def exit_at_once(connection: object, timeout: float) -> None:
 
 
 def test_workers_that_cannot_start_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool, "serve", exit_at_once)
+    monkeypatch.setattr(grader_pool, "serve", exit_at_once)
     with Grader() as grader, pytest.raises(UserError, match="did not start"):
         grader.equivalent([r"\frac12"], ["0.5"])
 
@@ -341,7 +341,7 @@ def spend(seconds: float) -> bool:
 
 
 def test_what_is_submitted_later_does_not_wait_for_what_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool, "serve", serve_slowly)
+    monkeypatch.setattr(grader_pool, "serve", serve_slowly)
     with Grader(workers=2, timeout=120) as grader:
         grader.submit([rf"\boxed{{\frac{{{i}}}{{99}}}}" for i in range(40)], ["0.5"] * 40).result(timeout=60)
         slow = grader.submit([r"\boxed{slow}"], ["x"])
@@ -383,13 +383,13 @@ def test_closing_stops_the_workers() -> None:
 
 def test_a_pair_is_compared_once_and_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[tuple[str, str]] = []
-    compare = pool.Pool.compare
+    compare = grader_pool.GraderPool.compare
 
-    def record(self: pool.Pool, pairs: list[tuple[str, str]]) -> None:
+    def record(self: grader_pool.GraderPool, pairs: list[tuple[str, str]]) -> None:
         compared.extend(pairs)
         compare(self, pairs)
 
-    monkeypatch.setattr(pool.Pool, "compare", record)
+    monkeypatch.setattr(grader_pool.GraderPool, "compare", record)
     monkeypatch.setattr(grading, "_CACHE", 3)
     with Grader() as grader:
         for name in ("a", "a", "b", "c", "d"):

@@ -15,7 +15,7 @@ from typing import Any
 
 from mpmath import fp
 
-from int_lightning.grading.arithmetic import (
+from int_lightning.grading.algebra.numbers import (
     DIGITS,
     HUGE,
     Function,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from int_lightning.grading.arithmetic import Number, UnreadableError, add, subtract
-from int_lightning.grading.notation import tokenise
-from int_lightning.grading.quantities import POINTS, Quantity, apply, constant, equal, negative, symbol
-from int_lightning.grading.reading import AnswerParser
-from int_lightning.grading.readings import Item, Relations
+from int_lightning.grading.algebra.answer import Item, Relations
+from int_lightning.grading.algebra.answer_parser import AnswerParser
+from int_lightning.grading.algebra.notation import tokenise
+from int_lightning.grading.algebra.numbers import Number, UnreadableError, add, subtract
+from int_lightning.grading.algebra.quantities import POINTS, Quantity, apply, constant, equal, negative, symbol
 
 _STEPS = 20
 _SOLVED, _UNSOLVED = 1e-11, 1e-6  # of the size at the start

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from int_lightning.grading.amounts import rounds_to, same_amount
-from int_lightning.grading.arithmetic import UnreadableError, subtract
-from int_lightning.grading.conditions import FLIPPED
-from int_lightning.grading.equations import difference, share_solutions, solves
-from int_lightning.grading.quantities import Quantity, apply, equal, ratio_sign
-from int_lightning.grading.readings import Answer, Item, Relations
+from int_lightning.grading.algebra.amounts import rounds_to, same_amount
+from int_lightning.grading.algebra.answer import Answer, Item, Relations
+from int_lightning.grading.algebra.conditions import FLIPPED
+from int_lightning.grading.algebra.equations import difference, share_solutions, solves
+from int_lightning.grading.algebra.numbers import UnreadableError, subtract
+from int_lightning.grading.algebra.quantities import Quantity, apply, equal, ratio_sign
 
 
 def same_relation(ours: Answer, theirs: Answer) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from int_lightning.grading.arithmetic import UnreadableError, divide
-from int_lightning.grading.quantities import Quantity, apply
-from int_lightning.grading.sets import Combination, Interval, Points, RealSet
+from int_lightning.grading.algebra.numbers import UnreadableError, divide
+from int_lightning.grading.algebra.quantities import Quantity, apply
+from int_lightning.grading.algebra.sets import Combination, Interval, Points, RealSet
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ class _Worker:
         self.connection.close()
 
 
-class Pool:
+class GraderPool:
     """Workers that start when there is work, and a thread of its own that hands out pairs and passes on verdicts.
 
     Args:

@@ -6,8 +6,8 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from int_lightning.grading.arithmetic import UnreadableError
-from int_lightning.grading.units import UNITS
+from int_lightning.grading.algebra.numbers import UnreadableError
+from int_lightning.grading.algebra.units import UNITS
 
 _TOKEN = re.compile(
     r"""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from int_lightning.grading.arithmetic import UnreadableError
-from int_lightning.grading.notation import END, Token
+from int_lightning.grading.algebra.notation import END, Token
+from int_lightning.grading.algebra.numbers import UnreadableError
 
 T = TypeVar("T")
 

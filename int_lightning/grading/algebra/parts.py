@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from int_lightning.grading.arithmetic import exactly
-from int_lightning.grading.quantities import Quantity
-from int_lightning.grading.readings import Answer, Group, Item, Reading, as_set
-from int_lightning.grading.sets import Combination, Interval, RealSet
+from int_lightning.grading.algebra.answer import Answer, Group, Item, Reading, as_set
+from int_lightning.grading.algebra.numbers import exactly
+from int_lightning.grading.algebra.quantities import Quantity
+from int_lightning.grading.algebra.sets import Combination, Interval, RealSet
 
 
 def by_names(ours: Answer, theirs: Answer) -> tuple[Answer, Answer]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from int_lightning.grading.arithmetic import (
+from int_lightning.grading.algebra.numbers import (
     UnreadableError,
     exactly,
     largest,
@@ -12,7 +12,7 @@ from int_lightning.grading.arithmetic import (
     power,
     smallest,
 )
-from int_lightning.grading.quantities import Quantity, apply, constant, scaled
+from int_lightning.grading.algebra.quantities import Quantity, apply, constant, scaled
 
 _ANGLES = ("sin", "cos", "tan", "cot", "sec", "csc")
 _INVERSE = {"sin": "asin", "cos": "acos", "tan": "atan"}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from int_lightning.grading.amounts import same_amount
-from int_lightning.grading.arithmetic import HUGE, Number, UnreadableError, is_real, near, simplest, subtract
-from int_lightning.grading.quantities import Quantity, apply, constant, symbol
-from int_lightning.grading.readings import Item, Reading, Relations
-from int_lightning.grading.sets import INFINITY, MINUS_INFINITY, REALS, Combination, Interval, Points
+from int_lightning.grading.algebra.amounts import same_amount
+from int_lightning.grading.algebra.answer import Item, Reading, Relations
+from int_lightning.grading.algebra.numbers import HUGE, Number, UnreadableError, is_real, near, simplest, subtract
+from int_lightning.grading.algebra.quantities import Quantity, apply, constant, symbol
+from int_lightning.grading.algebra.sets import INFINITY, MINUS_INFINITY, REALS, Combination, Interval, Points
 
 FLIPPED = {"<": ">", ">": "<", "≤": "≥", "≥": "≤"}
 """A relation read from the right, or with both sides multiplied by a negative number."""

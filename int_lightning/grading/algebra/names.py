@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from int_lightning.grading.notation import SYMBOLS, Token
+from int_lightning.grading.algebra.notation import SYMBOLS, Token
 
 _GREEK = rf"\\(?:{'|'.join(sorted(SYMBOLS))})"
 _INDEX = r"'*(?:_(?:\{[^{}]*\}|\w|\\[a-z]+))?'*"

@@ -9,15 +9,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 
-from int_lightning.grading import arithmetic as ar
-from int_lightning.grading.arithmetic import Function, UnreadableError, exactly
-from int_lightning.grading.functions import APPLIED, EXTREMES, value_of
-from int_lightning.grading.notation import END, SYMBOLS, Token
+from int_lightning.grading.algebra import numbers as ar
+from int_lightning.grading.algebra.answer import Group, Matrix, Reading, as_quantity
+from int_lightning.grading.algebra.functions import APPLIED, EXTREMES, value_of
+from int_lightning.grading.algebra.notation import END, SYMBOLS, Token
+from int_lightning.grading.algebra.numbers import Function, UnreadableError, exactly
+from int_lightning.grading.algebra.quantities import Quantity, apply, constant, negative, opaque
+from int_lightning.grading.algebra.scanner import Scanner
+from int_lightning.grading.algebra.sets import INFINITY, REALS, Points
 from int_lightning.grading.numerals import from_words
-from int_lightning.grading.quantities import Quantity, apply, constant, negative, opaque
-from int_lightning.grading.readings import Group, Matrix, Reading, as_quantity
-from int_lightning.grading.scanner import Scanner
-from int_lightning.grading.sets import INFINITY, REALS, Points
 
 _DEPTH = 40
 _CLOSING = {"(": ")", "[": "]", r"\{": r"\}"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from int_lightning.grading.readings import Answer, symbols_of
+from int_lightning.grading.algebra.answer import Answer, symbols_of
 
 _FUNCTION_OF = re.compile(r"(\w+)\((\w)\)")
 _PERIOD = re.compile(r"\\pi|\\circ")

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from int_lightning.grading.arithmetic import HUGE, Number, UnreadableError, exactly, is_real, near
-from int_lightning.grading.quantities import POINTS, Quantity
+from int_lightning.grading.algebra.numbers import HUGE, Number, UnreadableError, exactly, is_real, near
+from int_lightning.grading.algebra.quantities import POINTS, Quantity
 
 INFINITY = Quantity((exactly.inf,))
 MINUS_INFINITY = Quantity((-exactly.inf,))

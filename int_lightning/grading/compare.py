@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from functools import partial
 
-from int_lightning.grading import cases, choices, clocks, comparing, words
-from int_lightning.grading.notation import same_spelling
+from int_lightning.grading import cases, choices, clocks, words
+from int_lightning.grading.algebra import comparing
+from int_lightning.grading.algebra.notation import same_spelling
 from int_lightning.grading.numerals import is_grouped_only, without_thousands
 
 _LINK = re.compile(r"(?<![a-z])(?:and|or)(?![a-z])")

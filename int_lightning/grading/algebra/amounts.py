@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import struct
 
-from int_lightning.grading.arithmetic import UnreadableError, exactly, is_real
-from int_lightning.grading.functions import radians
-from int_lightning.grading.quantities import Quantity, constant, equal, scaled
-from int_lightning.grading.units import multiples
+from int_lightning.grading.algebra.functions import radians
+from int_lightning.grading.algebra.numbers import UnreadableError, exactly, is_real
+from int_lightning.grading.algebra.quantities import Quantity, constant, equal, scaled
+from int_lightning.grading.algebra.units import multiples
 
 _ROUNDED = 5e-7
 _EXACT_TO_DECIMAL, _DECIMAL_TO_DECIMAL = 4, 3  # digits that a rounded gold needs at least

@@ -6,12 +6,8 @@ import re
 from collections.abc import Sequence
 from math import gcd
 
-from int_lightning.grading.amounts import measure_different_things, rounds_to, same_amount
-from int_lightning.grading.arithmetic import UnreadableError, digits, divide
-from int_lightning.grading.parts import by_names, is_half_open, is_set, is_tuple, parts_of, values_of
-from int_lightning.grading.quantities import Quantity, apply, equal
-from int_lightning.grading.reading import read
-from int_lightning.grading.readings import (
+from int_lightning.grading.algebra.amounts import measure_different_things, rounds_to, same_amount
+from int_lightning.grading.algebra.answer import (
     Answer,
     Group,
     Item,
@@ -22,9 +18,13 @@ from int_lightning.grading.readings import (
     as_set,
     symbols_of,
 )
-from int_lightning.grading.relations import same_equation, same_relation
-from int_lightning.grading.renaming import renaming_of
-from int_lightning.grading.sets import Combination, Interval, Points, same_set
+from int_lightning.grading.algebra.answer_parser import read
+from int_lightning.grading.algebra.numbers import UnreadableError, digits, divide
+from int_lightning.grading.algebra.parts import by_names, is_half_open, is_set, is_tuple, parts_of, values_of
+from int_lightning.grading.algebra.quantities import Quantity, apply, equal
+from int_lightning.grading.algebra.relations import same_equation, same_relation
+from int_lightning.grading.algebra.renaming import renaming_of
+from int_lightning.grading.algebra.sets import Combination, Interval, Points, same_set
 
 _WORDS = re.compile(r"[a-zA-Z][a-z ]{2,}")
 _LONG = re.compile(r"!|\d{7}|\^\s*\{?[^{}]*\d{3}")  # what may be equal in the first digits and differ in the last

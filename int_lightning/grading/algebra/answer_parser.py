@@ -6,16 +6,16 @@ import re
 from dataclasses import replace
 from functools import lru_cache
 
-from int_lightning.grading.arithmetic import UnreadableError, divide, exactly, multiply
-from int_lightning.grading.conditions import half_line, relation, residue, without_repetition
-from int_lightning.grading.expressions import ExpressionParser
-from int_lightning.grading.functions import APPLIED
-from int_lightning.grading.names import is_name
-from int_lightning.grading.notation import END, Token, tokenise
-from int_lightning.grading.quantities import Quantity, apply, constant, symbol
-from int_lightning.grading.readings import Answer, Item, Reading, as_quantity, as_set, symbols_of
-from int_lightning.grading.sets import Combination
-from int_lightning.grading.units import measure
+from int_lightning.grading.algebra.answer import Answer, Item, Reading, as_quantity, as_set, symbols_of
+from int_lightning.grading.algebra.conditions import half_line, relation, residue, without_repetition
+from int_lightning.grading.algebra.expression_parser import ExpressionParser
+from int_lightning.grading.algebra.functions import APPLIED
+from int_lightning.grading.algebra.names import is_name
+from int_lightning.grading.algebra.notation import END, Token, tokenise
+from int_lightning.grading.algebra.numbers import UnreadableError, divide, exactly, multiply
+from int_lightning.grading.algebra.quantities import Quantity, apply, constant, symbol
+from int_lightning.grading.algebra.sets import Combination
+from int_lightning.grading.algebra.units import measure
 from int_lightning.grading.words import changes_number
 
 _SIGNS = {
