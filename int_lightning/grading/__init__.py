@@ -20,5 +20,5 @@ conditions, sets          inequalities solved for their symbol, excluded values,
 comparing, relations      values, parts, equations; amounts, equations, renaming are theirs
 ========================  =================================================================================================
 
-``tests/grading_pairs.jsonl`` has pairs for each of these, and for what is dropped the pairs that must stay different.
+``tests/grading/grading_pairs.jsonl`` has pairs for each of these, and for what is dropped the pairs that must stay different.
 """
