@@ -35,7 +35,7 @@ from int_lightning.collect.store import Store
 from int_lightning.collect.summary import summarise
 from int_lightning.console import say, show_table
 from int_lightning.engines import Engine, EngineConfig
-from int_lightning.sources import open_pool
+from int_lightning.sources.pool import open_pool
 from int_lightning.types import Completion
 
 

@@ -14,7 +14,7 @@ from transformers import AutoTokenizer
 from int_lightning.data.rollout_stream import shuffled
 from int_lightning.learn.pretrained import resolve_model
 from int_lightning.prompts import PromptSet, encode_chat
-from int_lightning.sources import load_problems
+from int_lightning.sources.reading import load_problems
 from int_lightning.types import Problem, derive_seed
 
 PROMPT_SET = "mini"

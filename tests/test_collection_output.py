@@ -17,7 +17,7 @@ from int_lightning.__main__ import main
 from int_lightning.collect.categories import ErrorCategory
 from int_lightning.collect.store import Store
 from int_lightning.prompts import _SHIPPED
-from int_lightning.sources import load_problems
+from int_lightning.sources.reading import load_problems
 from int_lightning.types import Intervention, Rollout
 
 

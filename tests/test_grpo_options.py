@@ -10,7 +10,7 @@ import torch
 
 from commands import ALTERNATING, COLD, ROOT, fit_grpo, metrics
 from int_lightning.data.hints import HintConfig, hint
-from int_lightning.sources import load_problems
+from int_lightning.sources.reading import load_problems
 from int_lightning.types import Problem, UserError
 
 HARD = "--data.init_args.problems=mini:hard-train:4"

@@ -14,7 +14,7 @@ from int_lightning.grading import Grader
 from int_lightning.learn.pretrained import resolve_model
 from int_lightning.preflight import Fitting, check_golds, check_legible, usable
 from int_lightning.prompts import PromptSet
-from int_lightning.sources import load_problems
+from int_lightning.sources.reading import load_problems
 from int_lightning.types import Problem, UserError
 
 UNREADABLE = "all multiples of 9, excluding 0"

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from int_lightning.sources import load_problems
+from int_lightning.sources.reading import load_problems
 from int_lightning.types import UserError
 
 SHARED = Path(os.environ.get("INT_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))

@@ -27,7 +27,7 @@ from int_lightning.data.collate import Step
 from int_lightning.learn.pretrained import SMOLLM2, resolve_model
 from int_lightning.prompts import encode_chat
 from int_lightning.results import digest
-from int_lightning.sources import load_problems
+from int_lightning.sources.reading import load_problems
 from int_lightning.types import Intervention, Outcome, Problem, UserError
 from killing import KILLS, killed
 

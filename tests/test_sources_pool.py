@@ -14,9 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from int_lightning.sources import Pool, SourceConfig, open_pool, read
+from int_lightning.sources.config import SourceConfig
 from int_lightning.sources.duplicates import Duplicates
 from int_lightning.sources.hashes import HashMap, HashSet
+from int_lightning.sources.pool import Pool, open_pool
+from int_lightning.sources.reading import read
 from int_lightning.sources.tokens import tokens
 from int_lightning.types import Problem, UserError
 
@@ -383,7 +385,7 @@ if sys.argv[2] == "write":
         for _ in range(10):
             writer.write_table(part(rows // 10))
 else:
-    from int_lightning.sources import read
+    from int_lightning.sources.reading import read
     items = read(path)
     for _ in range(1000):
         next(items)

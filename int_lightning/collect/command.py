@@ -27,7 +27,7 @@ from int_lightning.preflight import Fitting, check_golds, check_legible
 from int_lightning.prompts import PromptSet
 from int_lightning.prompts.tokenizers import record_tokenizer
 from int_lightning.results import RESULTS, write_json
-from int_lightning.sources import Pool
+from int_lightning.sources.pool import Pool
 from int_lightning.types import UserError
 
 _ROWS_NAMED = 10
