@@ -32,9 +32,9 @@ from int_lightning.preflight import prepared
 from int_lightning.prompts import PromptSet
 from int_lightning.results import DRY_RUN, RESULTS, write_json
 from int_lightning.rollouts import RolloutSampler
-from int_lightning.sources.config import Sources, own_attempts
 from int_lightning.sources.pool import open_pool
 from int_lightning.sources.reading import load_problems
+from int_lightning.sources.source_config import Sources, own_attempts
 from int_lightning.time_limit import time_limit
 from int_lightning.types import UserError
 

@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from int_lightning.learn.pretrained import resolve_model
-from int_lightning.mini.tokenizer import build_tokenizer
+from int_lightning.mini.mini_tokenizer import build_tokenizer
 
 Change = Callable[[Path], object]
 _SIZES = {

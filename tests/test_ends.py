@@ -10,7 +10,7 @@ from commands import fit_grpo
 from int_lightning.engines import EngineConfig, open_engine, vllm
 from int_lightning.engines.transformers import TransformersEngine
 from int_lightning.learn.pretrained import resolve_model
-from int_lightning.mini.tokenizer import build_tokenizer
+from int_lightning.mini.mini_tokenizer import build_tokenizer
 from int_lightning.mini.world import load_split
 from int_lightning.model_folder.ends import end_tokens, ends_by_source
 from int_lightning.model_folder.tokenizer import load_tokenizer

@@ -16,8 +16,8 @@ from int_lightning.collect.proposals import parse_proposal
 from int_lightning.data.collate import Row
 from int_lightning.engines.base import EngineConfig
 from int_lightning.engines.transformers import TransformersEngine
+from int_lightning.mini.mini_tokenizer import PIECES, build_tokenizer
 from int_lightning.mini.pretraining import MiniPretrainData
-from int_lightning.mini.tokenizer import PIECES, build_tokenizer
 from int_lightning.mini.world import (
     FLAW,
     SPLITS,

@@ -14,7 +14,7 @@ from int_lightning.collect.oracles import Attempt
 from int_lightning.collect.problem import attempt_defect
 from int_lightning.collect.store import Store
 from int_lightning.data.targets import TargetConfig, examples
-from int_lightning.mini.tokenizer import build_tokenizer
+from int_lightning.mini.mini_tokenizer import build_tokenizer
 from int_lightning.steps import decode, split_steps
 from int_lightning.types import Intervention, Problem, Proposal, Provenance, Rollout, Sampling
 

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from int_lightning.sources.config import Quarantined, SourceConfig
 from int_lightning.sources.lines import MAX_FIELD
 from int_lightning.sources.reading import load_problems, read
+from int_lightning.sources.source_config import Quarantined, SourceConfig
 from int_lightning.types import Problem, UserError
 
 SHARED = Path(os.environ.get("INT_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))

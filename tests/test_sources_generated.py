@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from jsonargparse import ArgumentParser
 
-from int_lightning.sources.config import SourceConfig
 from int_lightning.sources.reading import read
+from int_lightning.sources.source_config import SourceConfig
 from int_lightning.types import Problem, UserError
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs" / "sources").glob("*.yaml"))

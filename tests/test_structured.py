@@ -22,7 +22,7 @@ from int_lightning.engines.transformers import TransformersEngine
 from int_lightning.grading import Grader
 from int_lightning.learn.pretrained import resolve_model
 from int_lightning.mini.make import write_untrained
-from int_lightning.mini.tokenizer import build_tokenizer
+from int_lightning.mini.mini_tokenizer import build_tokenizer
 from int_lightning.mini.world import load_split
 from int_lightning.prompts import PromptSet, encode_chat
 from int_lightning.rollouts import RolloutSampler

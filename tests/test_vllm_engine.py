@@ -7,7 +7,7 @@ import pytest
 from int_lightning.engines import EngineConfig, open_engine, vllm, weights_of_folder
 from int_lightning.engines.transformers import TransformersEngine
 from int_lightning.learn.pretrained import resolve_model
-from int_lightning.mini.tokenizer import build_tokenizer
+from int_lightning.mini.mini_tokenizer import build_tokenizer
 from int_lightning.mini.world import load_split
 from int_lightning.prompts import PromptSet, encode_chat
 from int_lightning.types import Sampling, UserError

@@ -28,8 +28,8 @@ from int_lightning.learn.module import PolicyModule
 from int_lightning.preflight import Fitting, check_golds, check_legible
 from int_lightning.prompts import PromptSet
 from int_lightning.prompts.tokenizers import record_tokenizer
-from int_lightning.sources.config import Sources, own_attempts
 from int_lightning.sources.pool import open_pool
+from int_lightning.sources.source_config import Sources, own_attempts
 from int_lightning.trainer import IntTrainer
 from int_lightning.types import UserError
 

@@ -23,8 +23,8 @@ from int_lightning.preflight import check_golds, usable
 from int_lightning.prompts import PromptSet
 from int_lightning.results import digest
 from int_lightning.rollouts import RolloutSampler
-from int_lightning.sources.config import Sources
 from int_lightning.sources.reading import load_problems
+from int_lightning.sources.source_config import Sources
 from int_lightning.trainer import IntTrainer
 from int_lightning.types import Problem, Sampling, UserError, derive_seed
 

@@ -14,7 +14,7 @@ from int_lightning.collect.store import Store
 from int_lightning.data.targets import Target, TargetConfig, examples
 from int_lightning.prompts import PromptSet, encode_chat, encode_solution
 from int_lightning.prompts.tokenizers import check_tokenizer
-from int_lightning.sources.files import file_rows
+from int_lightning.sources.row_files import file_rows
 from int_lightning.types import Problem, Rollout, SFTExample, Span, UserError
 
 Rollouts = Literal["attempts", "naive"]

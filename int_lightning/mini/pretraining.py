@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from int_lightning.data.collate import Row, Step
 from int_lightning.data.stream import Layout, StepStream
-from int_lightning.mini.tokenizer import build_tokenizer
+from int_lightning.mini.mini_tokenizer import build_tokenizer
 from int_lightning.mini.world import (
     FLAW,
     attempt,

@@ -9,8 +9,8 @@ from decimal import Decimal
 from functools import lru_cache
 
 from int_lightning.grading import check_gold, extract_answer
-from int_lightning.sources.config import FIELDS, SourceConfig
 from int_lightning.sources.lines import MAX_FIELD
+from int_lightning.sources.source_config import FIELDS, SourceConfig
 from int_lightning.types import Problem, UserError
 
 _CALCULATION = re.compile(r"<<[^<>]*>>")
