@@ -25,16 +25,16 @@ import yaml
 from jsonargparse import ArgumentParser
 from machine import Neighbours, device_name
 
-from int_lightning.collect.build import StagesBuilder
+from int_lightning.collect.command import StagesBuilder
 from int_lightning.collect.config import CollectConfig
-from int_lightning.collect.oracles import Oracle
 from int_lightning.collect.pipeline import Collector
-from int_lightning.collect.problem import ProblemStages
+from int_lightning.collect.stages import ProblemStages
 from int_lightning.collect.statistics import collection_statistics
 from int_lightning.collect.store import Store
 from int_lightning.collect.summary import summarise
 from int_lightning.console import say, show_table
-from int_lightning.engines import Engine, EngineConfig
+from int_lightning.engines.base import Engine, EngineConfig
+from int_lightning.oracles.base import Oracle
 from int_lightning.sources.pool import open_pool
 from int_lightning.types import Completion
 

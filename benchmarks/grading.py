@@ -21,7 +21,7 @@ import psutil
 
 from int_lightning.console import say, show_table
 from int_lightning.evaluation.grade import read_pairs
-from int_lightning.grading import Grader
+from int_lightning.grading.grader import Grader
 
 Pairs = list[tuple[str, str]]
 _NUMBER = re.compile(r"(?<![\d.^_{])\d{1,4}(?![\d.}])")

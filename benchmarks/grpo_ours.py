@@ -10,7 +10,7 @@ from typing import Any
 import lightning as L
 from sft_clock import Clock
 
-from int_lightning.data.collate import Step
+from int_lightning.learn.micro_batches import Step
 
 
 class StepTimes(L.Callback):

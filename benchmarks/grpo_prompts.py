@@ -11,9 +11,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from transformers import AutoTokenizer
 
-from int_lightning.data.rollout_stream import shuffled
-from int_lightning.learn.pretrained import resolve_model
-from int_lightning.prompts import PromptSet, encode_chat
+from int_lightning.grpo.stream import shuffled
+from int_lightning.models.resolve import resolve_model
+from int_lightning.prompts.chat import encode_chat
+from int_lightning.prompts.prompt_set import PromptSet
 from int_lightning.sources.reading import load_problems
 from int_lightning.types import Problem, derive_seed
 

@@ -19,7 +19,7 @@ def alternate(problem: Problem, rollout: Rollout) -> float:
     return float(rollout.sample % 2)
 
 
-OURS = {"answer": "int_lightning.learn.rewards.right_answer", "alternate": "grpo_rewards.alternate"}
+OURS = {"answer": "int_lightning.grpo.rewards.right_answer", "alternate": "grpo_rewards.alternate"}
 
 
 def trl_reward(name: str, group: int) -> Reward:

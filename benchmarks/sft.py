@@ -30,7 +30,7 @@ from sft_report import OURS, TRL, Fit, Line, Setting, disagreement, fastest, lin
 from sft_rows import SHAPES, make_interventions, rows_in_order, write_collection, write_json_lines, write_random_model
 from transformers import AutoConfig, AutoTokenizer
 
-from int_lightning.learn.pretrained import cache_folder, resolve_model
+from int_lightning.models.resolve import cache_folder, resolve_model
 
 HERE = Path(__file__).parent
 TRL_VERSION = "1.16.0"

@@ -12,10 +12,10 @@ import lightning as L
 import torch
 from sft_clock import Clock
 
-from int_lightning.data.collate import Step
-from int_lightning.data.interventions import InterventionData
-from int_lightning.fit_setup import FIT_DEFAULTS
-from int_lightning.learn import SFTModule
+from int_lightning.cli.fit_setup import FIT_DEFAULTS
+from int_lightning.learn.micro_batches import Step
+from int_lightning.sft.data import InterventionData
+from int_lightning.sft.module import SFTModule
 
 
 class Steps(L.Callback):

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from transformers import PretrainedConfig
 
-from int_lightning.data.collate import Row
+from int_lightning.learn.micro_batches import Row
 
 OURS, TRL = "int-lightning", "trl"
 GIB = 2**30

@@ -11,9 +11,9 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase, Qwen3Config
 
 from int_lightning.collect.store import OUTCOMES, Store
-from int_lightning.data.collate import Row
-from int_lightning.data.interventions import InterventionData
-from int_lightning.prompts import encode_text
+from int_lightning.learn.micro_batches import Row
+from int_lightning.prompts.chat import encode_text
+from int_lightning.sft.data import InterventionData
 from int_lightning.steps import SEPARATOR
 from int_lightning.types import Intervention, Outcome
 

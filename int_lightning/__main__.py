@@ -8,8 +8,8 @@ import traceback
 from types import TracebackType
 
 from int_lightning import __version__
+from int_lightning.cli.help import COMMANDS, help_text
 from int_lightning.console import exit_status
-from int_lightning.help import COMMANDS, help_text
 from int_lightning.visible import visible
 
 HELP = """\
@@ -63,7 +63,7 @@ def main(args: list[str] | None = None) -> int:
 
         gc.enable()
         return inspect(arguments[1:])
-    from int_lightning.cli import run_command
+    from int_lightning.cli.command_line import run_command
 
     gc.enable()
     return run_command(arguments)

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 
 from int_lightning.console import say
-from int_lightning.grading import Grader
-from int_lightning.learn.pretrained import MINI, resolve_model
+from int_lightning.grading.grader import Grader
 from int_lightning.model_folder.tokenizer import load_tokenizer
-from int_lightning.prompts import PromptSet, encode_chat, encode_text
-from int_lightning.rollouts import check_problem_text
+from int_lightning.models.resolve import MINI, resolve_model
+from int_lightning.prompts.chat import encode_chat, encode_text
+from int_lightning.prompts.prompt_set import PromptSet
+from int_lightning.rollout_sampler import check_problem_text
 from int_lightning.types import Problem, UserError
 
 if TYPE_CHECKING:

@@ -18,23 +18,6 @@ from typing import Any
 
 from int_lightning.types import UserError
 
-SHIPPED = {
-    "GRPOModule": "int_lightning.learn.grpo",
-    "SFTModule": "int_lightning.learn.sft",
-    "WarmupCosine": "int_lightning.learn.schedule",
-    "InterventionData": "int_lightning.data.interventions",
-    "RolloutData": "int_lightning.data.rollouts",
-    "MiniPretrainData": "int_lightning.mini.pretraining",
-    "PolicyOracle": "int_lightning.collect.oracles",
-    "GradeSchoolOracle": "int_lightning.collect.gradeschool",
-    "ServerOracle": "int_lightning.collect.server",
-    "AnnotationOracle": "int_lightning.collect.annotations",
-    "CollectInterventions": "int_lightning.collect.callback",
-    "InterveneOnFailedGroups": "int_lightning.collect.in_loop",
-    "HeldOutPassAtK": "int_lightning.evaluation.held_out",
-}
-"""Module of each class that a config names."""
-
 _folders: list[Path] = []
 
 

@@ -19,8 +19,8 @@ from transformers import (
     Qwen3Config,
 )
 
-from int_lightning.learn.pretrained import resolve_model
 from int_lightning.mini.mini_tokenizer import build_tokenizer
+from int_lightning.models.resolve import resolve_model
 
 Change = Callable[[Path], object]
 _SIZES = {

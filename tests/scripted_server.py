@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from int_lightning.collect.oracles import Attempt
-from int_lightning.collect.server import ServerOracle
-from int_lightning.prompts import PromptSet
+from int_lightning.oracles.base import Attempt
+from int_lightning.oracles.server import ServerOracle
+from int_lightning.prompts.prompt_set import PromptSet
 from int_lightning.steps import split_steps
 from int_lightning.types import Problem, Proposal, Provenance, Rollout, Sampling
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from int_lightning.learn.advantages import Advantage, group_advantages, rounded_to_zero
+from int_lightning.grpo.advantages import Advantage, group_advantages, rounded_to_zero
 
 
 def test_advantages_written_out() -> None:

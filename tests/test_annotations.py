@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from int_lightning.collect.annotations import AnnotationOracle, append_records, blank_record, read_annotations
-from int_lightning.collect.oracles import Attempt, is_waiting
+from int_lightning.oracles.base import Attempt, is_waiting
+from int_lightning.oracles.person import AnnotationOracle, append_records, blank_record, read_annotations
 from int_lightning.steps import split_steps
 from int_lightning.types import Problem, Proposal, Provenance, Rollout, Sampling, UserError
 

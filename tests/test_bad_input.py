@@ -10,7 +10,7 @@ import pytest
 
 from commands import MINI, fit_sft
 from int_lightning.__main__ import main
-from int_lightning.learn.pretrained import resolve_model
+from int_lightning.models.resolve import resolve_model
 
 GOOD = {"problem": "1+1", "solution": "2 > \\boxed{2}", "answer": "2"}
 

@@ -20,12 +20,14 @@ from int_lightning.collect.categories import (
     error_categories,
     parse_category,
 )
-from int_lightning.collect.oracles import Attempt
 from int_lightning.collect.store import OUTCOMES, Store
-from int_lightning.engines import EngineConfig, open_engine
-from int_lightning.grading import Grader
-from int_lightning.prompts import PromptSet, encode_chat
-from int_lightning.rollouts import RolloutSampler
+from int_lightning.engines.base import EngineConfig
+from int_lightning.engines.opening import open_engine
+from int_lightning.grading.grader import Grader
+from int_lightning.oracles.base import Attempt
+from int_lightning.prompts.chat import encode_chat
+from int_lightning.prompts.prompt_set import PromptSet
+from int_lightning.rollout_sampler import RolloutSampler
 from int_lightning.steps import decode
 from int_lightning.types import Intervention, Outcome, Problem, Provenance, Rollout, Sampling, derive_seed
 

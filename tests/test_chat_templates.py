@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_families import CHATML, FAMILIES, SHOWS_AN_EMPTY_THOUGHT, STRIPS_EVERY_THOUGHT, family, with_template
 
-from int_lightning.prompts import encode_chat, encode_solution, encode_text, end_of_turn
+from int_lightning.model_folder.ends import end_of_turn
+from int_lightning.prompts.chat import encode_chat, encode_solution, encode_text
 from int_lightning.types import UserError
 
 ASKED = [{"role": "user", "content": "1+2"}]

@@ -14,13 +14,13 @@ import pytest
 import torch
 
 from commands import fit_sft, fit_sft_sharded
-from int_lightning.checkpoints import newest
+from int_lightning.run_folder.checkpoints import newest
 from int_lightning.types import UserError
 
 FULL_DISK = """
 import resource, sys
 from commands import fit_sft, fit_sft_sharded
-from int_lightning.checkpoints import newest
+from int_lightning.run_folder.checkpoints import newest
 from int_lightning.types import UserError
 from pathlib import Path
 resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY))

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from int_lightning.data.collate import MicroBatch, Row, Step, micro_batches, pack, pad
-from int_lightning.data.stream import Layout, StepStream, balanced_part
+from int_lightning.learn.micro_batches import MicroBatch, Row, Step, micro_batches, pack, pad
+from int_lightning.learn.step_stream import Layout, StepStream, balanced_part
 
 PAD = 0
 LENGTHS = st.lists(st.integers(2, 20), min_size=1, max_size=25)

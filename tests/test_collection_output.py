@@ -16,7 +16,7 @@ from commands import MINI, PORTABLE_ENGINE, SMALL_COLLECT, collect
 from int_lightning.__main__ import main
 from int_lightning.collect.categories import ErrorCategory
 from int_lightning.collect.store import Store
-from int_lightning.prompts import _SHIPPED
+from int_lightning.prompts.prompt_set import _SHIPPED
 from int_lightning.sources.reading import load_problems
 from int_lightning.types import Intervention, Rollout
 

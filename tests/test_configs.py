@@ -11,11 +11,11 @@ import yaml
 from docstring_parser import parse
 
 from commands import ROOT
-from int_lightning.cli import IntCLI
-from int_lightning.data.groups import GroupConfig
-from int_lightning.data.rollouts import RolloutData
-from int_lightning.engines import EngineConfig
-from int_lightning.learn.grpo import GRPOModule
+from int_lightning.cli.command_line import IntCLI
+from int_lightning.engines.base import EngineConfig
+from int_lightning.grpo.data import RolloutData
+from int_lightning.grpo.groups import GroupConfig
+from int_lightning.grpo.module import GRPOModule
 from int_lightning.types import Sampling
 
 CONFIGS = sorted((ROOT / "configs").glob("*/*.yaml"))

@@ -14,9 +14,10 @@ from scripted_server import attempt
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from int_lightning.collect.oracles import _turn_two, _TurnOne
-from int_lightning.prompts import PromptSet, encode_chat, encode_text
-from int_lightning.prompts.control import control_tokens
+from int_lightning.model_folder.control_tokens import control_tokens
+from int_lightning.oracles.policy import _turn_two, _TurnOne
+from int_lightning.prompts.chat import encode_chat, encode_text
+from int_lightning.prompts.prompt_set import PromptSet
 
 R1 = (
     "{{ bos_token }}{% for m in messages %}{% set said = m.content %}"

@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 
 from commands import fit_grpo
-from int_lightning.engines import EngineConfig, open_engine, vllm
+from int_lightning.engines.base import EngineConfig
+from int_lightning.engines.opening import open_engine, vllm
 from int_lightning.engines.transformers import TransformersEngine
-from int_lightning.learn.pretrained import resolve_model
 from int_lightning.mini.mini_tokenizer import build_tokenizer
 from int_lightning.mini.world import load_split
 from int_lightning.model_folder.ends import end_tokens, ends_by_source
 from int_lightning.model_folder.tokenizer import load_tokenizer
-from int_lightning.prompts import PromptSet, encode_chat
+from int_lightning.models.resolve import resolve_model
+from int_lightning.prompts.chat import encode_chat
+from int_lightning.prompts.prompt_set import PromptSet
 from int_lightning.types import Sampling, UserError
 from model_folders import STYLES, Change, changed, one_token_model, remove, settings
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-import int_lightning.trainer
+import int_lightning.cli.commands
 from commands import MINI, PORTABLE_ENGINE, without_its_last_line
 from int_lightning.__main__ import main
 from int_lightning.collect.store import Store
-from int_lightning.evaluation.evaluate import EvaluatedProblem, EvaluatedRollout
-from int_lightning.learn.pretrained import resolve_model
+from int_lightning.evaluation.pass_at_k import EvaluatedProblem, EvaluatedRollout
+from int_lightning.models.resolve import resolve_model
 
 SIZES = ["--evaluation.rollouts=4", "--evaluation.k=[1,4]", "--evaluation.batch_problems=2", PORTABLE_ENGINE]
 
@@ -82,7 +82,7 @@ def test_what_does_not_count_yet_is_evaluated_again_and_nothing_else(
     kept = [shard for shard in shards if int(shard.stem.removeprefix("part-")) < 4]
     assert len(kept) == 8
     assert all(shard.stat().st_mtime_ns == shards[shard] for shard in kept)
-    monkeypatch.delattr(int_lightning.trainer, "open_sampler")
+    monkeypatch.delattr(int_lightning.cli.commands, "open_sampler")
     assert main(arguments(out, problems)) == 0
 
 

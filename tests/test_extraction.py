@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from int_lightning.grading import Grader, final_answer
+from int_lightning.grading.extraction import final_answer
+from int_lightning.grading.grader import Grader
 
 READ = {
     "boxes": [

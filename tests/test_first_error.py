@@ -19,14 +19,16 @@ from transformers import AutoTokenizer
 
 import int_lightning.mini
 from int_lightning import console
-from int_lightning.collect.gradeschool import GradeSchoolOracle
-from int_lightning.collect.oracles import WAITING, Attempt, Oracle, PolicyOracle, ProgramOracle
-from int_lightning.engines import EngineConfig, open_engine
+from int_lightning.engines.base import EngineConfig
+from int_lightning.engines.opening import open_engine
 from int_lightning.evaluation.first_error import first_error_scores, predict, show_first_error_scores
 from int_lightning.evaluation.labelled_attempts import NO_ERROR, LabelledAttempt, load_labelled_attempts
-from int_lightning.grading import Grader
-from int_lightning.prompts import PromptSet
-from int_lightning.rollouts import RolloutSampler
+from int_lightning.grading.grader import Grader
+from int_lightning.oracles.base import WAITING, Attempt, Oracle, ProgramOracle
+from int_lightning.oracles.gradeschool import GradeSchoolOracle
+from int_lightning.oracles.policy import PolicyOracle
+from int_lightning.prompts.prompt_set import PromptSet
+from int_lightning.rollout_sampler import RolloutSampler
 from int_lightning.steps import split_steps
 from int_lightning.types import Problem, Proposal, Sampling, UserError
 

@@ -17,13 +17,13 @@ import pytest
 from commands import MINI, PORTABLE_ENGINE, SMALL_COLLECT, collect, fit_sft, sft_command
 from int_lightning.__main__ import main
 from int_lightning.collect.store import Store
-from int_lightning.folder_lock import locked
+from int_lightning.run_folder.lock import locked
 from int_lightning.types import UserError
 
 HOLDER = """
 import os, sys, time
 from pathlib import Path
-from int_lightning.folder_lock import locked
+from int_lightning.run_folder.lock import locked
 with locked(Path(sys.argv[1])):
     if "fork" in sys.argv and os.fork() == 0:
         print("child", os.getpid(), flush=True)
@@ -113,7 +113,7 @@ def test_a_collection_within_a_fit_keeps_others_out_of_its_folder(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     rows = tmp_path / "rows"
-    callback = "--trainer.callbacks=[{class_path: int_lightning.collect.callback.CollectInterventions, init_args: "
+    callback = "--trainer.callbacks=[{class_path: CollectInterventions, init_args: "
     callback += "{problems: 'mini:hard-train:4', prompts: mini}}]"
     streaming = ["--data.init_args.streaming=true", "--data.init_args.steps=1"]
     with locked(rows):

@@ -15,9 +15,10 @@ from lightning.pytorch.callbacks import Callback
 
 from commands import MINI, PORTABLE_ENGINE, SMALL_COLLECT, fit_sft, short_grpo
 from int_lightning.__main__ import main
-from int_lightning.cli import _user_error
-from int_lightning.collect.oracles import Attempt, PolicyOracle
-from int_lightning.rollouts import RolloutSampler
+from int_lightning.cli.command_line import _user_error
+from int_lightning.oracles.base import Attempt
+from int_lightning.oracles.policy import PolicyOracle
+from int_lightning.rollout_sampler import RolloutSampler
 from int_lightning.types import Proposal, Sampling, UserError
 
 COLLECT = ["collect", "-c", str(MINI / "collect.yaml"), *SMALL_COLLECT[:-1], PORTABLE_ENGINE]

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from int_lightning.collect.arithmetic import Equation, equations, numbers
-from int_lightning.collect.gradeschool import GradeSchoolOracle, first_contradiction
+from int_lightning.oracles.gradeschool import GradeSchoolOracle, first_contradiction
+from int_lightning.oracles.text_arithmetic import Equation, equations, numbers
 from int_lightning.types import Problem
 
 SHARED = Path(os.environ.get("INT_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))

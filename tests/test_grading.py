@@ -15,8 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from int_lightning.grading import MAX_ANSWER, Grader, Verdict, check_gold, extract_answer, normalise, pool, worker
 from int_lightning.grading import grader as grading
+from int_lightning.grading import pool, worker
+from int_lightning.grading.answers import MAX_ANSWER, Verdict, check_gold, normalise
+from int_lightning.grading.boxes import extract_answer
+from int_lightning.grading.grader import Grader
 from int_lightning.types import UserError
 
 SHARED = Path(os.environ.get("INT_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))

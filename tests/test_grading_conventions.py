@@ -7,7 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from int_lightning.grading import Grader, extract_answer, normalise, worker
+from int_lightning.grading import worker
+from int_lightning.grading.answers import normalise
+from int_lightning.grading.boxes import extract_answer
+from int_lightning.grading.grader import Grader
 
 SAME = {
     "places": [

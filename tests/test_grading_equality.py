@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from int_lightning.grading import final_answer
 from int_lightning.grading.answers import decide
+from int_lightning.grading.extraction import final_answer
 from int_lightning.grading.worker import verdict
 
 PAIRS = [json.loads(line) for line in Path(__file__).with_name("grading_pairs.jsonl").read_text("utf-8").splitlines()]

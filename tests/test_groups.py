@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from int_lightning.data.groups import GroupConfig, group_metrics, loss_count, loss_rows, rewarded_groups
-from int_lightning.learn.rewards import RewardConfig, Rewards
-from int_lightning.types import Problem, Provenance, Rollout, Sampling, UserError
+from int_lightning.grpo.advantages import group_advantages
+from int_lightning.grpo.groups import GroupConfig, group_metrics, loss_count, loss_rows, rewarded_groups
+from int_lightning.grpo.rewards import RewardConfig, Rewards
+from int_lightning.types import Group, Problem, Provenance, Rollout, Sampling, UserError
 
 PROBLEM = Problem("p", "1+1", "", "2")
 SAMPLING = Sampling(max_tokens=8)
@@ -194,3 +195,10 @@ def test_a_reward_that_hangs_is_named_with_its_rollout() -> None:
 def test_a_reward_that_is_none_is_named(path: str) -> None:
     with pytest.raises(UserError, match=r"data\.rewards"):
         Rewards([RewardConfig(path)])
+
+
+def test_the_share_of_groups_without_an_advantage_counts_rewards_that_agree_at_any_level() -> None:
+    rewards = [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0], [0.5, 0.5]]
+    groups = [Group("p", [RIGHT, WRONG], pair, group_advantages(pair)) for pair in rewards]
+    assert group_metrics(groups, 10)["zero_advantage_ratio"] == pytest.approx(3 / 5)
+    assert group_metrics(groups[1:2], 2)["zero_advantage_ratio"] == 0.0

@@ -15,7 +15,7 @@ from commands import ALTERNATING, LINEAR, PORTABLE_ENGINE, fit_grpo, grpo_sharde
 from killing import HERE, KILLS, killed
 
 WATCHED = ("train/loss", "train/grad_norm", "train/reward", "train/length")
-SCHEDULE = "--model.init_args.scheduler={class_path: int_lightning.learn.WarmupCosine}"
+SCHEDULE = "--model.init_args.scheduler={class_path: WarmupCosine}"
 OPTIONS = ["--data.init_args.updates_per_batch=2", "--checkpoint_every=1", ALTERNATING, SCHEDULE, PORTABLE_ENGINE]
 
 

@@ -9,15 +9,13 @@ import pytest
 import torch
 
 from commands import ALTERNATING, COLD, ROOT, fit_grpo, metrics
-from int_lightning.data.hints import HintConfig, hint
+from int_lightning.grpo.hints import HintConfig, hint
 from int_lightning.sources.reading import load_problems
 from int_lightning.types import Problem, UserError
 
 HARD = "--data.init_args.problems=mini:hard-train:4"
-IN_LOOP = "int_lightning.collect.in_loop.InterveneOnFailedGroups"
-ORACLE = (
-    "{class_path: int_lightning.collect.oracles.PolicyOracle, init_args: {proposals: 4, sampling: {max_tokens: 24}}}"
-)
+IN_LOOP = "InterveneOnFailedGroups"
+ORACLE = "{class_path: PolicyOracle, init_args: {proposals: 4, sampling: {max_tokens: 24}}}"
 
 
 def in_loop(use: str, weight: float = 1.0) -> str:

@@ -14,11 +14,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from commands import ENGINE, LINEAR, MINI, fit_grpo, fit_sft, fit_sft_sharded, metrics
 from int_lightning.__main__ import main
+from int_lightning.cli.commands import IntTrainer
 from int_lightning.collect.store import Store
-from int_lightning.data.targets import TargetConfig, examples
-from int_lightning.engines import EngineConfig
-from int_lightning.learn.pretrained import resolve_model
-from int_lightning.trainer import IntTrainer
+from int_lightning.engines.base import EngineConfig
+from int_lightning.models.resolve import resolve_model
+from int_lightning.sft.targets import TargetConfig, examples
 
 VALIDATION = 0.3
 OF_ROWS = ("val/nll", "val/entropy", "val/entropy_drift")
@@ -31,7 +31,7 @@ def held_out_problems(**arguments: Any) -> str:
     sampling = {"max_tokens": 48, "temperature": 1.5}
     small = {"problems": "mini:easy:6", "prompts": "mini", "every": 2, "rollouts": 4, "sampling": sampling}
     callback = {
-        "class_path": "int_lightning.evaluation.held_out.HeldOutPassAtK",
+        "class_path": "HeldOutPassAtK",
         "init_args": {**small, **arguments},
     }
     return f"--trainer.callbacks={json.dumps([callback])}"

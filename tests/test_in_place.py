@@ -11,7 +11,7 @@ from model_families import family
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from int_lightning.prompts import encode_text
+from int_lightning.prompts.chat import encode_text
 
 _WORDS = "So x = 2 and the answer is 4.\nWe get 2x.\n\nThus \\boxed{4}. The  two 10 sides, é ≤ 3"
 _LAYOUTS = [

@@ -28,7 +28,6 @@ from commands import ROOT, collect
 from int_lightning.__main__ import main
 from int_lightning.collect.categories import ErrorCategory
 from int_lightning.collect.store import OUTCOMES, Store
-from int_lightning.data.targets import Target, TargetConfig, examples
 from int_lightning.inspection.command import inspect
 from int_lightning.inspection.page import page
 from int_lightning.inspection.row_summary import RowSummary
@@ -38,7 +37,8 @@ from int_lightning.inspection.terminal import example_lines
 from int_lightning.inspection.token_texts import token_texts
 from int_lightning.inspection.views import InspectedRow, Score, Token, TokenSpan, View, token_spans, views
 from int_lightning.mini.mini_tokenizer import CHAT_TEMPLATE, build_tokenizer
-from int_lightning.prompts.tokenizers import record_tokenizer
+from int_lightning.prompts.recorded_tokenizer import record_tokenizer
+from int_lightning.sft.targets import Target, TargetConfig, examples
 from int_lightning.types import (
     Intervention,
     Outcome,
@@ -363,7 +363,7 @@ def test_spans_weights_and_scores_are_on_every_token(run: Path) -> None:
 
 
 def test_scores_are_the_models_own() -> None:
-    from int_lightning.learn.pretrained import resolve_model
+    from int_lightning.models.resolve import resolve_model
 
     folder = resolve_model("mini")
     texts = ["<|user|>1+2@4<|assistant|>1+2=3", "<|user|>1<|assistant|>", "<|user|>9-4-1<|assistant|>9-4=5\n\n5-1=4"]

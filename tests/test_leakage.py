@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from int_lightning.collect.candidates import candidates, comparable
 from int_lightning.collect.leakage import MAX_CANDIDATES, Leak, LeakagePolicy, find_leaks, leaks
-from int_lightning.grading import Grader, Verdict
+from int_lightning.collect.leakage_candidates import candidates, comparable
+from int_lightning.grading.answers import Verdict
+from int_lightning.grading.grader import Grader
 
 POLICIES: list[LeakagePolicy] = ["substring", "stated", "equivalent", "off"]
 

@@ -15,11 +15,11 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, CohereConfig, LlamaConfig, PreTrainedConfig, PreTrainedModel, Qwen3Config
 
 from commands import LINEAR, fit_sft, metrics
-from int_lightning.data.collate import MicroBatch, Row, micro_batches
 from int_lightning.learn.liger_layers import Layers, use_layers
 from int_lightning.learn.lora import LoRAConfig, adapt
+from int_lightning.learn.micro_batches import MicroBatch, Row, micro_batches
 from int_lightning.learn.model import NegativeLogLikelihood, Policy, load_policy
-from int_lightning.learn.pretrained import resolve_model
+from int_lightning.models.resolve import resolve_model
 from int_lightning.types import UserError
 
 triton = pytest.importorskip("triton")

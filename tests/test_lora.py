@@ -12,14 +12,16 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from commands import ALTERNATING, COLD, LINEAR, fit_grpo, fit_sft, fit_sft_sharded, metrics
-from int_lightning.data.collate import MicroBatch, Row, micro_batches
-from int_lightning.engines import EngineConfig, open_engine, vllm
+from int_lightning.engines.base import EngineConfig
+from int_lightning.engines.opening import open_engine, vllm
 from int_lightning.engines.vllm import VLLMEngine
-from int_lightning.learn import GRPOModule, SFTModule
-from int_lightning.learn.lora import FACTOR, LoRAConfig, Unadapted
+from int_lightning.grpo.module import GRPOModule, Unadapted
+from int_lightning.learn.lora import FACTOR, LoRAConfig
+from int_lightning.learn.micro_batches import MicroBatch, Row, micro_batches
 from int_lightning.learn.model import Policy, export, load_policy, named_weights
-from int_lightning.learn.pretrained import resolve_model
 from int_lightning.learn.sync import SyncError, sync, verify
+from int_lightning.models.resolve import resolve_model
+from int_lightning.sft.module import SFTModule
 from int_lightning.types import Sampling, UserError
 
 BASE = resolve_model("mini")

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from model_families import FAMILIES, SHOWS_AN_EMPTY_THOUGHT, STRIPS_EVERY_THOUGHT, Family, family, with_template
 
 from int_lightning.collect.store import OUTCOMES, Store
-from int_lightning.data.targets import Target, TargetConfig, examples
-from int_lightning.prompts import encode_chat, encode_text
+from int_lightning.prompts.chat import encode_chat, encode_text
+from int_lightning.sft.targets import Target, TargetConfig, examples
 from int_lightning.steps import SEPARATORS, cuts
 from int_lightning.types import (
     Intervention,

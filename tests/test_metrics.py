@@ -5,7 +5,7 @@ from itertools import combinations
 import pytest
 import torch
 
-from int_lightning.evaluation.metrics import PassAtK, ZeroAdvantageRatio, bootstrap, pass_at_k
+from int_lightning.metrics import PassAtK, bootstrap, pass_at_k
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 7])
@@ -75,14 +75,3 @@ def test_pass_at_1_is_the_share_of_right_rollouts() -> None:
     metric = PassAtK(1)
     metric.update(grades)
     assert float(metric.compute()) == pytest.approx(float(grades.double().mean()))
-
-
-def test_zero_advantage_ratio_accumulates_over_updates() -> None:
-    metric = ZeroAdvantageRatio()
-    metric.update(torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]))
-    assert float(metric.compute()) == 0.5
-    metric.update(torch.tensor([[1.0, 1.0, 1.0], [0.0, 0.0, 1.0], [0.5, 0.5, 0.5]]))
-    assert float(metric.compute()) == pytest.approx(3 / 5)
-    metric.reset()
-    metric.update(torch.tensor([[0.0, 1.0]]))
-    assert float(metric.compute()) == 0.0

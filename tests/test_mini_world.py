@@ -12,12 +12,10 @@ from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import int_lightning.mini
-from int_lightning.collect.proposals import parse_proposal
-from int_lightning.data.collate import Row
 from int_lightning.engines.base import EngineConfig
 from int_lightning.engines.transformers import TransformersEngine
+from int_lightning.learn.micro_batches import Row
 from int_lightning.mini.mini_tokenizer import PIECES, build_tokenizer
-from int_lightning.mini.pretraining import MiniPretrainData
 from int_lightning.mini.world import (
     FLAW,
     SPLITS,
@@ -34,7 +32,10 @@ from int_lightning.mini.world import (
     to_problem,
     wrong,
 )
-from int_lightning.prompts import PromptSet, encode_chat
+from int_lightning.oracles.proposals.parse import parse_proposal
+from int_lightning.prompts.chat import encode_chat
+from int_lightning.prompts.prompt_set import PromptSet
+from int_lightning.sft.mini_pretraining import MiniPretrainData
 from int_lightning.steps import split_steps
 from int_lightning.types import Sampling, UserError
 

@@ -12,11 +12,13 @@ from safetensors.torch import save_file
 
 from commands import MINI, PORTABLE_ENGINE, fit_grpo
 from int_lightning.__main__ import main
-from int_lightning.engines import EngineConfig, open_engine, vllm, weights_of_folder
+from int_lightning.engines.base import EngineConfig
+from int_lightning.engines.opening import open_engine, vllm
 from int_lightning.learn.model import export, load_policy
-from int_lightning.learn.pretrained import fingerprint, resolve_model
 from int_lightning.model_folder.check import check_model_folder, context_of, load_config
 from int_lightning.model_folder.tokenizer import load_tokenizer
+from int_lightning.model_folder.weights import weights_of_folder
+from int_lightning.models.resolve import fingerprint, resolve_model
 from int_lightning.types import UserError
 from model_folders import Change, changed, remove, settings, tensors, write
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from int_lightning.data.rollouts import RolloutData
-from int_lightning.next_steps import after_fit, said_of
+from int_lightning.cli.next_steps import after_fit, said_of
+from int_lightning.grpo.data import RolloutData
 from int_lightning.sources.source_config import Sources
 from int_lightning.yaml_text import load_yaml
 

@@ -13,16 +13,16 @@ import torch
 from matplotlib.image import imread
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-import int_lightning.trainer
+import int_lightning.cli.commands
 from commands import collect, fit_sft
 from int_lightning.__main__ import main
 from int_lightning.collect.store import Store
-from int_lightning.evaluation.metrics import bootstrap
 from int_lightning.evaluation.onpolicy import bootstrap_ratios, score
 from int_lightning.evaluation.onpolicy_sets import OnPolicySet
 from int_lightning.learn.model import load_policy
-from int_lightning.learn.pretrained import resolve_model
-from int_lightning.prompts import PromptSet
+from int_lightning.metrics import bootstrap
+from int_lightning.models.resolve import resolve_model
+from int_lightning.prompts.prompt_set import PromptSet
 from int_lightning.types import Outcome, Problem, Provenance, Rollout, Sampling, SFTExample, Span, UserError
 
 MODEL = resolve_model("mini")
@@ -171,7 +171,7 @@ def test_rows_of_one_problem_are_no_independent_evidence(run: Path) -> None:
 def test_the_command_reports_every_dataset_under_every_model(
     run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr(int_lightning.trainer, "open_sampler")
+    monkeypatch.delattr(int_lightning.cli.commands, "open_sampler")
     assert fit_sft(tmp_path / "sft", run, "--trainer.max_steps=6") == 0
     sets = {"own": "attempts", "int": "prefix_intervention", "reference": "reference"}
     args = [f"--onpolicy.{name}={{folder: {run}, target: {target}}}" for name, target in sets.items()]

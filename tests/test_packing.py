@@ -16,7 +16,7 @@ from transformers import (
     Qwen3NextConfig,
 )
 
-from int_lightning.data.collate import MicroBatch, Row, micro_batches, pack
+from int_lightning.learn.micro_batches import MicroBatch, Row, micro_batches, pack
 from int_lightning.learn.model import Policy
 from int_lightning.types import UserError
 

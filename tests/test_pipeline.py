@@ -10,11 +10,11 @@ import pytest
 
 from commands import small_run_config
 from int_lightning.__main__ import main
-from int_lightning.collect.oracles import Attempt
-from int_lightning.collect.problem import attempt_defect
+from int_lightning.collect.stages import attempt_defect
 from int_lightning.collect.store import Store
-from int_lightning.data.targets import TargetConfig, examples
 from int_lightning.mini.mini_tokenizer import build_tokenizer
+from int_lightning.oracles.base import Attempt
+from int_lightning.sft.targets import TargetConfig, examples
 from int_lightning.steps import decode, split_steps
 from int_lightning.types import Intervention, Problem, Proposal, Provenance, Rollout, Sampling
 

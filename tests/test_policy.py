@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from commands import ALTERNATING, LINEAR, fit_grpo, fit_sft, metrics
-from int_lightning.data.collate import MicroBatch, Row, pad
+from int_lightning.learn.micro_batches import MicroBatch, Row, pad
 from int_lightning.learn.model import Policy
 from int_lightning_kernels import Implementation, Metrics, Rows
 

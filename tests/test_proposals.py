@@ -13,8 +13,8 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from malformed_proposals import CASES, DEFECTIVE, STEPS, USABLE, Case
 
-from int_lightning.collect.proposals import Parsed, parse_proposal
-from int_lightning.collect.proposals.loose_json import UnreadableError, read
+from int_lightning.oracles.proposals.loose_json import UnreadableError, read
+from int_lightning.oracles.proposals.parse import Parsed, parse_proposal
 
 SHARED = Path(os.environ.get("INT_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 MEGABYTE = 1_000_000

@@ -15,11 +15,11 @@ from test_configs import ParsedOnlyError, ParseOnly
 
 from commands import ENGINE, ROOT, SMALL_COLLECT
 from int_lightning.__main__ import main
-from int_lightning.collect.oracles import Oracle
+from int_lightning.cli.shipped import SHIPPED
 from int_lightning.collect.store import Store
 from int_lightning.inspection.command import _parser as inspect_parser
+from int_lightning.oracles.base import Oracle
 from int_lightning.types import Intervention, Proposal
-from int_lightning.user_code import SHIPPED
 
 TEXTS = ("README.md", "CONTRIBUTING.md")
 OURS = ("collect", "fit", "validate", "evaluate", "run")
@@ -175,7 +175,7 @@ def test_every_oracle_that_the_readme_names_can_be_named(elsewhere: Path) -> Non
 
 
 ORACLE = """
-from int_lightning.collect.oracles import ProgramOracle
+from int_lightning.oracles.base import ProgramOracle
 
 
 class Mine(ProgramOracle):

@@ -23,10 +23,10 @@ from transformers import AutoTokenizer
 from commands import MINI, PORTABLE_ENGINE, ROOT, fit_grpo, fit_sft, metrics, sft_command, short_grpo
 from int_lightning.__main__ import main
 from int_lightning.collect.store import OUTCOMES, Store
-from int_lightning.data.collate import Step
-from int_lightning.learn.pretrained import SMOLLM2, resolve_model
-from int_lightning.prompts import encode_chat
-from int_lightning.results import digest
+from int_lightning.learn.micro_batches import Step
+from int_lightning.models.resolve import SMOLLM2, resolve_model
+from int_lightning.prompts.chat import encode_chat
+from int_lightning.run_files import digest
 from int_lightning.sources.reading import load_problems
 from int_lightning.types import Intervention, Outcome, Problem, UserError
 from killing import KILLS, killed
@@ -34,7 +34,7 @@ from killing import KILLS, killed
 WATCHED = ("step", "train/loss", "train/grad_norm")
 RATE = ("step", "lr-AdamW")
 ROWS = "--trainer.callbacks=[{class_path: test_resume.RowsSeen}]"
-SCHEDULE = "--model.init_args.scheduler={class_path: int_lightning.learn.WarmupCosine}"
+SCHEDULE = "--model.init_args.scheduler={class_path: WarmupCosine}"
 CONSTANT = "--model.init_args.scheduler=null"
 Fails = Callable[..., str]
 

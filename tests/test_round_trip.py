@@ -13,11 +13,12 @@ from transformers.utils import chat_template_utils
 
 from commands import MINI, PORTABLE_ENGINE
 from int_lightning.__main__ import main
-from int_lightning.learn.pretrained import resolve_model
 from int_lightning.model_folder.tokenizer import load_tokenizer
-from int_lightning.prompts import PromptSet, encode_chat, encode_solution, tokenizers
-from int_lightning.prompts.tokenizers import tokenizer_fingerprint
-from int_lightning.rollouts import check_problem_text
+from int_lightning.models.resolve import resolve_model
+from int_lightning.prompts.chat import encode_chat, encode_solution, tokenizers
+from int_lightning.prompts.prompt_set import PromptSet
+from int_lightning.prompts.recorded_tokenizer import tokenizer_fingerprint
+from int_lightning.rollout_sampler import check_problem_text
 from int_lightning.types import Problem, UserError
 
 WORDS = Problem("p", "Ann has 12 pens,  and\tgives 5 away.", "She keeps 12 - 5 = 7.\n\nThe answer is \\boxed{7}.", "7")

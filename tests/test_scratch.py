@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
-from int_lightning.learn.pretrained import resolve_model
+from int_lightning.models.resolve import resolve_model
 from int_lightning.scratch import scratch_folder
 
 HOLDS = """
@@ -28,9 +28,9 @@ with scratch_folder("weights", sys.argv[1]) as folder:
 
 SYNC = """
 import sys
-from int_lightning.engines import EngineConfig, weights_of_folder
+from int_lightning.engines.opening import EngineConfig, weights_of_folder
 from int_lightning.engines.server import ServerEngine
-from int_lightning.learn.pretrained import resolve_model
+from int_lightning.models.resolve import resolve_model
 from int_lightning.time_limit import time_limit
 folder = resolve_model("mini")
 engine = ServerEngine(folder, EngineConfig("server", sys.argv[1], sys.argv[2], time_limit=100, max_model_len=64))

@@ -24,9 +24,9 @@ from scripted_server import (
     propose,
 )
 
-from int_lightning.collect.chat import Budget
-from int_lightning.collect.oracles import is_waiting
-from int_lightning.prompts import PromptSet
+from int_lightning.oracles.base import is_waiting
+from int_lightning.oracles.chat_client import Budget
+from int_lightning.prompts.prompt_set import PromptSet
 from int_lightning.types import Sampling, UserError
 
 pytest_plugins = ["scripted_server"]

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted_server import GOOD, KEY, Reply, ask_one, attempt, completion, error, ok, oracle_at, propose
 
-from int_lightning.collect.chat import Budget
-from int_lightning.collect.disguise import Disguise
-from int_lightning.collect.hidden_key import hide
-from int_lightning.prompts.control import SHAPE
+from int_lightning.model_folder.control_tokens import SHAPE
+from int_lightning.oracles.chat_client import Budget
+from int_lightning.oracles.disguise import Disguise
+from int_lightning.oracles.hidden_key import hide
 from int_lightning.types import Sampling
 
 pytest_plugins = ["scripted_server"]

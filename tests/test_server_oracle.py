@@ -28,10 +28,10 @@ from scripted_server import (
     propose,
 )
 
-from int_lightning.collect.chat_errors import retry_after
-from int_lightning.collect.oracles import is_waiting
-from int_lightning.collect.server import NO_SEED
-from int_lightning.prompts import PromptSet
+from int_lightning.oracles.base import is_waiting
+from int_lightning.oracles.chat_errors import retry_after
+from int_lightning.oracles.server import NO_SEED
+from int_lightning.prompts.prompt_set import PromptSet
 from int_lightning.types import Sampling, UserError
 
 pytest_plugins = ["scripted_server"]
@@ -233,7 +233,7 @@ def test_a_server_that_is_down_is_tried_again_and_then_left(caplog: pytest.LogCa
     (proposals,) = propose(oracle_at(f"http://127.0.0.1:{port}/v1", retries=2), [attempt()], "mini")
     assert time.monotonic() - started >= 0.25 + 0.5
     assert all("the server failed: no connection" in p.defect for p in proposals)
-    warned = [r.getMessage() for r in caplog.records if r.name == "int_lightning.collect.chat"]
+    warned = [r.getMessage() for r in caplog.records if r.name == "int_lightning.oracles.chat_client"]
     assert len(warned) == 1
     assert f"127.0.0.1:{port}" in warned[0]
 

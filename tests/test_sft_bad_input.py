@@ -14,10 +14,10 @@ from transformers import AutoTokenizer
 from commands import MINI, fit_sft, metrics, without_its_last_line
 from int_lightning.__main__ import main
 from int_lightning.collect.store import OUTCOMES, Store
-from int_lightning.learn.pretrained import resolve_model
 from int_lightning.mini.mini_tokenizer import CHAT_TEMPLATE, build_tokenizer
-from int_lightning.prompts import encode_chat
-from int_lightning.prompts.tokenizers import record_tokenizer
+from int_lightning.models.resolve import resolve_model
+from int_lightning.prompts.chat import encode_chat
+from int_lightning.prompts.recorded_tokenizer import record_tokenizer
 from int_lightning.types import Intervention, Outcome, Problem
 
 TOKENIZER = build_tokenizer()

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from commands import LINEAR, collect, fit_sft, fit_sft_sharded, metrics
-from int_lightning.data.targets import Target
+from int_lightning.sft.targets import Target
 
 WATCHED = ("train/loss", "train/grad_norm")
 ROWS = "--data.init_args.batch_size=8"

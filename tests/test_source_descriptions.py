@@ -9,18 +9,18 @@ import yaml
 
 from commands import MINI, PORTABLE_ENGINE
 from int_lightning.__main__ import main
-from int_lightning.collect.callback import CollectInterventions
-from int_lightning.data.rollouts import RolloutData
 from int_lightning.evaluation.held_out import HeldOutPassAtK
+from int_lightning.grpo.data import RolloutData
+from int_lightning.sft.collecting import CollectInterventions
 from int_lightning.sources.pool import open_pool
 from int_lightning.sources.reading import load_problems
 from int_lightning.sources.source_config import SourceConfig, Sources
 from int_lightning.types import UserError
 
 WRONG = {"path": "p.jsonl", "columns": {"question": "question"}}
-ROLLOUTS = "int_lightning.data.rollouts.RolloutData"
-HELD_OUT = "int_lightning.evaluation.held_out.HeldOutPassAtK"
-COLLECTING = "int_lightning.collect.callback.CollectInterventions"
+ROLLOUTS = "RolloutData"
+HELD_OUT = "HeldOutPassAtK"
+COLLECTING = "CollectInterventions"
 
 
 @pytest.mark.parametrize(

@@ -27,13 +27,13 @@ from commands import (
     without_its_last_line,
 )
 from int_lightning.collect.store import OUTCOMES, Store
-from int_lightning.data.live import LiveRows
+from int_lightning.sft.live_rows import LiveRows
 
 STREAMING = ["--data.init_args.streaming=true", "--data.init_args.steps=7"]
 CALLBACK = (
-    "--trainer.callbacks={class_path: int_lightning.collect.callback.CollectInterventions, init_args: {problems: "
+    "--trainer.callbacks={class_path: CollectInterventions, init_args: {problems: "
     "'mini:hard-train:12', prompts: mini, collection: {attempts: 8, guided: 4, batch_problems: 4, attempts_per_problem: 2, "
-    "leakage: stated, sampling: {max_tokens: 64}}, oracle: {class_path: int_lightning.collect.oracles.PolicyOracle, "
+    "leakage: stated, sampling: {max_tokens: 64}}, oracle: {class_path: PolicyOracle, "
     "init_args: {proposals: 2, sampling: {max_tokens: 24, temperature: 0.7}}}}}"
 )
 

@@ -13,19 +13,22 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from int_lightning.collect.oracles import Attempt, PolicyOracle
-from int_lightning.collect.proposals import Parsed, parse_proposal
-from int_lightning.collect.structure import intervention_tag
-from int_lightning.engines import Engine, EngineConfig, open_engine, vllm
+from int_lightning.engines.base import Engine, EngineConfig
 from int_lightning.engines.loop import EngineLoop
+from int_lightning.engines.opening import open_engine, vllm
 from int_lightning.engines.transformers import TransformersEngine
-from int_lightning.grading import Grader
-from int_lightning.learn.pretrained import resolve_model
+from int_lightning.grading.grader import Grader
 from int_lightning.mini.make import write_untrained
 from int_lightning.mini.mini_tokenizer import build_tokenizer
 from int_lightning.mini.world import load_split
-from int_lightning.prompts import PromptSet, encode_chat
-from int_lightning.rollouts import RolloutSampler
+from int_lightning.models.resolve import resolve_model
+from int_lightning.oracles.base import Attempt
+from int_lightning.oracles.grammar import intervention_tag
+from int_lightning.oracles.policy import PolicyOracle
+from int_lightning.oracles.proposals.parse import Parsed, parse_proposal
+from int_lightning.prompts.chat import encode_chat
+from int_lightning.prompts.prompt_set import PromptSet
+from int_lightning.rollout_sampler import RolloutSampler
 from int_lightning.steps import split_steps
 from int_lightning.types import Completion, Problem, Proposal, Provenance, Rollout, Sampling, UserError
 

@@ -12,7 +12,7 @@ import yaml
 
 from commands import MINI
 from int_lightning.__main__ import main
-from int_lightning.data.groups import GroupConfig
+from int_lightning.grpo.groups import GroupConfig
 from int_lightning.time_limit import time_limit
 from int_lightning.types import UserError
 

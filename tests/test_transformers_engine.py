@@ -10,7 +10,8 @@ import int_lightning.mini
 from int_lightning.engines.base import EngineConfig
 from int_lightning.engines.transformers import TransformersEngine
 from int_lightning.mini.world import load_split
-from int_lightning.prompts import PromptSet, encode_chat
+from int_lightning.prompts.chat import encode_chat
+from int_lightning.prompts.prompt_set import PromptSet
 from int_lightning.types import Completion, Sampling, UserError
 
 pytestmark = pytest.mark.numeric

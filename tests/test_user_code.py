@@ -22,16 +22,17 @@ from lightning.pytorch.loggers.logger import DummyLogger
 import int_lightning
 from commands import MINI, ROOT
 from int_lightning.__main__ import main
-from int_lightning.cli import IntCLI
-from int_lightning.collect.oracles import Oracle
-from int_lightning.help import COMMANDS, NOT_OFFERED, help_text
-from int_lightning.hints import fields, flat
+from int_lightning.cli.command_line import IntCLI
+from int_lightning.cli.folder_claim import _REFUSED
+from int_lightning.cli.help import COMMANDS, NOT_OFFERED, help_text
+from int_lightning.cli.shipped import SHIPPED
+from int_lightning.cli.signatures import arguments
+from int_lightning.cli.suggestions import fields, flat
 from int_lightning.learn.module import PolicyModule
-from int_lightning.learn.pretrained import resolve_model
-from int_lightning.run_folder import _REFUSED
-from int_lightning.signatures import arguments
+from int_lightning.models.resolve import resolve_model
+from int_lightning.oracles.base import Oracle
 from int_lightning.types import UserError
-from int_lightning.user_code import SHIPPED, load, look_also_in
+from int_lightning.user_code import load, look_also_in
 
 REWARDS = "def short(problem, rollout):\n    return 1.0 / len(rollout.token_ids)\n"
 

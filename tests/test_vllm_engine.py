@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from int_lightning.engines import EngineConfig, open_engine, vllm, weights_of_folder
+from int_lightning.engines.base import EngineConfig
+from int_lightning.engines.opening import open_engine, vllm
 from int_lightning.engines.transformers import TransformersEngine
-from int_lightning.learn.pretrained import resolve_model
 from int_lightning.mini.mini_tokenizer import build_tokenizer
 from int_lightning.mini.world import load_split
-from int_lightning.prompts import PromptSet, encode_chat
+from int_lightning.model_folder.weights import weights_of_folder
+from int_lightning.models.resolve import resolve_model
+from int_lightning.prompts.chat import encode_chat
+from int_lightning.prompts.prompt_set import PromptSet
 from int_lightning.types import Sampling, UserError
 
 pytestmark = pytest.mark.skipif(not vllm.available(), reason="vLLM is not installed")

@@ -26,14 +26,15 @@ from scripted_server import KEY, ok, propose
 from transformers import AutoModelForCausalLM
 
 from commands import ALTERNATING, COLD, ROOT, fit_grpo, metrics
-from int_lightning.collect.oracles import Attempt
-from int_lightning.collect.server import ServerOracle
-from int_lightning.engines import EngineConfig, open_engine, vllm
+from int_lightning.engines.base import EngineConfig
+from int_lightning.engines.opening import open_engine, vllm
 from int_lightning.engines.server import ServerEngine
 from int_lightning.learn.model import Policy
-from int_lightning.learn.pretrained import resolve_model
 from int_lightning.learn.sync import SyncError, sync, verify
 from int_lightning.mini.world import load_split
+from int_lightning.models.resolve import resolve_model
+from int_lightning.oracles.base import Attempt
+from int_lightning.oracles.server import ServerOracle
 from int_lightning.steps import split_steps
 from int_lightning.types import Provenance, Rollout, Sampling, UserError
 

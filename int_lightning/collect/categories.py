@@ -6,9 +6,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from int_lightning.collect.oracles import ROOM, Attempt
-from int_lightning.prompts import encode_chat
-from int_lightning.rollouts import RolloutSampler
+from int_lightning.oracles.base import Attempt
+from int_lightning.oracles.policy import ROOM
+from int_lightning.prompts.chat import encode_chat
+from int_lightning.rollout_sampler import RolloutSampler
 from int_lightning.steps import decode, number_steps
 from int_lightning.types import Intervention, Provenance, Sampling, derive_seed
 

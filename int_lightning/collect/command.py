@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from rich.markup import escape
 
-from int_lightning.collect.build import StagesBuilder
 from int_lightning.collect.categories import ErrorCategory
+from int_lightning.collect.config import CollectConfig
 from int_lightning.collect.pipeline import Collector, known_problems
 from int_lightning.collect.plan import plan
-from int_lightning.collect.problem import Work
 from int_lightning.collect.ray_executor import run_on_ray
+from int_lightning.collect.stages import ProblemStages, Work
 from int_lightning.collect.statistics import collection_statistics, plot_statistics
 from int_lightning.collect.store import Store
 from int_lightning.collect.summary import show_conditioning, summarise
 from int_lightning.console import progress, say, show_table, show_text
-from int_lightning.grading import Grader
-from int_lightning.learn.pretrained import resolve_model
+from int_lightning.engines.base import EngineConfig
+from int_lightning.grading.grader import Grader
 from int_lightning.model_folder.check import check_context
 from int_lightning.model_folder.tokenizer import load_tokenizer
+from int_lightning.models.resolve import resolve_model
+from int_lightning.oracles.base import Oracle
 from int_lightning.preflight import Fitting, check_golds, check_legible
-from int_lightning.prompts import PromptSet
-from int_lightning.prompts.tokenizers import record_tokenizer
-from int_lightning.results import RESULTS, write_json
+from int_lightning.prompts.prompt_set import PromptSet
+from int_lightning.prompts.recorded_tokenizer import record_tokenizer
+from int_lightning.rollout_sampler import open_sampler
+from int_lightning.run_files import RESULTS, write_json
 from int_lightning.sources.pool import Pool
 from int_lightning.types import UserError
 
@@ -178,3 +182,31 @@ def _show_left_out(pool: Pool) -> None:
         say(f"[yellow]two gold answers:[/] {escape(said)}")
     if (unlisted := summary.total.conflicting_answers - _ROWS_NAMED) > 0:
         say(f"[yellow]two gold answers:[/] {unlisted} more duplicates whose answer is not that of the copy kept")
+
+
+@dataclass(frozen=True)
+class StagesBuilder:
+    """Makes the stages of a collection in the process that calls it, which may be on another machine.
+
+    Args:
+        model: The policy.
+        prompts: Prompt set.
+        oracle: Proposes the interventions.
+        config: Sizes.
+        engine: How to start the engine.
+        seed: The run's seed.
+        attempts: Rollouts per problem for the hard filter, of sources that have their own number.
+    """
+
+    model: str
+    prompts: str
+    oracle: Oracle
+    config: CollectConfig
+    engine: EngineConfig
+    seed: int
+    attempts: Mapping[str, int] = field(default_factory=dict)
+
+    def __call__(self) -> ProblemStages:
+        """The stages, engine included."""
+        sampler = open_sampler(self.model, self.prompts, Grader(), self.engine, self.seed)
+        return ProblemStages(sampler, self.oracle, self.config, self.attempts)

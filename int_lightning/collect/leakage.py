@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from int_lightning.collect.candidates import Candidate, candidates, comparable, stated
-from int_lightning.grading import Grader, Verdict
+from int_lightning.collect.leakage_candidates import Candidate, candidates, comparable, stated
+from int_lightning.grading.answers import Verdict
+from int_lightning.grading.grader import Grader
 
 LeakagePolicy = Literal["substring", "stated", "equivalent", "off"]
 

@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from int_lightning.results import written
+from int_lightning.run_files import written
 from int_lightning.types import UserError
 
 NAME = "manifest.jsonl"

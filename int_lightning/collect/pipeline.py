@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from int_lightning.collect.categories import ErrorCategory
-from int_lightning.collect.problem import ProblemStages, Work
+from int_lightning.collect.stages import ProblemStages, Work
 from int_lightning.collect.store import OUTCOMES, Store
 from int_lightning.types import Intervention, Problem, Proposal, Rollout
 

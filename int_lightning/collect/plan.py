@@ -10,8 +10,10 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from int_lightning.collect.config import CollectConfig
-from int_lightning.collect.oracles import Oracle, PolicyOracle
-from int_lightning.prompts import PromptSet, encode_chat
+from int_lightning.oracles.base import Oracle
+from int_lightning.oracles.policy import PolicyOracle
+from int_lightning.prompts.chat import encode_chat
+from int_lightning.prompts.prompt_set import PromptSet
 from int_lightning.types import Problem
 
 SAMPLE = 200

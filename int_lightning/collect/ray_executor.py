@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from int_lightning.collect.pipeline import TABLES, Advance, Collector, Todo, batched
-from int_lightning.collect.problem import ProblemStages, Work
+from int_lightning.collect.stages import ProblemStages, Work
 from int_lightning.collect.store import from_row, schema_of, to_row
 from int_lightning.types import Problem, UserError
 

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from int_lightning.collect.store import Store
-from int_lightning.results import written
+from int_lightning.run_files import written
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from int_lightning.collect.manifest import Manifest, Shard, sha256_of
-from int_lightning.results import read, written
+from int_lightning.run_files import read, written
 
 R = TypeVar("R")
 OUTCOMES = "outcomes"

@@ -10,7 +10,7 @@ import torch
 
 from int_lightning.collect.store import Store
 from int_lightning.console import show_table
-from int_lightning.evaluation.metrics import bootstrap
+from int_lightning.metrics import bootstrap
 from int_lightning.types import Intervention, UserError
 
 

@@ -19,11 +19,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from int_lightning.address import plain_address
+from int_lightning.engines.address import plain_address
 from int_lightning.engines.base import EngineConfig, generate_by_steps, room
 from int_lightning.model_folder.ends import end_tokens
 from int_lightning.model_folder.tokenizer import load_tokenizer
-from int_lightning.results import written
+from int_lightning.run_files import written
 from int_lightning.scratch import scratch_folder
 from int_lightning.types import Completion, Sampling, UserError
 

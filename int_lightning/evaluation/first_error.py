@@ -16,12 +16,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from int_lightning.collect.oracles import Oracle, is_waiting
-from int_lightning.collect.proposals import NO_ERROR as SAYS_NO_ERROR
 from int_lightning.console import interval, progress, show_table
 from int_lightning.evaluation.labelled_attempts import NO_ERROR, LabelledAttempt
-from int_lightning.evaluation.metrics import bootstrap
-from int_lightning.rollouts import RolloutSampler
+from int_lightning.metrics import bootstrap
+from int_lightning.oracles.base import Oracle, is_waiting
+from int_lightning.oracles.proposals.parse import NO_ERROR as SAYS_NO_ERROR
+from int_lightning.rollout_sampler import RolloutSampler
 from int_lightning.types import Proposal, UserError
 
 

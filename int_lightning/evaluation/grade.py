@@ -12,8 +12,9 @@ from rich.markup import escape
 
 from int_lightning.arguments import Arguments
 from int_lightning.console import exit_status, progress, say, show_table
-from int_lightning.grading import Grader, Verdict
-from int_lightning.results import RESULTS
+from int_lightning.grading.answers import Verdict
+from int_lightning.grading.grader import Grader
+from int_lightning.run_files import RESULTS
 from int_lightning.types import UserError
 
 _AT_ONCE = 1000

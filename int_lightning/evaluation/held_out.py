@@ -8,15 +8,15 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.seed import isolate_rng
 
-from int_lightning.data.validation import held_out_metrics
-from int_lightning.grading import Grader
+from int_lightning.grading.grader import Grader
+from int_lightning.grpo.validation import held_out_metrics
 from int_lightning.learn.callbacks import log_held_out
 from int_lightning.learn.module import PolicyModule
+from int_lightning.learn.trainer import EngineTrainer
 from int_lightning.preflight import check_golds, usable
-from int_lightning.prompts import PromptSet
+from int_lightning.prompts.prompt_set import PromptSet
 from int_lightning.sources.reading import load_problems
 from int_lightning.sources.source_config import Sources
-from int_lightning.trainer import IntTrainer
 from int_lightning.types import Sampling, UserError
 
 
@@ -60,7 +60,7 @@ class HeldOutPassAtK(Callback):
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Loads the problems, the prompts and the grader."""
-        assert isinstance(trainer, IntTrainer)
+        assert isinstance(trainer, EngineTrainer)
         assert isinstance(pl_module, PolicyModule)
         self.prompts = PromptSet(self.prompt_set)
         self.grader = Grader()
@@ -90,7 +90,7 @@ class HeldOutPassAtK(Callback):
             self._sample(trainer)
 
     def _sample(self, trainer: L.Trainer) -> None:
-        assert isinstance(trainer, IntTrainer)
+        assert isinstance(trainer, EngineTrainer)
         own = self.problems[trainer.global_rank :: trainer.world_size]
         with isolate_rng():  # an engine that starts seeds the generators that dropout draws from
             sampler = trainer.synced_sampler(self.prompts, self.grader)

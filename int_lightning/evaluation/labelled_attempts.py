@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from int_lightning.collect.oracles import Attempt
 from int_lightning.mini import world
+from int_lightning.oracles.base import Attempt
 from int_lightning.sources.generated import mini_split
 from int_lightning.steps import SEPARATOR
 from int_lightning.types import Problem, Provenance, Rollout, Sampling, UserError

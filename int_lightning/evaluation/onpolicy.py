@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from int_lightning.data.collate import MicroBatch, Row, micro_batches
+from int_lightning.learn.micro_batches import MicroBatch, Row, micro_batches
 from int_lightning.learn.model import Policy
 from int_lightning.types import SFTExample, UserError, derive_seed
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from int_lightning.evaluation.onpolicy import ALL, TRAINED, Scores
-from int_lightning.results import written
+from int_lightning.run_files import written
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

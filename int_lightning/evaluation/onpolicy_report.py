@@ -16,10 +16,10 @@ from int_lightning.evaluation.onpolicy import ALL, TRAINED, Scores, score
 from int_lightning.evaluation.onpolicy_plot import plot_onpolicy
 from int_lightning.evaluation.onpolicy_sets import OnPolicySet
 from int_lightning.learn.model import load_policy
-from int_lightning.learn.pretrained import fingerprint, resolve_model
 from int_lightning.model_folder.check import load_config
 from int_lightning.model_folder.tokenizer import load_tokenizer, pad_id
-from int_lightning.prompts import PromptSet
+from int_lightning.models.resolve import fingerprint, resolve_model
+from int_lightning.prompts.prompt_set import PromptSet
 from int_lightning.types import SFTExample, UserError
 
 Report = dict[str, dict[str, dict[str, Any]]]

@@ -11,9 +11,10 @@ from typing import Literal, get_args
 from transformers import PreTrainedTokenizerBase
 
 from int_lightning.collect.store import Store
-from int_lightning.data.targets import Target, TargetConfig, examples
-from int_lightning.prompts import PromptSet, encode_chat, encode_solution
-from int_lightning.prompts.tokenizers import check_tokenizer
+from int_lightning.prompts.chat import encode_chat, encode_solution
+from int_lightning.prompts.prompt_set import PromptSet
+from int_lightning.prompts.recorded_tokenizer import check_tokenizer
+from int_lightning.sft.targets import Target, TargetConfig, examples
 from int_lightning.sources.row_files import file_rows
 from int_lightning.types import Problem, Rollout, SFTExample, Span, UserError
 

@@ -24,7 +24,8 @@ comparing, relations      values, parts, equations; amounts, equations, renaming
 """
 
 from int_lightning.grading.answers import MAX_ANSWER, Verdict, check_gold, normalise
-from int_lightning.grading.extraction import extract_answer, final_answer
+from int_lightning.grading.boxes import extract_answer
+from int_lightning.grading.extraction import final_answer
 from int_lightning.grading.grader import Grader
 
 __all__ = ["MAX_ANSWER", "Grader", "Verdict", "check_gold", "extract_answer", "final_answer", "normalise"]

@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from int_lightning.grading.extraction import extract_answer, final_answer
+from int_lightning.grading.boxes import extract_answer
+from int_lightning.grading.extraction import final_answer
 from int_lightning.types import UserError
 
 MAX_ANSWER = 2000

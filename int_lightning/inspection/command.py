@@ -11,13 +11,13 @@ from rich.markup import escape
 
 from int_lightning.arguments import Arguments
 from int_lightning.console import console, exit_status, say, show_table
-from int_lightning.data.targets import Target, TargetConfig, examples
 from int_lightning.inspection.page import page
 from int_lightning.inspection.row_summary import RowSummary
 from int_lightning.inspection.run import Run, model_folder, open_run
 from int_lightning.inspection.terminal import LEGEND, example_lines
 from int_lightning.inspection.views import InspectedRow, Score, View, rejected_rows, row_of, views
-from int_lightning.results import written
+from int_lightning.run_files import written
+from int_lightning.sft.targets import Target, TargetConfig, examples
 from int_lightning.types import UserError
 from int_lightning.visible import in_line
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from int_lightning.collect.store import OUTCOMES, Store
-from int_lightning.prompts.tokenizers import check_tokenizer, recorded_tokenizer
+from int_lightning.prompts.recorded_tokenizer import check_tokenizer, recorded_tokenizer
 from int_lightning.steps import Segmentation
 from int_lightning.types import UserError
 from int_lightning.yaml_text import load_yaml
@@ -75,7 +75,7 @@ def _load_tokenizer(folder: str) -> PreTrainedTokenizerBase:
 
 def model_folder(model: str) -> str:
     """The folder of a model, or its hub id. Imports torch."""
-    from int_lightning.learn.pretrained import resolve_model
+    from int_lightning.models.resolve import resolve_model
 
     return resolve_model(model)
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from transformers.utils.logging import disable_progress_bar
 
-from int_lightning.data.collate import MicroBatch, Row, micro_batches
 from int_lightning.inspection.views import Score
+from int_lightning.learn.micro_batches import MicroBatch, Row, micro_batches
 from int_lightning.learn.model import Policy, load_policy
 
 _MAX_TOKENS = 8192

@@ -20,7 +20,7 @@ from rich.markup import escape
 from int_lightning.console import progress, say
 from int_lightning.learn.metrics_csv import MetricsCSV
 from int_lightning.learn.module import PolicyModule
-from int_lightning.results import RESULTS, write_json, written
+from int_lightning.run_files import RESULTS, write_json, written
 from int_lightning.time_limit import time_limit
 
 

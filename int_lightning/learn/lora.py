@@ -10,9 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
@@ -20,11 +19,6 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from int_lightning.types import UserError
-
-if TYPE_CHECKING:
-    from int_lightning.data.collate import MicroBatch
-    from int_lightning.learn.model import Policy
-    from int_lightning_kernels import LogProbs
 
 NAME = "default"
 FACTOR = ".lora_"
@@ -139,20 +133,8 @@ def keep_state_of_adapters_only(module: nn.Module) -> None:
     module.register_state_dict_post_hook(drop_frozen)
 
 
-class Unadapted:
-    """A policy as it was before its adapters, without a second copy of its weights."""
-
-    def __init__(self, policy: Policy) -> None:
-        self.policy = policy
-
-    def log_probs(self, batch: MicroBatch, scored: Tensor, entropy: bool = False) -> LogProbs:
-        """Log-probs of the tokens that ``scored`` marks; see ``Policy.log_probs``."""
-        with torch.no_grad(), _without_adapters(self.policy.causal_lm):
-            return self.policy.log_probs(batch, scored, entropy)
-
-
 @contextmanager
-def _without_adapters(causal_lm: nn.Module) -> Iterator[None]:
+def without_adapters(causal_lm: nn.Module) -> Iterator[None]:
     """Scales the adapters' part to 0. Disabling them instead takes their gradient away, which FSDP2 may not notice ending."""
     from peft.tuners.lora import LoraLayer
 

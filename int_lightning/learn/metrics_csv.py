@@ -11,7 +11,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from int_lightning.results import written
+from int_lightning.run_files import written
 
 
 class MetricsCSV(Logger):

@@ -17,15 +17,15 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 from torch.distributed.device_mesh import DeviceMesh
 from transformers import AutoModelForCausalLM, GenerationConfig, PretrainedConfig, PreTrainedModel
 
-from int_lightning.data.collate import MicroBatch
 from int_lightning.learn.liger_layers import Layers, liger_negative_log_likelihood, obstacle, use_layers
 from int_lightning.learn.lora import LoRAConfig, adapt, full, is_adapted, merged, save_adapter
+from int_lightning.learn.micro_batches import MicroBatch
 from int_lightning.learn.packed_attention import PACKED, can_pack, positions
 from int_lightning.model_folder.check import load_config
 from int_lightning.model_folder.ends import GENERATION, end_tokens
 from int_lightning.model_folder.files import read_json
 from int_lightning.model_folder.weights import check_finite, load_causal_lm
-from int_lightning.results import write_json
+from int_lightning.run_files import write_json
 from int_lightning.types import UserError
 from int_lightning_kernels import (
     Implementation,

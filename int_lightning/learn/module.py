@@ -17,13 +17,13 @@ from torch.distributed.fsdp import FSDPModule
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from transformers import PreTrainedTokenizerBase
 
-from int_lightning.data.collate import MicroBatch
 from int_lightning.learn.liger_layers import Layers
 from int_lightning.learn.lora import LoRAConfig, keep_state_of_adapters_only
+from int_lightning.learn.micro_batches import MicroBatch
 from int_lightning.learn.model import Head, Policy, export, load_policy, shard
-from int_lightning.learn.pretrained import resolve_model
 from int_lightning.learn.schedule import WarmupCosine
 from int_lightning.model_folder.tokenizer import load_tokenizer
+from int_lightning.models.resolve import resolve_model
 from int_lightning.types import UserError
 from int_lightning_kernels import MAX, Loss, add_metrics
 

@@ -10,12 +10,12 @@ from typing import Any, Protocol, cast, runtime_checkable
 import lightning as L
 from lightning.pytorch.callbacks import Callback
 
-from int_lightning.checkpoints import RECORD, Saved
 from int_lightning.learn.callbacks import finished_steps
 from int_lightning.learn.module import PolicyModule, run_length
-from int_lightning.learn.pretrained import fingerprint
-from int_lightning.results import RESULTS, write_whole
-from int_lightning.settings import differences
+from int_lightning.models.resolve import fingerprint
+from int_lightning.run_files import RESULTS, write_whole
+from int_lightning.run_folder.checkpoints import FORMAT, RECORD, Saved
+from int_lightning.run_folder.settings import differences
 from int_lightning.types import UserError
 
 _FREE = {
@@ -75,7 +75,7 @@ class RunRecord(Callback):
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Adds the record."""
         contents = self._contents(trainer) if trainer.is_global_zero else {}
-        checkpoint[RECORD] = {"settings": dict(self.settings), "contents": contents}
+        checkpoint[RECORD] = {"format": FORMAT, "settings": dict(self.settings), "contents": contents}
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Opens the epoch again where a run that had come to its end is to take more steps."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from int_lightning.results import causes, written
+from int_lightning.run_files import causes, written
 
 
 class RunTensorBoard(TensorBoardLogger):

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from int_lightning.grading import normalise
+from int_lightning.grading.answers import normalise
 from int_lightning.sources.hashes import Hashes, HashSet, hash64
 
 _BANDS, _ROWS = 8, 5

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from int_lightning.grading import normalise
+from int_lightning.grading.answers import normalise
 from int_lightning.sources.hashes import HashMap, hash64
 
 _NUMBER = re.compile(r"([+-]?)(?:(\d+)/(\d+)|\\frac\{?(\d+)\}?\{?(\d+)\}?|(\d+\.?\d*|\.\d+))", re.ASCII)

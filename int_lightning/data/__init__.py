@@ -1,1 +1,0 @@
-"""From records to micro-batches, and the DataModules that feed a fit."""

@@ -1,0 +1,1 @@
+"""Reinforcement learning: groups of rollouts, their advantages, and the policy-gradient loss."""

@@ -1,0 +1,212 @@
+"""The DataModule of GRPO: problems, an engine that follows the policy, and the stream of groups."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import lightning as L
+from torchdata.stateful_dataloader import StatefulDataLoader
+
+from int_lightning.console import say
+from int_lightning.grading.grader import Grader
+from int_lightning.grpo.groups import GroupConfig
+from int_lightning.grpo.hints import HintConfig
+from int_lightning.grpo.module import GRPOModule
+from int_lightning.grpo.rewards import RewardConfig, Rewards
+from int_lightning.grpo.stream import RolloutStream, shuffled
+from int_lightning.grpo.validation import ValidationStream
+from int_lightning.learn.micro_batches import Step
+from int_lightning.learn.step_stream import Layout
+from int_lightning.learn.trainer import EngineTrainer
+from int_lightning.model_folder.tokenizer import pad_id
+from int_lightning.preflight import check_golds, usable
+from int_lightning.prompts.prompt_set import PromptSet
+from int_lightning.rollout_sampler import RolloutSampler
+from int_lightning.run_files import digest
+from int_lightning.sources.reading import load_problems
+from int_lightning.sources.source_config import Sources
+from int_lightning.types import Problem, Sampling, UserError, derive_seed
+
+if TYPE_CHECKING:
+    from int_lightning.grpo.in_loop import InterveneOnFailedGroups
+
+
+class RolloutData(L.LightningDataModule):
+    """Groups of rollouts, sampled as training goes.
+
+    Args:
+        problems: Where the training problems come from, described as in ``collect``: a path, a mapping with columns, or a list.
+        prompts: Prompt set.
+        steps: Optimiser steps of the run.
+        prompts_per_batch: Problems sampled before each round of updates.
+        rollouts_per_prompt: Size of a group.
+        updates_per_batch: Optimiser steps on each batch.
+        sampling: How rollouts are drawn.
+        max_tokens: Budget of a micro-batch.
+        packing: Rows end to end in one sequence without padding; attention stays within each.
+        rewards: Parts of the reward; the right answer alone if not given.
+        groups: How groups are made into a loss.
+        hints: Show problems with the beginning of their reference solution (hint-guided RL); not, if not given.
+        show_every: Batches between tables of sampled rollouts on the console; 0 shows none.
+        limit: Use only the first problems of the source.
+        validation: Where held-out problems come from, for ``val/pass@k`` at the end and every ``trainer.val_check_interval``
+            steps.
+    """
+
+    def __init__(
+        self,
+        problems: Sources,
+        prompts: str = "math",
+        steps: int = 400,
+        prompts_per_batch: int = 32,
+        rollouts_per_prompt: int = 8,
+        updates_per_batch: int = 1,
+        sampling: Sampling = Sampling(),
+        max_tokens: int = 16384,
+        packing: bool = True,
+        rewards: list[RewardConfig] | None = None,
+        groups: GroupConfig = GroupConfig(),
+        hints: HintConfig | None = None,
+        show_every: int = 0,
+        limit: int | None = None,
+        validation: Sources = Sources(),
+    ) -> None:
+        super().__init__()
+        for name, value in (
+            ("steps", steps),
+            ("prompts_per_batch", prompts_per_batch),
+            ("updates_per_batch", updates_per_batch),
+            ("max_tokens", max_tokens),
+        ):
+            if value < 1:
+                raise UserError(f"data.{name} is {value}: give at least 1")
+        if rollouts_per_prompt < 2:
+            raise UserError(
+                f"data.rollouts_per_prompt is {rollouts_per_prompt}: a group of one never has an advantage; give 2 or more"
+            )
+        if updates_per_batch > prompts_per_batch:
+            raise UserError("data.updates_per_batch is larger than data.prompts_per_batch: lower it")
+        self.source = Sources.of(problems)
+        self.prompt_set = prompts
+        self.steps = steps
+        self.prompts_per_batch = prompts_per_batch
+        self.rollouts_per_prompt = rollouts_per_prompt
+        self.updates_per_batch = updates_per_batch
+        self.sampling = sampling
+        self.max_tokens = max_tokens
+        self.packing = packing
+        self.reward_configs = rewards or [RewardConfig()]
+        self.groups = groups
+        self.hints = hints
+        self.show_every = show_every
+        self.interventions: InterveneOnFailedGroups | None = None
+        self.limit = limit
+        self.validation = Sources.of(validation)
+
+    def setup(self, stage: str) -> None:
+        """Loads the problems, the prompts and the grader."""
+        self.prompts = PromptSet(self.prompt_set)
+        self.grader = Grader()
+        self.problems = self._usable(load_problems(self.source, self.limit, require_solution=self.hints is not None))
+        self.validation_problems = (
+            self._usable(load_problems(self.validation, require_solution=False), "validation: ")
+            if self.validation
+            else []
+        )
+        self.rewards = Rewards(self.reward_configs, self.groups.reward_timeout)
+        self.module.temperature = self.sampling.temperature or 1.0
+        if self.module.objective.importance_cap is not None and not self.engine_samples_policy:
+            raise UserError(
+                "model.importance_cap weighs tokens by pi / pi_engine, known only where the engine samples from the whole "
+                "distribution: set data.sampling to temperature 1, top_p 1 and top_k 0, or drop importance_cap"
+            )
+        if not self.engine_samples_policy and self.sampling.temperature == 1.0:
+            say(
+                "[yellow]note:[/] with top_p or top_k the engine samples from a part of the policy's distribution; ratios are "
+                "those of the whole one, so that the gradient is off-policy by that much"
+            )
+
+    def _usable(self, problems: list[Problem], of: str = "") -> list[Problem]:
+        if self.int_trainer.is_global_zero:
+            check_golds(self.grader, problems).show(of)
+        room = self.int_trainer.engine_config.max_model_len
+        return usable(problems, self.module.tokenizer, self.prompts, room, self.module.folder, of)
+
+    def contents(self) -> dict[str, str]:
+        """What must stay the same while a run lasts, by key: the problems and the prompts; and the number of steps where hints
+        become shorter over them."""
+        texts = [[p.id, p.problem, p.solution, p.answer] for p in self.problems]
+        found = {"problems": digest(texts), "prompts": digest(self.prompts.templates)}
+        return found | ({"steps": f"{self.steps} steps, over which hints are shortened"} if self.hints else {})
+
+    def teardown(self, stage: str) -> None:
+        """Ends the grader's workers."""
+        self.grader.close()
+
+    def train_dataloader(self) -> StatefulDataLoader[Step]:
+        """The stream of optimiser steps."""
+        return StatefulDataLoader(RolloutStream(self, self._layout()), batch_size=None)
+
+    def val_dataloader(self) -> StatefulDataLoader[Step] | list[Step]:
+        """The metrics of the held-out problems."""
+        if not self.validation_problems:
+            return []
+        return StatefulDataLoader(ValidationStream(self, self._layout()), batch_size=None)
+
+    def _layout(self) -> Layout:
+        return Layout(
+            pad_id(self.module.tokenizer),
+            self.max_tokens,
+            self.packing,
+            self.int_trainer.global_rank,
+            self.int_trainer.world_size,
+        )
+
+    @property
+    def int_trainer(self) -> EngineTrainer:
+        """The trainer this data belongs to."""
+        assert isinstance(self.trainer, EngineTrainer)
+        return self.trainer
+
+    @property
+    def module(self) -> GRPOModule:
+        """The policy under training.
+
+        Raises:
+            UserError: if the model is not a GRPOModule.
+        """
+        assert self.trainer is not None
+        module = self.trainer.lightning_module
+        if not isinstance(module, GRPOModule):
+            raise UserError(f"RolloutData feeds a GRPOModule, not a {type(module).__name__}: change model.class_path")
+        return module
+
+    @property
+    def engine_logprobs_comparable(self) -> bool:
+        """Whether the engine's log-probs, of the unscaled logits, are those of the distribution that the trainer scores."""
+        return self.sampling.temperature == 1.0
+
+    @property
+    def engine_samples_policy(self) -> bool:
+        """Whether the engine samples from just that distribution."""
+        return self.engine_logprobs_comparable and self.sampling.top_p >= 1.0 and self.sampling.top_k <= 0
+
+    @property
+    def rollouts_folder(self) -> Path:
+        """Where the tables of sampled rollouts are."""
+        return Path(self.int_trainer.default_root_dir) / "rollouts"
+
+    def synced_sampler(self) -> RolloutSampler:
+        """A sampler of the newest weights, verified."""
+        return self.int_trainer.synced_sampler(self.prompts, self.grader)
+
+    def problems_from(self, taken: int, count: int) -> list[Problem]:
+        """The ``count`` problems after the first ``taken``; each pass over all problems has its own order."""
+        size = len(self.problems)
+        wanted = range(taken, taken + count)
+        passes = {
+            i // size: shuffled(self.problems, derive_seed(self.int_trainer.seed, "order", i // size)) for i in wanted
+        }
+        chosen = [passes[i // size][i % size] for i in wanted]
+        return list({p.id: p for p in chosen}.values())

@@ -1,0 +1,184 @@
+"""From sampled groups to weighted rows: rewards, truncated rollouts, advantages, and how tokens are aggregated."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from threading import TIMEOUT_MAX
+from typing import Literal
+
+from int_lightning.grpo.advantages import Advantage, group_advantages, rounded_to_zero
+from int_lightning.grpo.rewards import LARGEST, Rewards
+from int_lightning.learn.micro_batches import Row
+from int_lightning.types import Group, Intervention, Problem, Rollout, Sampling, UserError
+
+Truncated = Literal["keep", "mask", "zero"]
+Aggregation = Literal["token", "sequence", "constant"]
+
+
+@dataclass(frozen=True)
+class GroupConfig:
+    """How groups are made into a loss.
+
+    Args:
+        advantage: ``mean`` (the paper, Dr.GRPO), ``standardised`` (GRPO, DAPO) or ``leave_one_out`` (RLOO).
+        aggregation: ``token``: a mean over all tokens of the optimiser step (DAPO); ``sequence``: a mean over rollouts of the
+            mean over each one's tokens (GRPO, GSPO); ``constant``: a sum over tokens divided by rollouts x longest completion
+            (Dr.GRPO).
+        truncated: What becomes of rollouts that reach the longest length: ``keep`` their reward, ``mask`` them (they count in
+            the baseline and are not trained on), or reward ``zero``.
+        truncation_penalty: Taken from the reward of each truncated rollout.
+        resample: Further rounds of sampling, on further problems, for groups without an advantage (dynamic sampling).
+        reward_timeout: Seconds for the rewards of one round.
+        patience: Batches in a row without any advantage after which the run ends; none goes on.
+    """
+
+    advantage: Advantage = "mean"
+    aggregation: Aggregation = "token"
+    truncated: Truncated = "keep"
+    truncation_penalty: float = 0.0
+    resample: int = 0
+    reward_timeout: float = 300.0
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.truncation_penalty <= LARGEST:
+            raise UserError(
+                f"data.groups.truncation_penalty is {self.truncation_penalty}: give 0 or more, up to {LARGEST:g}"
+            )
+        if self.resample < 0:
+            raise UserError(f"data.groups.resample is {self.resample}: give 0 or more")
+        if not 0 < self.reward_timeout <= TIMEOUT_MAX:
+            raise UserError(f"data.groups.reward_timeout is {self.reward_timeout}: give a number of seconds above 0")
+        if self.patience is not None and self.patience < 1:
+            raise UserError(f"data.groups.patience is {self.patience}: give at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Rescue:
+    """What interventions made of a group in which every rollout failed.
+
+    Args:
+        problem_id: The group's problem.
+        interventions: Those whose tokens are trained on.
+        groups: Guided rollouts to train on, those of an intervention a group, whose prompt is the problem, the prefix and the
+            intervention.
+        proposed: How many interventions were proposed.
+        accepted: How many of them passed the checks.
+    """
+
+    problem_id: str
+    interventions: list[Intervention]
+    groups: list[Group]
+    proposed: int
+    accepted: int
+
+
+def rewarded_groups(
+    sampled: Sequence[list[Rollout]], problems: Mapping[str, Problem], rewards: Rewards, config: GroupConfig
+) -> list[Group]:
+    """The rollouts of each prompt with their rewards and advantages; those whose reward raised are left out of their group."""
+    values = iter(rewards([(problems[r.problem_id], r) for rollouts in sampled for r in rollouts]))
+    groups = []
+    for rollouts in sampled:
+        known = [(r, v) for r, v in zip(rollouts, islice(values, len(rollouts)), strict=True) if v is not None]
+        kept = [r for r, _ in known]
+        counted = [_after_truncation(r, v, config) for r, v in known]
+        advantages = group_advantages(counted, config.advantage) if counted else []
+        groups.append(Group(rollouts[0].problem_id, kept, counted, advantages))
+    return groups
+
+
+def _after_truncation(rollout: Rollout, reward: float, config: GroupConfig) -> float:
+    if rollout.finish != "length":
+        return reward
+    kept = 0.0 if config.truncated == "zero" else reward
+    return rounded_to_zero(kept - config.truncation_penalty, abs(kept) + config.truncation_penalty)
+
+
+def loss_rows(
+    groups: Sequence[Group], config: GroupConfig, with_engine_logprobs: bool, weight: float = 1.0
+) -> list[Row]:
+    """The rollouts that have an advantage as rows. The prompt, which for guided rollouts holds prefix and intervention, carries
+    no loss; ``weight`` is that of all other tokens."""
+    return [
+        _row(rollout, advantage, config, with_engine_logprobs, weight)
+        for group in groups
+        if not group.zero_advantage
+        for rollout, advantage in zip(group.rollouts, group.advantages, strict=True)
+        if not (config.truncated == "mask" and rollout.finish == "length")
+    ]
+
+
+def loss_count(groups: Sequence[Group], config: GroupConfig, sampling: Sampling) -> float:
+    """What the sum over weighted tokens is divided by; rollouts without an advantage count though they cost nothing."""
+    rollouts = [r for g in groups for r in g.rollouts]
+    if config.aggregation == "token":
+        return float(max(1, sum(len(r.token_ids) for r in rollouts)))
+    longest = 1 if config.aggregation == "sequence" else sampling.max_tokens
+    return float(max(1, len(rollouts)) * longest)
+
+
+def intervention_rows(interventions: Sequence[Intervention], weight: float, with_engine_logprobs: bool) -> list[Row]:
+    """Prefix and intervention of each as rows whose loss on policy has the gradient of weight x (mean NLL of all their tokens):
+    with the ratio at 1, an advantage of 1 is a term of maximum likelihood. No engine's log-probs are known of them."""
+    total = sum(len(i.prefix_ids) + len(i.intervention_ids) for i in interventions)
+    rows = []
+    for i in interventions:
+        token_ids = [*i.prompt_ids, *i.prefix_ids, *i.intervention_ids]
+        prompt = len(i.prompt_ids)
+        rows.append(
+            Row(
+                token_ids=token_ids,
+                weights=[0.0] * prompt + [weight / total] * (len(token_ids) - prompt),
+                advantage=1.0,
+                engine_logprobs=[math.nan] * len(token_ids) if with_engine_logprobs else None,
+            )
+        )
+    return rows
+
+
+def _row(rollout: Rollout, advantage: float, config: GroupConfig, with_engine_logprobs: bool, of_all: float) -> Row:
+    prompt, sampled = len(rollout.prompt_ids), len(rollout.token_ids)
+    weight = of_all / sampled if config.aggregation == "sequence" else of_all
+    return Row(
+        token_ids=[*rollout.prompt_ids, *rollout.token_ids],
+        weights=[0.0] * prompt + [weight] * sampled,
+        advantage=advantage,
+        engine_logprobs=[0.0] * prompt + rollout.logprobs if with_engine_logprobs else None,
+    )
+
+
+def group_metrics(groups: Sequence[Group], drawn: int) -> dict[str, float]:
+    """What a user watches: reward, share of groups without a right rollout or without advantage, lengths, truncation, errors.
+
+    Args:
+        drawn: Rollouts that were sampled, those whose reward raised included.
+    """
+    rollouts = [r for g in groups for r in g.rollouts]
+    if not rollouts:
+        raise UserError("the rewards of all rollouts of a batch raised: see the messages above, and mend data.rewards")
+    zero_advantage = sum(g.zero_advantage for g in groups) / len(groups)
+    return {
+        "reward": sum(sum(g.rewards) for g in groups) / len(rollouts),
+        "correct": sum(r.correct for r in rollouts) / len(rollouts),
+        "unsolved_ratio": sum(not any(r.correct for r in g.rollouts) for g in groups) / len(groups),
+        "zero_advantage_ratio": zero_advantage,
+        "length": sum(len(r.token_ids) for r in rollouts) / len(rollouts),
+        "truncated": sum(r.finish == "length" for r in rollouts) / len(rollouts),
+        "reward_errors": float(drawn - len(rollouts)),
+    }
+
+
+def rescue_metrics(rescues: Iterable[Rescue]) -> dict[str, float]:
+    """What interventions came to: failed groups, proposals, interventions that passed the checks, and the reward after them."""
+    found = list(rescues)
+    guided = [reward for rescue in found for group in rescue.groups for reward in group.rewards]
+    metrics = {
+        "failed_groups": float(len(found)),
+        "proposals": float(sum(rescue.proposed for rescue in found)),
+        "interventions": float(sum(rescue.accepted for rescue in found)),
+    }
+    return metrics | ({"guided_reward": sum(guided) / len(guided)} if guided else {})

@@ -1,0 +1,225 @@
+"""GRPO from a policy (patched or not), on groups of rollouts sampled from it:
+
+    A_i = r_i - mean_j r_j,    L = -sum_i sum_t min(rho_it A_i, clip(rho_it, 1 - clip_low, 1 + clip_high) A_i) / tokens.
+
+Differences from common GRPO, unless the data or the module is told otherwise (``GroupConfig``; ``configs/algorithms`` has GRPO as
+first published, Dr.GRPO, DAPO, CISPO, GSPO and RLOO): no division by the group's standard deviation, as in the paper; asymmetric
+clip; the loss is divided by all tokens of the optimiser step, zero-advantage groups counted though they cost nothing; with one
+optimiser step a batch the sampling policy's log-probs are the trainer's own, so that the ratio is exactly 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor
+
+from int_lightning.learn.liger_layers import Layers
+from int_lightning.learn.lora import LoRAConfig, without_adapters
+from int_lightning.learn.micro_batches import MicroBatch, Row, Step, micro_batches
+from int_lightning.learn.model import Policy
+from int_lightning.learn.module import PolicyModule
+from int_lightning.model_folder.check import dropouts
+from int_lightning.types import UserError
+from int_lightning_kernels import (
+    MAX,
+    Form,
+    Implementation,
+    Importance,
+    KLEstimator,
+    Loss,
+    Metrics,
+    PolicyObjective,
+    PolicyTokens,
+    Rows,
+    token_policy_loss,
+)
+
+if TYPE_CHECKING:
+    from int_lightning_kernels import LogProbs
+
+
+class GRPOModule(PolicyModule):
+    """Group-relative policy optimisation.
+
+    Args:
+        model: ``mini``, ``smollm2-135m-instruct``, a model folder or a hub name.
+        optimizer: Optimiser.
+        scheduler: Learning-rate schedule; none keeps the rate.
+        form: ``clip`` (PPO, GRPO, DAPO, GSPO) or ``cispo``.
+        ratio: Of each ``token``, or of its whole ``sequence``, length-normalised (GSPO).
+        clip_low: Lower clip of the ratio.
+        clip_high: Upper clip of the ratio.
+        kl: Estimator of the KL term: k1, k2 or k3.
+        kl_coefficient: Weight of the KL term to the policy the run started from; 0 loads no reference.
+        entropy_coefficient: Weight of the entropy bonus.
+        importance_cap: Bound of the weights pi / pi_engine that correct for an engine whose log-probs differ (truncated
+            importance sampling); none leaves them out.
+        importance: Beyond the bound: ``truncate`` the weight to it, or ``mask`` the token, then also below 1 / importance_cap.
+        dtype: Of the arithmetic; weights and optimiser state are float32.
+        max_grad_norm: Gradients are clipped to this norm; 0 leaves them.
+        gradient_checkpointing: Recompute activations in the backward pass.
+        head: How the head's log-probs are computed: auto (fused, for the device), triton, chunked, or reference (plain
+            PyTorch on all logits).
+        lora: Train low-rank adapters, and leave the model's own weights, which are then held in ``dtype``, as they are.
+            Checkpoints hold the adapters alone: a run goes on from the same ``model``.
+        layers: Whose RMSNorm, RoPE and SwiGLU the model has: auto (Liger's on a GPU where it knows the architecture), liger, or
+            transformers.
+
+    Raises:
+        UserError: for adapters with dropout.
+    """
+
+    def __init__(
+        self,
+        model: str = "mini",
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+        scheduler: LRSchedulerCallable | None = None,
+        form: Form = "clip",
+        ratio: Literal["token", "sequence"] = "token",
+        clip_low: float = 0.2,
+        clip_high: float = 0.35,
+        kl: KLEstimator = "k3",
+        kl_coefficient: float = 0.0,
+        entropy_coefficient: float = 0.0,
+        importance_cap: float | None = None,
+        importance: Importance = "truncate",
+        dtype: Literal["float32", "bfloat16"] = "float32",
+        max_grad_norm: float = 1.0,
+        gradient_checkpointing: bool = False,
+        head: Implementation = "auto",
+        lora: LoRAConfig | None = None,
+        layers: Layers = "auto",
+    ) -> None:
+        if lora is not None and lora.dropout:
+            raise UserError(
+                "lora.dropout: GRPO samples from the policy that it trains, which dropout would change: set it to 0"
+            )
+        super().__init__(
+            model=model,
+            optimizer=optimizer,
+            scheduler=scheduler,
+            dtype=dtype,
+            max_grad_norm=max_grad_norm,
+            gradient_checkpointing=gradient_checkpointing,
+            head=head,
+            lora=lora,
+            layers=layers,
+        )
+        self.objective = PolicyObjective(
+            form=form,
+            clip_low=clip_low,
+            clip_high=clip_high,
+            kl=kl,
+            kl_coefficient=kl_coefficient,
+            entropy_coefficient=entropy_coefficient,
+            importance_cap=importance_cap,
+            importance=importance,
+        )
+        self.ratio = ratio
+        self._reference: list[Policy | Unadapted] = []
+
+    def configure_model(self) -> None:
+        """Loads the policy and, where the KL term needs it, the frozen reference.
+
+        Raises:
+            UserError: if the model itself has dropout.
+        """
+        super().configure_model()
+        if found := dropouts(self.scorer.causal_lm.config):
+            raise UserError(
+                f"{self.folder}: config.json has {', '.join(found)}: GRPO samples from the policy that it trains, which dropout "
+                "would change: set it to 0 there"
+            )
+        if self.objective.kl_coefficient and not self._reference:
+            if self.lora is not None:
+                self._reference = [Unadapted(self.scorer)]
+            else:
+                reference = self._load(random_init=False).requires_grad_(False).eval()
+                self._reference = [reference.to(self.device)]
+
+    @property
+    def reference(self) -> Policy | Unadapted | None:
+        """The policy the run started from; kept out of the module's parameters and checkpoints."""
+        return self._reference[0] if self._reference else None
+
+    def training_step(self, step: Step, _: int) -> None:
+        """One optimiser step."""
+        totals = self.optimise(step.batches, lambda batch: self._loss(batch, step))
+        self.log_totals(totals, "train")
+        self.log_dict({f"train/{k}": v for k, v in step.metrics.items()}, batch_size=1)
+
+    def validation_step(self, step: Step, _: int) -> None:
+        """Metrics of held-out problems, computed where they were sampled."""
+        self.log_dict({f"val/{k}": v for k, v in step.metrics.items()}, batch_size=1)
+
+    @torch.no_grad()
+    def score_rows(
+        self, policy: Policy | Unadapted, rows: Sequence[Row], pad_id: int, max_tokens: int, packed: bool
+    ) -> list[list[float]]:
+        """For each row the log-probs of its tokens, 0 where they carry no loss. Collective under FSDP2."""
+        scores: list[list[float]] = [[] for _ in rows]
+        for batch in micro_batches(rows, pad_id, max_tokens, packed):
+            on_device = batch.to(self.device)
+            grid = torch.zeros(on_device.weights.shape, device=self.device)
+            grid[:, 1:][on_device.trained] = policy.log_probs(on_device, on_device.trained).logprob
+            for i, line in zip(batch.row_index, batch.rows_of(grid), strict=True):
+                scores[i] = line
+        return scores
+
+    def _loss(self, batch: MicroBatch, step: Step) -> Loss:
+        trained = batch.trained
+
+        def of_tokens(values: Tensor | None) -> Tensor | None:
+            return None if values is None else values[:, 1:][trained]
+
+        tokens = PolicyTokens(
+            advantage=batch.advantages[:, 1:][trained],
+            weight=batch.weights[:, 1:][trained] / step.count,
+            old_logprob=of_tokens(batch.old_logprobs),
+            reference_logprob=of_tokens(batch.reference_logprobs),
+            engine_logprob=of_tokens(batch.engine_logprobs),
+            sequence_ratio=self._sequence_ratio(batch),
+        )
+
+        def token_loss(logprob: Tensor, entropy: Tensor, rows: Rows) -> tuple[Tensor, Metrics]:
+            return token_policy_loss(logprob, entropy, tokens.rows(rows), self.objective)
+
+        loss, sums = self.scorer.loss(batch, token_loss, entropy=True)
+        return Loss(loss, {k: v if k.endswith(MAX) else v / step.trained for k, v in sums.items()})
+
+    @torch.no_grad()
+    def _sequence_ratio(self, batch: MicroBatch) -> Tensor | None:
+        """exp(mean_t(log pi - log pi_old)) of each scored token's rollout; None where it is exactly 1 or not asked for."""
+        if self.ratio == "token" or batch.old_logprobs is None:
+            return None
+        gaps = torch.zeros_like(batch.weights)
+        scored = self.scorer.log_probs(batch, batch.trained).logprob
+        gaps[:, 1:][batch.trained] = scored - batch.old_logprobs[:, 1:][batch.trained]
+        ratios = [math.exp(sum(gap) / max(1, sum(map(bool, weight)))) for gap, weight in self._by_row(batch, gaps)]
+        spread = torch.empty_like(gaps)
+        if batch.attention_mask is None:
+            spread[0] = torch.cat([torch.full((n,), r) for r, n in zip(ratios, batch.lengths, strict=True)])
+        else:
+            spread[:] = torch.tensor(ratios)[:, None]
+        return spread[:, 1:][batch.trained]
+
+    @staticmethod
+    def _by_row(batch: MicroBatch, values: Tensor) -> Iterator[tuple[list[float], list[float]]]:
+        return zip(batch.rows_of(values), batch.rows_of(batch.weights), strict=True)
+
+
+class Unadapted:
+    """A policy as it was before its adapters, without a second copy of its weights."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+
+    def log_probs(self, batch: MicroBatch, scored: Tensor, entropy: bool = False) -> LogProbs:
+        """Log-probs of the tokens that ``scored`` marks; see ``Policy.log_probs``."""
+        with torch.no_grad(), without_adapters(self.policy.causal_lm):
+            return self.policy.log_probs(batch, scored, entropy)

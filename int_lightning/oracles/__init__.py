@@ -1,0 +1,1 @@
+"""Who proposes interventions: the policy, a program, a model on a server, or a person."""

@@ -1,0 +1,84 @@
+"""What an oracle is: it is given wrong attempts and proposes interventions.
+
+To add one, subclass ``Oracle`` (or ``ProgramOracle``) and name it as ``oracle.class_path`` in the config.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from int_lightning.oracles.proposals.parse import parse_proposal
+from int_lightning.rollout_sampler import RolloutSampler
+from int_lightning.types import Problem, Proposal, Provenance, Rollout
+
+WAITING = "waiting: "
+"""How the defect of a proposal begins that the oracle still owes: its attempt is taken up again by the next run."""
+
+
+def is_waiting(proposal: Proposal) -> bool:
+    """Whether the oracle still owes an answer."""
+    return proposal.defect.startswith(WAITING)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A wrong attempt as an oracle gets it: problem with reference, rollout, and the rollout's steps."""
+
+    problem: Problem
+    rollout: Rollout
+    steps: list[str]
+
+
+class Oracle(ABC):
+    """Finds the first wrong step of attempts and proposes a step to put in its place."""
+
+    name: str
+
+    def __init_subclass__(cls) -> None:
+        """An oracle that was given no name, itself or a class that it builds on, goes by that of its class."""
+        super().__init_subclass__()
+        named = next((c for c in cls.__mro__ if "name" in vars(c)), None)
+        if named is None or vars(named)["name"] == named.__name__:
+            cls.name = cls.__name__
+
+    @abstractmethod
+    async def propose(self, attempts: Sequence[Attempt], sampler: RolloutSampler) -> list[list[Proposal]]:
+        """Proposals for each attempt, in order of preference; unusable ones carry their defect."""
+
+    def proposal(
+        self, attempt: Attempt, sample: int, raw: str, provenance: Provenance | None = None, cut: bool = False
+    ) -> Proposal:
+        """A record of what the oracle said; ``cut`` where it stopped at its length limit."""
+        parsed = parse_proposal(raw, attempt.steps, cut)
+        return Proposal(
+            id=f"{attempt.rollout.id}/{self.name}/{sample}",
+            problem_id=attempt.problem.id,
+            rollout_id=attempt.rollout.id,
+            sample=sample,
+            oracle=self.name,
+            raw=raw,
+            location=parsed.location,
+            content=parsed.content,
+            defect=parsed.defect,
+            provenance=provenance,
+        )
+
+
+class ProgramOracle(Oracle):
+    """A program that needs no model: one proposal an attempt."""
+
+    @abstractmethod
+    def first_error(self, problem: Problem, steps: Sequence[str]) -> tuple[int, str] | None:
+        """Index of the first wrong step and the step to put in its place; None if it finds none."""
+
+    async def propose(self, attempts: Sequence[Attempt], sampler: RolloutSampler) -> list[list[Proposal]]:
+        """See ``Oracle.propose``."""
+        proposals = []
+        for attempt in attempts:
+            found = self.first_error(attempt.problem, attempt.steps)
+            body = {} if found is None else {"location": found[0], "content": found[1]}
+            proposals.append([self.proposal(attempt, 0, f"<intervention>{json.dumps(body)}</intervention>")])
+        return proposals

@@ -1,0 +1,142 @@
+"""An oracle behind an OpenAI-compatible chat-completions server: ``vllm serve``, a hosted model, a gateway.
+
+An attempt with a request that failed in spite of its retries, or for which the budget did not last, is waiting: the next run
+asks about it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from int_lightning.oracles.answer_cache import Answer
+from int_lightning.oracles.base import WAITING, Attempt, Oracle
+from int_lightning.oracles.chat_client import Budget, ChatServer
+from int_lightning.oracles.disguise import Disguise
+from int_lightning.oracles.grammar import intervention_tag
+from int_lightning.rollout_sampler import RolloutSampler
+from int_lightning.types import Problem, Proposal, Provenance, Sampling, UserError, derive_seed
+
+T = TypeVar("T")
+NO_SEED = -1
+"""In provenance: no seed was sent."""
+
+
+class ServerOracle(Oracle):
+    """Another model, with the reference solution in view, in the conversation of the prompt set (see ``PolicyOracle``).
+
+    In problems and attempts names of control tokens are sent broken (``<¦|im_end|>``), because the server would read them as
+    such.
+
+    Args:
+        base_url: Address of the server, for instance ``http://localhost:8000/v1``.
+        model: Name of the model as the server knows it.
+        proposals: Proposals per attempt (K).
+        sampling: How they are drawn. ``top_k`` is no part of the API and is sent only where it is not 0.
+        concurrency: Requests under way at a time.
+        timeout: Seconds a request may take.
+        retries: How often a request is repeated that failed for a reason that may pass.
+        budget: What a run may spend.
+        api_key_env: Name of the environment variable that holds the key; a server that wants none needs none.
+        answers: JSONL file to which every answer is added as it comes; what it holds is not asked again, however a run ended.
+        seeded: Send a seed with each request; some servers refuse the field.
+        structured: Have the server decode what stands between an intervention's tags as a valid one (``structural_tag``, as vLLM
+            offers it).
+
+    Raises:
+        UserError: for arguments out of range, and for an address that holds more than an address.
+    """
+
+    name = "server"
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        proposals: int = 4,
+        sampling: Sampling = Sampling(max_tokens=16384, temperature=0.7, top_p=0.8),
+        concurrency: int = 16,
+        timeout: float = 600.0,
+        retries: int = 5,
+        budget: Budget = Budget(),
+        api_key_env: str = "OPENAI_API_KEY",
+        answers: str | None = None,
+        seeded: bool = True,
+        structured: bool = False,
+    ) -> None:
+        if proposals < 1:
+            raise UserError(f"proposals of the server oracle is {proposals}: give at least 1")
+        self.proposals = proposals
+        self.sampling = sampling
+        self.seeded = seeded
+        self.structured = structured
+        self.server = ChatServer(base_url, model, sampling, concurrency, timeout, retries, budget, api_key_env, answers)
+
+    async def propose(self, attempts: Sequence[Attempt], sampler: RolloutSampler) -> list[list[Proposal]]:
+        """See ``Oracle.propose``.
+
+        Raises:
+            UserError: if the server refuses the key, the model or a field of the request.
+        """
+        problems = {a.problem.id: a.problem for a in attempts}
+        async with self.server:
+            answers = await _together(self._turn_one(p, sampler) for p in problems.values())
+            worked = dict(zip(problems, answers, strict=True))
+            return await _together(self._turn_two(a, worked[a.problem.id], sampler) for a in attempts)
+
+    async def _turn_one(self, problem: Problem, sampler: RolloutSampler) -> Answer | None:
+        disguise = Disguise([problem.problem, problem.solution])
+        conversation = sampler.prompts.guide(_disguised(problem, disguise))
+        if conversation is None:
+            return None
+        answer = await self.server.ask(conversation, self._seed(sampler.seed, "guide", problem.id))
+        return replace(answer, text=disguise.restored(answer.text))
+
+    async def _turn_two(self, attempt: Attempt, worked: Answer | None, sampler: RolloutSampler) -> list[Proposal]:
+        seeds = [self._seed(sampler.seed, "propose", attempt.rollout.id, k) for k in range(self.proposals)]
+        said = worked.text if worked else ""
+        disguise = Disguise([attempt.problem.problem, attempt.problem.solution, *attempt.steps, said])
+        if worked is not None and worked.failure:
+            answers = [worked] * len(seeds)
+        else:
+            steps = [disguise.broken(step) for step in attempt.steps]
+            conversation = sampler.prompts.verify(_disguised(attempt.problem, disguise), steps, disguise.broken(said))
+            tag = intervention_tag(len(attempt.steps)) if self.structured else None
+            answers = await _together(self.server.ask(conversation, seed, tag) for seed in seeds)
+        versions = sampler.prompts.versions
+        template = "+".join(versions[turn] for turn in ("guide", "verify") if turn in versions)
+        return [
+            self._record(attempt, k, answer, disguise, template, seed)
+            for k, (answer, seed) in enumerate(zip(answers, seeds, strict=True))
+        ]
+
+    def _record(
+        self, attempt: Attempt, sample: int, answer: Answer, disguise: Disguise, template: str, seed: int | None
+    ) -> Proposal:
+        """Of a server's weights no more is known than its address, which stands for their fingerprint."""
+        model, seed = answer.model or self.server.model, NO_SEED if seed is None else seed
+        provenance = Provenance(model, self.server.base_url, self.name, template, self.sampling, seed)
+        record = self.proposal(attempt, sample, disguise.restored(answer.text), provenance, answer.cut)
+        # what was escaped in the answer and is plain only now
+        record = replace(record, content=self.server.clean(disguise.restored(record.content)))
+        return replace(record, defect=f"{WAITING}{answer.failure}") if answer.failure else record
+
+    def _seed(self, *parts: int | str) -> int | None:
+        """31 bits, which every server takes."""
+        return derive_seed(*parts) % 2**31 if self.seeded else None
+
+
+def _disguised(problem: Problem, disguise: Disguise) -> Problem:
+    return replace(problem, problem=disguise.broken(problem.problem), solution=disguise.broken(problem.solution))
+
+
+async def _together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Their results; if one raises, the others end with it."""
+    tasks = [asyncio.ensure_future(c) for c in coroutines]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()

@@ -1,0 +1,1 @@
+"""Supervised fine-tuning: a collection's records as rows with weighted spans, and the patched policy."""
