@@ -9,7 +9,7 @@ import pytest
 
 from int_lightning.cli.next_steps import after_fit, said_of
 from int_lightning.grpo.data import RolloutData
-from int_lightning.sources.config import Sources
+from int_lightning.sources.source_config import Sources
 from int_lightning.yaml_text import load_yaml
 
 MAPPING = {"path": "it's.csv", "columns": {"answer": "gold"}}

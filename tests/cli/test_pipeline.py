@@ -11,7 +11,7 @@ import pytest
 from int_lightning.__main__ import main
 from int_lightning.collect.stages import attempt_defect
 from int_lightning.collect.store import Store
-from int_lightning.mini.tokenizer import build_tokenizer
+from int_lightning.mini.mini_tokenizer import build_tokenizer
 from int_lightning.oracles.base import Attempt
 from int_lightning.sft.targets import TargetConfig, examples
 from int_lightning.steps import decode, split_steps

@@ -29,13 +29,13 @@ from int_lightning.collect.categories import ErrorCategory
 from int_lightning.collect.store import OUTCOMES, Store
 from int_lightning.inspection.command import inspect
 from int_lightning.inspection.page import page
+from int_lightning.inspection.row_summary import RowSummary
 from int_lightning.inspection.run import open_run
 from int_lightning.inspection.scores import score_rows
-from int_lightning.inspection.summary import Summary
 from int_lightning.inspection.terminal import example_lines
-from int_lightning.inspection.tokens import token_texts
-from int_lightning.inspection.views import Row, Score, Token, TokenSpan, View, token_spans, views
-from int_lightning.mini.tokenizer import CHAT_TEMPLATE, build_tokenizer
+from int_lightning.inspection.token_texts import token_texts
+from int_lightning.inspection.views import InspectedRow, Score, Token, TokenSpan, View, token_spans, views
+from int_lightning.mini.mini_tokenizer import CHAT_TEMPLATE, build_tokenizer
 from int_lightning.prompts.recorded_tokenizer import record_tokenizer
 from int_lightning.sft.targets import Target, TargetConfig, examples
 from int_lightning.types import (
@@ -240,7 +240,7 @@ def test_the_terminal_shows_hostile_output_as_text_and_takes_no_torch(run: Path)
 
 def test_a_terminal_with_colours_gets_no_other_escapes_than_colours(run: Path) -> None:
     opened = open_run(run)
-    row = Row("p/a/0/intervention", "p", encode(HOSTILE), [Span("prefix", len(encode(HOSTILE)), 1.0)])
+    row = InspectedRow("p/a/0/intervention", "p", encode(HOSTILE), [Span("prefix", len(encode(HOSTILE)), 1.0)])
     (view,) = views(opened, [row], BYTES, [[None] * len(row.token_ids)])
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, color_system="truecolor", width=100)
@@ -256,7 +256,7 @@ def test_a_terminal_with_colours_gets_no_other_escapes_than_colours(run: Path) -
 def test_lone_surrogates_are_named() -> None:
     problem = Problem("p\ud800", "a \udfff b", "c", "d")
     spans = [TokenSpan("prefix", 1.0, [Token(1, "x\ud83d", Score(-0.5, 0.25))])]
-    html = page("run", Summary("reference"), [View("v\ud800", problem, spans)])
+    html = page("run", RowSummary("reference"), [View("v\ud800", problem, spans)])
     assert "a ⟨U+DFFF⟩ b" in html
     assert 'x<i class="h">U+D83D</i>' in html
     html.encode("utf-8")
@@ -307,7 +307,7 @@ def test_many_broken_bytes_take_no_quadratic_time() -> None:
 
 
 def test_the_summarys_numbers_are_those_of_the_records(run: Path) -> None:
-    summary = Summary("prefix_intervention")
+    summary = RowSummary("prefix_intervention")
     summary.add_interventions(open_run(run).store)
     spans = [Span("prompt", 4, 0.0), Span("prefix", 3, 1.0), Span("intervention", 2, 0.5)]
     summary.add(SFTExample("a", "p", list(range(9)), spans))
@@ -343,15 +343,20 @@ def test_the_summarys_numbers_are_those_of_the_records(run: Path) -> None:
 
 def test_spans_weights_and_scores_are_on_every_token(run: Path) -> None:
     (view,) = views(
-        open_run(run), [Row("p/a/0/intervention", "p", [4, 5, 6], [Span("prefix", 3, 0.5)])], BYTES, [[None] * 3]
+        open_run(run),
+        [InspectedRow("p/a/0/intervention", "p", [4, 5, 6], [Span("prefix", 3, 0.5)])],
+        BYTES,
+        [[None] * 3],
     )
     scored = [None, Score(-0.1, 0.4), Score(-3.0, 1.6)]
-    spans = list(token_spans(Row("", "", [4, 5, 6], [Span("prompt", 1, 0.0), Span("prefix", 2, 0.5)]), BYTES, scored))
+    spans = list(
+        token_spans(InspectedRow("", "", [4, 5, 6], [Span("prompt", 1, 0.0), Span("prefix", 2, 0.5)]), BYTES, scored)
+    )
     found = spans[1].scores()
     assert spans[0].scores() is None
     assert found is not None
     assert (found.logprob, found.entropy, found.least.id, found.lowest) == pytest.approx((-1.55, 1.0, 6, -3.0))
-    html = page("run", Summary("prefix_intervention"), [replace(view, spans=spans)], "m")
+    html = page("run", RowSummary("prefix_intervention"), [replace(view, spans=spans)], "m")
     assert 'title="id 4 · prompt · weight 0"' in html
     assert 'class="t p50 p10" title="id 6 · prefix · weight 0.5 · log-prob -3.000 (4.98%) · entropy 1.600"' in html
     assert 'style="--weight:0.5" data-label="prefix · 2 tokens · weight 0.5"' in html

@@ -15,7 +15,7 @@ import int_lightning.mini
 from int_lightning.engines.base import EngineConfig
 from int_lightning.engines.transformers import TransformersEngine
 from int_lightning.learn.micro_batches import Row
-from int_lightning.mini.tokenizer import PIECES, build_tokenizer
+from int_lightning.mini.mini_tokenizer import PIECES, build_tokenizer
 from int_lightning.mini.world import (
     FLAW,
     SPLITS,

@@ -9,7 +9,7 @@ import pytest
 from int_lightning.engines.base import EngineConfig
 from int_lightning.engines.opening import open_engine, vllm
 from int_lightning.engines.transformers import TransformersEngine
-from int_lightning.mini.tokenizer import build_tokenizer
+from int_lightning.mini.mini_tokenizer import build_tokenizer
 from int_lightning.mini.world import load_split
 from int_lightning.model_folder.ends import end_tokens, ends_by_source
 from int_lightning.model_folder.tokenizer import load_tokenizer

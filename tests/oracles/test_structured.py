@@ -19,7 +19,7 @@ from int_lightning.engines.opening import open_engine, vllm
 from int_lightning.engines.transformers import TransformersEngine
 from int_lightning.grading.grader import Grader
 from int_lightning.mini.make import write_untrained
-from int_lightning.mini.tokenizer import build_tokenizer
+from int_lightning.mini.mini_tokenizer import build_tokenizer
 from int_lightning.mini.world import load_split
 from int_lightning.models.resolve import resolve_model
 from int_lightning.oracles.base import Attempt

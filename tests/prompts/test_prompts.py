@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from int_lightning.mini.tokenizer import build_tokenizer
+from int_lightning.mini.mini_tokenizer import build_tokenizer
 from int_lightning.prompts.chat import encode_chat
 from int_lightning.prompts.prompt_set import PromptSet
 from int_lightning.types import Problem, UserError

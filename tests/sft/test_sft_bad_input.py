@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 
 from int_lightning.__main__ import main
 from int_lightning.collect.store import OUTCOMES, Store
-from int_lightning.mini.tokenizer import CHAT_TEMPLATE, build_tokenizer
+from int_lightning.mini.mini_tokenizer import CHAT_TEMPLATE, build_tokenizer
 from int_lightning.models.resolve import resolve_model
 from int_lightning.prompts.chat import encode_chat
 from int_lightning.prompts.recorded_tokenizer import record_tokenizer

@@ -11,9 +11,9 @@ from int_lightning.__main__ import main
 from int_lightning.evaluation.held_out import HeldOutPassAtK
 from int_lightning.grpo.data import RolloutData
 from int_lightning.sft.collecting import CollectInterventions
-from int_lightning.sources.config import SourceConfig, Sources
 from int_lightning.sources.pool import open_pool
 from int_lightning.sources.reading import load_problems
+from int_lightning.sources.source_config import SourceConfig, Sources
 from int_lightning.types import UserError
 
 from commands import MINI, PORTABLE_ENGINE

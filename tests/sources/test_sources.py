@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from int_lightning.sources.config import Quarantined, SourceConfig
 from int_lightning.sources.lines import MAX_FIELD
 from int_lightning.sources.reading import load_problems, read
+from int_lightning.sources.source_config import Quarantined, SourceConfig
 from int_lightning.types import Problem, UserError
 
 from shared_data import SHARED, needs_shared

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from jsonargparse import ArgumentParser
 
-from int_lightning.sources.config import SourceConfig
 from int_lightning.sources.reading import read
+from int_lightning.sources.source_config import SourceConfig
 from int_lightning.types import Problem, UserError
 
 from commands import ROOT
@@ -50,7 +50,7 @@ def test_hub_datasets_stream(dataset: str) -> None:
 
 def test_a_hub_that_cannot_be_reached_is_a_user_error(tmp_path: Path) -> None:
     pytest.importorskip("datasets", reason="needs the hub extra")
-    code = "from int_lightning.sources import read; read('hf:someone/some-dataset')"
+    code = "from int_lightning.sources.reading import read; read('hf:someone/some-dataset')"
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
     run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert "UserError: hf:someone/some-dataset: cannot be opened" in run.stderr

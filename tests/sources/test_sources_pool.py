@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from int_lightning.sources.config import SourceConfig
 from int_lightning.sources.duplicates import Duplicates
 from int_lightning.sources.hashes import HashMap, HashSet
 from int_lightning.sources.pool import Pool, open_pool
 from int_lightning.sources.reading import read
-from int_lightning.sources.tokens import tokens
+from int_lightning.sources.source_config import SourceConfig
+from int_lightning.sources.text_tokens import text_tokens
 from int_lightning.types import Problem, UserError
 
 from shared_data import SHARED, needs_shared
@@ -154,18 +154,18 @@ def test_near_copies_are_found_among_many_and_nothing_else() -> None:
         copies.append(" ".join(words).replace("Is it", "Is this"))
     rng.shuffle(copies)
     duplicates = Duplicates()
-    assert [duplicates.find(tokens(t), "7") for t in originals] == [""] * 1000
-    assert sum(duplicates.find(tokens(t), "7") == "near" for t in copies) > 980
+    assert [duplicates.find(text_tokens(t), "7") for t in originals] == [""] * 1000
+    assert sum(duplicates.find(text_tokens(t), "7") == "near" for t in copies) > 980
 
 
 def test_problems_that_differ_in_a_number_or_the_answer_are_no_duplicates() -> None:
     duplicates = Duplicates()
     long = text(0, 100)
-    assert duplicates.find(tokens(long + " Divide by 7."), "1") == ""
-    assert duplicates.find(tokens(long + " Divide by 9."), "1") == ""
-    assert duplicates.find(tokens(long + " Divide by 7 now."), "2") == ""
-    assert duplicates.find(tokens(long + " Divide by 7 then."), r"\frac{1}{2}") == ""
-    assert duplicates.find(tokens(long + " Divide by 7 once."), "1/2") == "near"
+    assert duplicates.find(text_tokens(long + " Divide by 7."), "1") == ""
+    assert duplicates.find(text_tokens(long + " Divide by 9."), "1") == ""
+    assert duplicates.find(text_tokens(long + " Divide by 7 now."), "2") == ""
+    assert duplicates.find(text_tokens(long + " Divide by 7 then."), r"\frac{1}{2}") == ""
+    assert duplicates.find(text_tokens(long + " Divide by 7 once."), "1/2") == "near"
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_problems_that_differ_in_a_number_or_the_answer_are_no_duplicates() -> N
     ],
 )
 def test_typesetting_does_not_count(one: str, other: str) -> None:
-    assert tokens(one) == tokens(other)
+    assert text_tokens(one) == text_tokens(other)
 
 
 @pytest.mark.parametrize(
@@ -203,20 +203,20 @@ def test_typesetting_does_not_count(one: str, other: str) -> None:
     ],
 )
 def test_what_changes_the_meaning_counts(one: str, other: str) -> None:
-    assert tokens(one) != tokens(other)
+    assert text_tokens(one) != text_tokens(other)
 
 
 @given(st.text())
 def test_tokens_do_not_depend_on_spacing(problem: str) -> None:
-    found = tokens(problem)
-    assert tokens(" ".join(found)) == found
-    assert tokens(" ".join(problem.split())) == found
-    assert tokens(f"${problem}$") == found
+    found = text_tokens(problem)
+    assert text_tokens(" ".join(found)) == found
+    assert text_tokens(" ".join(problem.split())) == found
+    assert text_tokens(f"${problem}$") == found
 
 
 @given(st.text(st.characters(codec="ascii")))
 def test_tokens_do_not_depend_on_case(problem: str) -> None:
-    assert tokens(problem.upper()) == tokens(problem.lower()) == tokens(problem)
+    assert text_tokens(problem.upper()) == text_tokens(problem.lower()) == text_tokens(problem)
 
 
 @given(st.lists(st.integers(0, 2**64 - 1), max_size=400), st.integers(1, 50))
@@ -342,7 +342,9 @@ def test_mistakes_in_a_pool_stop_at_once(tmp_path: Path) -> None:
 
 def similarity(one: str, other: str) -> float:
     """Jaccard similarity of the 8-character pieces of the tokens."""
-    a, b = ({t[i : i + 8] for i in range(len(t) - 7)} for t in (" ".join(tokens(one)), " ".join(tokens(other))))
+    a, b = (
+        {t[i : i + 8] for i in range(len(t) - 7)} for t in (" ".join(text_tokens(one)), " ".join(text_tokens(other)))
+    )
     return len(a & b) / len(a | b)
 
 
@@ -356,7 +358,7 @@ def test_known_duplicates_of_dapo() -> None:
     problems = [p for p in islice(read(source), 8000) if isinstance(p, Problem)]
     duplicates, kinds, seen, by_answer = Duplicates(), Counter[str](), set(), defaultdict(list)
     for p in problems:
-        kind = duplicates.find(tokens(p.problem), p.answer)
+        kind = duplicates.find(text_tokens(p.problem), p.answer)
         kinds[kind] += 1
         assert kind == "exact" or p.problem not in seen
         assert kind != "near" or max(similarity(p.problem, q) for q in by_answer[p.answer]) > 0.35
@@ -383,7 +385,7 @@ if sys.argv[2] == "write":
         for _ in range(10):
             writer.write_table(part(rows // 10))
 else:
-    from int_lightning.sources import read
+    from int_lightning.sources.reading import read
     items = read(path)
     for _ in range(1000):
         next(items)

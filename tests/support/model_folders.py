@@ -19,7 +19,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from int_lightning.mini.tokenizer import build_tokenizer
+from int_lightning.mini.mini_tokenizer import build_tokenizer
 from int_lightning.models.resolve import resolve_model
 
 Change = Callable[[Path], object]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from int_lightning.sources.json_rows import json_rows
-from int_lightning.sources.lines import MAX_FIELD, Row, lines
+from int_lightning.sources.lines import MAX_FIELD, SourceRow, lines
 from int_lightning.sources.parquet_values import converted, shortest_floats
 from int_lightning.types import UserError
 
@@ -26,7 +26,7 @@ _SEPARATOR = re.compile(r"sep=(.)\s*", re.IGNORECASE)
 _KINDS = ".jsonl, .json, .csv, .tsv (each also as .gz) or .parquet"
 
 
-def file_rows(path: Path, needed: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
+def file_rows(path: Path, needed: Sequence[str], optional: Sequence[str]) -> Iterator[SourceRow]:
     """The rows of a file.
 
     A file that breaks off ends with one bad row for all that is lost. Of Parquet, only the needed and optional columns
@@ -62,7 +62,7 @@ def project(names: Sequence[str], needed: Sequence[str], optional: Sequence[str]
     return [name for name in names if name in top]
 
 
-def _until_broken(path: Path, rows: Callable[[], Iterator[Row]]) -> Iterator[Row]:
+def _until_broken(path: Path, rows: Callable[[], Iterator[SourceRow]]) -> Iterator[SourceRow]:
     number = 0
     try:
         for number, row in rows():
@@ -73,7 +73,7 @@ def _until_broken(path: Path, rows: Callable[[], Iterator[Row]]) -> Iterator[Row
         yield number + 1, f"the file breaks off: {error}; all rows from here on are lost, get an intact copy"
 
 
-def _csv_rows(path: Path) -> Iterator[Row]:
+def _csv_rows(path: Path) -> Iterator[SourceRow]:
     csv.field_size_limit(MAX_FIELD)
     rest = lines(path)
     first = next((line for line in rest if line.strip()), "")
@@ -114,7 +114,7 @@ def _open_parquet(path: Path) -> pq.ParquetFile:
         raise UserError(f"{path}: not a Parquet file ({error}): export it again, or give .jsonl") from error
 
 
-def _parquet_rows(file: pq.ParquetFile, columns: list[str] | None) -> Iterator[Row]:
+def _parquet_rows(file: pq.ParquetFile, columns: list[str] | None) -> Iterator[SourceRow]:
     import pyarrow as pa
 
     converters = shortest_floats(file.schema_arrow)

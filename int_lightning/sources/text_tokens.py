@@ -18,7 +18,7 @@ _TOKEN = re.compile(rf"\d+(?:\.\d+)?|[{_CJK}]|[^\W\d_{_CJK}]+|[^\w\s.,;:?'\"`$&~
 _DASHES = str.maketrans("−–—", "---")
 
 
-def tokens(text: str) -> list[str]:
+def text_tokens(text: str) -> list[str]:
     r"""Words, numbers, CJK characters and operators, in lower case.
 
     Typesetting (``\left``, ``\text``, ``$``, spacing), punctuation and braces around a single word are left out, so that

@@ -25,7 +25,7 @@ class Table(NamedTuple):
 
 
 @dataclass(slots=True)
-class Summary:
+class RowSummary:
     """Counts over all rows of a target, and what became of the collection's interventions.
 
     ``tokens`` and ``trained`` (those that carry loss) are by span; the first token of a row is predicted from nothing and never
