@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from transformers import PretrainedConfig
 
-from int_lightning.learn.micro_batches import Row
+from int_lightning.learn.micro_batches import TrainingRow
 
 OURS, TRL = "int-lightning", "trl"
 GIB = 2**30
@@ -91,7 +91,7 @@ class Line:
     note: str = ""
 
 
-def operations(config: PretrainedConfig, rows: Sequence[Row]) -> float:
+def operations(config: PretrainedConfig, rows: Sequence[TrainingRow]) -> float:
     """Those of a forward and a backward pass for each trained token: products with the weights, the head's only where a token
     is trained, and causal attention within rows."""
     wide = config.num_attention_heads * config.head_dim

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from int_lightning.learn.micro_batches import MicroBatch, Row, micro_batches
+from int_lightning.learn.micro_batches import MicroBatch, TrainingRow, micro_batches
 from int_lightning.learn.model import Policy
 from int_lightning.types import SFTExample, UserError, derive_seed
 
@@ -102,7 +102,7 @@ def score(
     """
     scores = Scores()
     for window in _windows(examples, _WINDOW * max_tokens):
-        rows = [Row(e.token_ids, [0.0] + [1.0] * (len(e.token_ids) - 1)) for e in window]
+        rows = [TrainingRow(e.token_ids, [0.0] + [1.0] * (len(e.token_ids) - 1)) for e in window]
         for batch in micro_batches(rows, pad_id, max_tokens, packed):
             for i, nll, entropy in zip(batch.row_index, *_token_scores(policy, batch), strict=True):
                 scores.add(window[i], nll, entropy)

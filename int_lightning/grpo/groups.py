@@ -11,7 +11,7 @@ from typing import Literal
 
 from int_lightning.grpo.advantages import Advantage, group_advantages, rounded_to_zero
 from int_lightning.grpo.rewards import LARGEST, Rewards
-from int_lightning.learn.micro_batches import Row
+from int_lightning.learn.micro_batches import TrainingRow
 from int_lightning.types import Group, Intervention, Problem, Rollout, Sampling, UserError
 
 Truncated = Literal["keep", "mask", "zero"]
@@ -100,7 +100,7 @@ def _after_truncation(rollout: Rollout, reward: float, config: GroupConfig) -> f
 
 def loss_rows(
     groups: Sequence[Group], config: GroupConfig, with_engine_logprobs: bool, weight: float = 1.0
-) -> list[Row]:
+) -> list[TrainingRow]:
     """The rollouts that have an advantage as rows. The prompt, which for guided rollouts holds prefix and intervention, carries
     no loss; ``weight`` is that of all other tokens."""
     return [
@@ -121,7 +121,9 @@ def loss_count(groups: Sequence[Group], config: GroupConfig, sampling: Sampling)
     return float(max(1, len(rollouts)) * longest)
 
 
-def intervention_rows(interventions: Sequence[Intervention], weight: float, with_engine_logprobs: bool) -> list[Row]:
+def intervention_rows(
+    interventions: Sequence[Intervention], weight: float, with_engine_logprobs: bool
+) -> list[TrainingRow]:
     """Prefix and intervention of each as rows whose loss on policy has the gradient of weight x (mean NLL of all their tokens):
     with the ratio at 1, an advantage of 1 is a term of maximum likelihood. No engine's log-probs are known of them."""
     total = sum(len(i.prefix_ids) + len(i.intervention_ids) for i in interventions)
@@ -130,7 +132,7 @@ def intervention_rows(interventions: Sequence[Intervention], weight: float, with
         token_ids = [*i.prompt_ids, *i.prefix_ids, *i.intervention_ids]
         prompt = len(i.prompt_ids)
         rows.append(
-            Row(
+            TrainingRow(
                 token_ids=token_ids,
                 weights=[0.0] * prompt + [weight / total] * (len(token_ids) - prompt),
                 advantage=1.0,
@@ -140,10 +142,12 @@ def intervention_rows(interventions: Sequence[Intervention], weight: float, with
     return rows
 
 
-def _row(rollout: Rollout, advantage: float, config: GroupConfig, with_engine_logprobs: bool, of_all: float) -> Row:
+def _row(
+    rollout: Rollout, advantage: float, config: GroupConfig, with_engine_logprobs: bool, of_all: float
+) -> TrainingRow:
     prompt, sampled = len(rollout.prompt_ids), len(rollout.token_ids)
     weight = of_all / sampled if config.aggregation == "sequence" else of_all
-    return Row(
+    return TrainingRow(
         token_ids=[*rollout.prompt_ids, *rollout.token_ids],
         weights=[0.0] * prompt + [weight] * sampled,
         advantage=advantage,

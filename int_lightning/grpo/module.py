@@ -20,7 +20,7 @@ from torch import Tensor
 
 from int_lightning.learn.liger_layers import Layers
 from int_lightning.learn.lora import LoRAConfig, without_adapters
-from int_lightning.learn.micro_batches import MicroBatch, Row, Step, micro_batches
+from int_lightning.learn.micro_batches import MicroBatch, Step, TrainingRow, micro_batches
 from int_lightning.learn.model import Policy
 from int_lightning.learn.module import PolicyModule
 from int_lightning.model_folder.check import dropouts
@@ -159,7 +159,7 @@ class GRPOModule(PolicyModule):
 
     @torch.no_grad()
     def score_rows(
-        self, policy: Policy | Unadapted, rows: Sequence[Row], pad_id: int, max_tokens: int, packed: bool
+        self, policy: Policy | Unadapted, rows: Sequence[TrainingRow], pad_id: int, max_tokens: int, packed: bool
     ) -> list[list[float]]:
         """For each row the log-probs of its tokens, 0 where they carry no loss. Collective under FSDP2."""
         scores: list[list[float]] = [[] for _ in rows]

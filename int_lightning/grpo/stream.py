@@ -26,7 +26,7 @@ from int_lightning.grpo.groups import (
 )
 from int_lightning.grpo.hints import hint
 from int_lightning.grpo.rollout_table import show_rollouts, write_rollouts
-from int_lightning.learn.micro_batches import Row, Step
+from int_lightning.learn.micro_batches import Step, TrainingRow
 from int_lightning.learn.step_stream import Layout, balanced_part, gather
 from int_lightning.rollout_sampler import RolloutSampler
 from int_lightning.types import Group, Problem, UserError
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 class Pending:
     """An optimiser step that waits in the buffer."""
 
-    rows: list[Row]
+    rows: list[TrainingRow]
     count: float
     metrics: dict[str, float]
 
@@ -216,7 +216,7 @@ class RolloutStream(IterableDataset[Step]):
             rows = [replace(row, reference_logprobs=s) for row, s in zip(rows, scores, strict=True)]
         return Pending(rows, count, metrics)
 
-    def scored(self, policy: Any, rows: Sequence[Row]) -> list[list[float]]:
+    def scored(self, policy: Any, rows: Sequence[TrainingRow]) -> list[list[float]]:
         """Log-probs of all rows, every rank scoring its part."""
         if not rows:
             return []
@@ -240,7 +240,9 @@ class RolloutStream(IterableDataset[Step]):
         """Takes up from a saved state."""
         for name in self._NUMBERS:
             setattr(self, name, state[name])
-        self.pending = [Pending([Row(**r) for r in p["rows"]], p["count"], p["metrics"]) for p in state["pending"]]
+        self.pending = [
+            Pending([TrainingRow(**r) for r in p["rows"]], p["count"], p["metrics"]) for p in state["pending"]
+        ]
 
 
 def shuffled(problems: Sequence[Problem], epoch_seed: int) -> list[Problem]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers.utils.logging import disable_progress_bar
 
 from int_lightning.inspection.views import Score
-from int_lightning.learn.micro_batches import MicroBatch, Row, micro_batches
+from int_lightning.learn.micro_batches import MicroBatch, TrainingRow, micro_batches
 from int_lightning.learn.model import Policy, load_policy
 
 _MAX_TOKENS = 8192
@@ -26,7 +26,7 @@ def score_rows(rows: Sequence[Sequence[int]], folder: str, pad_id: int) -> list[
     disable_progress_bar()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     policy = load_policy(folder, dtype=torch.float32).to(device).eval()
-    weighted = [Row(list(ids), [1.0] * len(ids)) for ids in rows]
+    weighted = [TrainingRow(list(ids), [1.0] * len(ids)) for ids in rows]
     found: dict[int, list[Score | None]] = {}
     for batch in micro_batches(weighted, pad_id, _MAX_TOKENS):
         logprobs, entropies = _scores(policy, batch.to(device))

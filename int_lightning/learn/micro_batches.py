@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TrainingRow:
     """A training sequence.
 
     Args:
@@ -91,7 +91,7 @@ class Step:
         return Step([b.to(device) for b in self.batches], self.count, self.trained, self.metrics)
 
 
-def micro_batches(rows: Sequence[Row], pad_id: int, max_tokens: int, packed: bool = False) -> list[MicroBatch]:
+def micro_batches(rows: Sequence[TrainingRow], pad_id: int, max_tokens: int, packed: bool = False) -> list[MicroBatch]:
     """Cuts the rows of one optimiser step into micro-batches of at most ``max_tokens`` tokens, padding included.
 
     A single row longer than the budget gets a micro-batch of its own. Padded: rows of like length share one. Packed: longest
@@ -116,7 +116,7 @@ def micro_batches(rows: Sequence[Row], pad_id: int, max_tokens: int, packed: boo
     return [put([rows[i] for i in batch], pad_id, batch) for batch in batches]
 
 
-def pad(rows: Sequence[Row], pad_id: int, row_index: list[int]) -> MicroBatch:
+def pad(rows: Sequence[TrainingRow], pad_id: int, row_index: list[int]) -> MicroBatch:
     """Rows side by side, filled on the right to the length of the longest."""
     lengths = [len(r.token_ids) for r in rows]
     width = max(lengths)
@@ -125,7 +125,7 @@ def pad(rows: Sequence[Row], pad_id: int, row_index: list[int]) -> MicroBatch:
     return _micro_batch(filled, mask, row_index, lengths)
 
 
-def pack(rows: Sequence[Row], pad_id: int, row_index: list[int]) -> MicroBatch:
+def pack(rows: Sequence[TrainingRow], pad_id: int, row_index: list[int]) -> MicroBatch:
     """Rows end to end; nothing is filled."""
     lengths = [len(r.token_ids) for r in rows]
     values = [_filled(row, n, pad_id) for row, n in zip(rows, lengths, strict=True)]
@@ -144,7 +144,7 @@ _FILL = {
 _Values = dict[str, list[float] | None]
 
 
-def _filled(row: Row, width: int, pad_id: int) -> _Values:
+def _filled(row: TrainingRow, width: int, pad_id: int) -> _Values:
     """The row's values by the names that tensors of a micro-batch have, each of one length."""
     values: dict[str, Sequence[float] | None] = {
         "input_ids": row.token_ids,

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import torch.distributed as dist
 from torch.utils.data import IterableDataset
 
-from int_lightning.learn.micro_batches import Row, Step, micro_batches
+from int_lightning.learn.micro_batches import Step, TrainingRow, micro_batches
 
 T = TypeVar("T")
 
@@ -36,7 +36,9 @@ class Layout:
     rank: int = 0
     world_size: int = 1
 
-    def step(self, rows: Sequence[Row], count: float | None = None, metrics: dict[str, float] | None = None) -> Step:
+    def step(
+        self, rows: Sequence[TrainingRow], count: float | None = None, metrics: dict[str, float] | None = None
+    ) -> Step:
         """This rank's part of an optimiser step over all ranks' rows.
 
         Every rank gets equally many micro-batches, for each costs collective calls; what a rank lacks is filled with a row
@@ -65,7 +67,7 @@ class StepStream(IterableDataset[Step]):
         layout: How rows become micro-batches.
     """
 
-    def __init__(self, rows_of: Callable[[int], Sequence[Row]], steps: int, layout: Layout) -> None:
+    def __init__(self, rows_of: Callable[[int], Sequence[TrainingRow]], steps: int, layout: Layout) -> None:
         self.rows_of = rows_of
         self.steps = steps
         self.layout = layout
@@ -90,7 +92,7 @@ class StepStream(IterableDataset[Step]):
         self.position = state["position"]
 
 
-def balanced_part(rows: Sequence[Row], rank: int, world_size: int) -> list[Row]:
+def balanced_part(rows: Sequence[TrainingRow], rank: int, world_size: int) -> list[TrainingRow]:
     """This rank's rows: longest first to the rank with the fewest tokens so far, the same split on every rank."""
     if world_size == 1:
         return list(rows)

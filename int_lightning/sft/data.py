@@ -16,7 +16,7 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 
 from int_lightning.collect.store import Store
 from int_lightning.console import say
-from int_lightning.learn.micro_batches import Row, Step
+from int_lightning.learn.micro_batches import Step, TrainingRow
 from int_lightning.learn.module import PolicyModule
 from int_lightning.learn.step_stream import Layout, StepStream
 from int_lightning.model_folder.check import load_config
@@ -113,9 +113,9 @@ class InterventionData(L.LightningDataModule):
         self.packing = packing
         self.longest = longest
         self.seed = seed
-        self.rows: list[Row] = []
-        self.validation_rows: list[Row] = []
-        self._live: LiveRows[Row] | None = None
+        self.rows: list[TrainingRow] = []
+        self.validation_rows: list[TrainingRow] = []
+        self._live: LiveRows[TrainingRow] | None = None
 
     @property
     def streaming(self) -> bool:
@@ -164,7 +164,7 @@ class InterventionData(L.LightningDataModule):
         step = self._layout().step(self.validation_rows)
         return StatefulDataLoader(cast(Dataset[Step], [step]), batch_size=None)
 
-    def rows_of(self, step: int) -> list[Row]:
+    def rows_of(self, step: int) -> list[TrainingRow]:
         """The rows of a step; every epoch has its own order."""
         if self._live is not None:
             if rows := self._live.rows_of(step):
@@ -264,12 +264,12 @@ class InterventionData(L.LightningDataModule):
         )
 
 
-def training_row(example: SFTExample) -> Row:
+def training_row(example: SFTExample) -> TrainingRow:
     """A row with the loss weights of its spans."""
-    return Row(example.token_ids, example.loss_weights)
+    return TrainingRow(example.token_ids, example.loss_weights)
 
 
-def validation_row(example: SFTExample) -> Row:
+def validation_row(example: SFTExample) -> TrainingRow:
     """A row of which intervention or solution are scored, and prompt and prefix are not."""
     scored = [float(span.name not in _CONTEXT) for span in example.spans for _ in range(span.tokens)]
-    return Row(example.token_ids, scored)
+    return TrainingRow(example.token_ids, scored)
