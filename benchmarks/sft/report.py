@@ -98,7 +98,7 @@ def operations(config: PretrainedConfig, rows: Sequence[TrainingRow]) -> float:
     narrow = config.num_key_value_heads * config.head_dim
     layer = config.hidden_size * (2 * wide + 2 * narrow + 3 * config.intermediate_size)
     tokens = sum(len(row.token_ids) for row in rows)
-    trained = sum(sum(w > 0 for w in row.weights[1:]) for row in rows)
+    trained = sum(int((row.weights[1:] > 0).sum()) for row in rows)
     squares = sum(len(row.token_ids) ** 2 for row in rows)
     body = config.num_hidden_layers * (6 * layer * tokens + 6 * wide * squares)
     return body / trained + 6 * config.hidden_size * config.vocab_size

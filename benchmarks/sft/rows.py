@@ -90,7 +90,7 @@ def _row(i: Intervention) -> TrainingRow:
 
 def write_json_lines(path: Path, rows: Sequence[TrainingRow]) -> None:
     """Rows as TRL takes those that are tokenised."""
-    lines = [{"input_ids": row.token_ids, "completion_mask": [int(w) for w in row.weights]} for row in rows]
+    lines = [{"input_ids": row.token_ids.tolist(), "completion_mask": row.weights.astype(int).tolist()} for row in rows]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
 
 import lightning as L
+import numpy as np
 from rich.markup import escape
 from torch.utils.data import Dataset
 from torchdata.stateful_dataloader import StatefulDataLoader
@@ -187,7 +188,7 @@ class InterventionData(L.LightningDataModule):
 
     @cached_property
     def _digest(self) -> str:
-        return digest([[row.token_ids, row.weights] for row in self.rows])
+        return digest([[row.token_ids.tolist(), row.weights.tolist()] for row in self.rows])
 
     def _read_all(self) -> None:
         """Reads the rows of all batches, ordered by id, so that their order is that of no particular collection."""
@@ -266,10 +267,11 @@ class InterventionData(L.LightningDataModule):
 
 def training_row(example: SFTExample) -> TrainingRow:
     """A row with the loss weights of its spans."""
-    return TrainingRow(example.token_ids, example.loss_weights)
+    return TrainingRow(np.array(example.token_ids, np.int32), np.array(example.loss_weights, np.float32))
 
 
 def validation_row(example: SFTExample) -> TrainingRow:
     """A row of which intervention or solution are scored, and prompt and prefix are not."""
-    scored = [float(span.name not in _CONTEXT) for span in example.spans for _ in range(span.tokens)]
-    return TrainingRow(example.token_ids, scored)
+    scored = [span.name not in _CONTEXT for span in example.spans]
+    weights = np.repeat(scored, [span.tokens for span in example.spans]).astype(np.float32)
+    return TrainingRow(np.array(example.token_ids, np.int32), weights)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 
 import lightning as L
+import numpy as np
 from torchdata.stateful_dataloader import StatefulDataLoader
 from transformers import PreTrainedTokenizerBase
 
@@ -107,4 +108,5 @@ def prompt_row(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]
     """A row trained on the response and the end of sequence after it."""
     prompt = encode_chat(tokenizer, messages)
     answer = [*tokenizer.encode(response, add_special_tokens=False), tokenizer.eos_token_id]
-    return TrainingRow([*prompt, *answer], [0.0] * len(prompt) + [1.0] * len(answer))
+    weights = np.repeat([0.0, 1.0], [len(prompt), len(answer)]).astype(np.float32)
+    return TrainingRow(np.array([*prompt, *answer], np.int32), weights)

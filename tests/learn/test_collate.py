@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import chain, combinations
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from int_lightning.learn.micro_batches import MicroBatch, Step, TrainingRow, micro_batches, pack, pad
-from int_lightning.learn.step_stream import Layout, StepStream, balanced_part
+from int_lightning.learn.step_stream import Layout, StepStream, balanced_parts
 
 PAD = 0
 LENGTHS = st.lists(st.integers(2, 20), min_size=1, max_size=25)
@@ -48,9 +48,9 @@ def test_every_row_once_and_within_the_budget(lengths: list[int], budget: int) -
             batch.row_index, batch.input_ids, batch.attention_mask, batch.weights, batch.advantages, strict=True
         ):
             padding = len(ids) - lengths[i]
-            assert ids.tolist() == rows[i].token_ids + [PAD] * padding
+            assert ids.tolist() == rows[i].token_ids.tolist() + [PAD] * padding
             assert mask.tolist() == [1] * lengths[i] + [0] * padding
-            assert weights.tolist() == rows[i].weights + [0.0] * padding
+            assert weights.tolist() == rows[i].weights.tolist() + [0.0] * padding
             assert advantages.tolist() == [rows[i].advantage] * lengths[i] + [0.0] * padding
 
 
@@ -68,7 +68,8 @@ def test_padding_written_out() -> None:
     assert batch.trained.tolist() == [[True, False], [False, True]]
     assert batch.advantages.tolist() == [[0.5, 0.5, 0.0], [-0.5, -0.5, -0.5]]
     assert (batch.row_index, batch.lengths) == ([1, 0], [2, 3])
-    assert batch.rows_of(torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])) == [[1.0, 2.0], [4.0, 5.0, 6.0]]
+    assert [row.tolist() for row in batch.spread(torch.tensor([2.0, 6.0]))] == [[0.0, 2.0], [0.0, 0.0, 6.0]]
+    assert batch.row_of_token.tolist() == [[0, 0, 0], [1, 1, 1]]
     assert batch.engine_logprobs is not None
     assert batch.engine_logprobs.tolist() == [[0.0, -1.0, 0.0], [0.0, 0.0, -4.0]]
     assert batch.old_logprobs is not None
@@ -90,7 +91,8 @@ def test_packing_written_out() -> None:
     assert batch.engine_logprobs is not None
     assert batch.engine_logprobs.tolist() == [[0.0, -1.0, 0.0, 0.0, -4.0]]
     assert batch.old_logprobs is None
-    assert batch.rows_of(torch.tensor([[1.0, 2.0, 3.0, 4.0, 5.0]])) == [[1.0, 2.0], [3.0, 4.0, 5.0]]
+    assert [row.tolist() for row in batch.spread(torch.tensor([2.0, 5.0]))] == [[0.0, 2.0], [0.0, 0.0, 5.0]]
+    assert batch.row_of_token.tolist() == [[0, 0, 1, 1, 1]]
 
 
 @settings(deadline=None)
@@ -124,13 +126,11 @@ def test_a_step_moves_whole() -> None:
 @settings(deadline=None)
 @given(LENGTHS, st.integers(1, 5))
 def test_parts_are_a_balanced_partition(lengths: list[int], world_size: int) -> None:
-    rows = numbered(lengths)
-    parts = [balanced_part(rows, rank, world_size) for rank in range(world_size)]
-    taken = [int(row.advantage) for part in parts for row in part]
-    assert sorted(taken) == list(range(len(rows)))
-    for part in parts:
-        assert [r.advantage for r in part] == sorted(r.advantage for r in part)
-    loads = [sum(len(r.token_ids) for r in part) for part in parts]
+    parts = balanced_parts(lengths, world_size)
+    assert len(parts) == world_size
+    assert sorted(chain.from_iterable(parts)) == list(range(len(lengths)))
+    assert all(part == sorted(part) for part in parts)
+    loads = [sum(lengths[i] for i in part) for part in parts]
     assert max(loads) - min(loads) <= max(lengths)
 
 
@@ -159,7 +159,7 @@ def test_fillers_carry_no_loss() -> None:
     (filler,) = third.batches
     assert not filler.trained.any()
     assert not filler.weights.any()
-    assert filler.input_ids.tolist() == [rows[0].token_ids]
+    assert filler.input_ids.tolist() == [rows[0].token_ids.tolist()]
     assert rows[0].weights[-1] == 1.0
 
 

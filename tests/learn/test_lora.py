@@ -143,7 +143,7 @@ def test_vllm_gets_the_adapters_alone_and_old_ones_show(adapted: Policy, monkeyp
     assert sync(adapted, engine) <= 1e-4
     prompts, cold = [[5, 9, 7, 11]] * 3, Sampling(max_tokens=24, temperature=1.0)
     before = engine.generate(prompts, cold, [1, 2, 3])
-    whole = [p + c.token_ids for p, c in zip(prompts, before, strict=True)]
+    whole = [[*p, *c.token_ids.tolist()] for p, c in zip(prompts, before, strict=True)]
     for completion, scores in zip(before, engine.score(whole), strict=True):
         assert completion.logprobs == pytest.approx(scores[3:], abs=1e-4)
     with torch.no_grad():

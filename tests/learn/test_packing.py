@@ -46,10 +46,9 @@ def rows(lengths: Sequence[int] = (7, 12, 3, 9)) -> list[TrainingRow]:
 def scores(policy: Policy, batches: Sequence[MicroBatch], count: int) -> list[list[float]]:
     found: list[list[float]] = [[] for _ in range(count)]
     for batch in batches:
-        grid = torch.zeros(batch.weights.shape)
-        grid[:, 1:][batch.trained] = policy.log_probs(batch, batch.trained).logprob
-        for i, values in zip(batch.row_index, batch.rows_of(grid), strict=True):
-            found[i] = values
+        logprobs = policy.log_probs(batch, batch.trained).logprob.detach()
+        for i, values in zip(batch.row_index, batch.spread(logprobs), strict=True):
+            found[i] = values.tolist()
     return found
 
 
@@ -83,7 +82,7 @@ def test_packed_and_padded_gradients_agree(name: str) -> None:
 def test_a_row_does_not_see_the_one_before_it() -> None:
     policy = policy_of(ARCHITECTURES["qwen3"])
     first, second = rows((9, 8))
-    other = TrainingRow([t % 49 + 1 for t in first.token_ids], first.weights)
+    other = TrainingRow(first.token_ids % 49 + 1, first.weights)
     before, after = (scores(policy, [pack([row, second], PAD, [0, 1])], 2) for row in (first, other))
     assert before[0] != after[0]
     assert before[1] == after[1]

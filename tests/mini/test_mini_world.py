@@ -157,9 +157,9 @@ def test_pieces_are_single_tokens_and_strangers_are_unknown() -> None:
 
 def parts(row: TrainingRow) -> tuple[str, list[int]]:
     """Prompt as text, and the tokens that carry loss; the two make up the row."""
-    start = row.weights.index(1.0)
-    assert row.weights == [0.0] * start + [1.0] * (len(row.token_ids) - start)
-    return TOKENIZER.decode(row.token_ids[:start]), row.token_ids[start:]
+    start = row.weights.tolist().index(1.0)
+    assert row.weights.tolist() == [0.0] * start + [1.0] * (len(row.token_ids) - start)
+    return TOKENIZER.decode(row.token_ids[:start]), row.token_ids[start:].tolist()
 
 
 @pytest.mark.parametrize("step", [0, 1, 1000])
