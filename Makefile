@@ -4,7 +4,7 @@
 # make coverage  the tests again, one after another, and which lines they reach
 # make bench  the kernels beside other ways, timed on the device at hand (benchmarks/results)
 # make vllm-versions  the engine's and GRPO's tests with vLLM for CPU before and after the change of its weight loading in 0.28
-# make check  what must pass before a commit: ruff, mypy, tests
+# make check  what must pass before a commit: ruff, mypy, the layers of imports, tests
 
 PYTHON ?= python3
 VENV := .venv
@@ -45,6 +45,7 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 check: lint test
 
