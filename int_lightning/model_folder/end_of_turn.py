@@ -5,13 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from int_lightning.model_folder.chat_template import render
-from int_lightning.model_folder.control_tokens import (
-    control_tokens,
-)
+from int_lightning.model_folder.control_tokens import control_tokens
 from int_lightning.types import UserError
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 

@@ -13,9 +13,6 @@ from int_lightning.types import UserError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
 GENERATION = "generation_config.json"
 _CONFIGS = (GENERATION, "config.json")
 _KEY = "eos_token_id"
