@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 
 class UserError(Exception):
@@ -114,12 +115,66 @@ class Rollout:
     parent: str = ""
 
 
+class DefectKind(StrEnum):
+    """Why a proposal or an intervention cannot be used. The values are what datasets and tables of results say."""
+
+    # The attempt cannot be taken to an oracle.
+    NO_REFERENCE = "the problem has no reference solution to compare it with"
+    ONE_STEP = "the attempt has one step only"
+    EQUALS_REFERENCE = "the attempt equals the reference solution but was graded wrong"
+    TOO_LONG = "the conversation is too long for the context"
+
+    # The oracle has not answered yet, or its answer names no step and replacement.
+    WAITING = "waiting"
+    NO_ERROR = "no critical error"
+    NO_PROPOSAL = "no proposal"
+    TRUNCATED = "truncated"
+    UNREADABLE = "unreadable"
+    AMBIGUOUS = "ambiguous"
+    NO_STEP_NUMBER = "no step number"
+    OUTSIDE = "outside the attempt"
+    NO_CONTENT = "no content"
+    REPEATS = "repeats the step"
+
+    # The intervention failed a check.
+    LEAK = "it gives the final answer away"
+    NOT_KEPT = "another intervention of this attempt was kept"
+    UNSAYABLE = "the tokenizer cannot say it"
+    NO_ROOM = "no room is left to go on"
+    NEVER_RIGHT = "no guided rollout was right"
+
+    OTHER = "other"
+    """A reason of an oracle that is not one of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """Why a proposal or an intervention cannot be used; datasets hold it as the text ``kind: detail``."""
+
+    kind: DefectKind
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.detail}" if self.detail else str(self.kind)
+
+    @classmethod
+    def parse(cls, text: str) -> Defect | None:
+        """The defect that a text of a dataset stands for; None for "". A kind that is not known is ``OTHER``."""
+        if not text:
+            return None
+        kind, _, detail = text.partition(": ")
+        try:
+            return cls(DefectKind(kind), detail)
+        except ValueError:
+            return cls(DefectKind.OTHER, text)
+
+
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """An oracle's raw word on one wrong attempt, and what was parsed from it.
 
     ``location`` is the index of the first wrong step (-1 where none was given), ``content`` the step to put in its
-    place, ``defect`` why it cannot be used ("" if it can).
+    place, ``defect`` why it cannot be used (None if it can).
     """
 
     id: str
@@ -130,7 +185,7 @@ class Proposal:
     raw: str
     location: int
     content: str
-    defect: str
+    defect: Defect | None
     provenance: Provenance | None = None
 
 
@@ -139,7 +194,7 @@ class Intervention:
     """One replacement step for the first wrong step t* of a rollout: (x, y_<t*, intervention).
 
     ``prefix_ids`` is a slice of the rollout's own tokens. ``exact`` says whether the cut falls on the step boundary; where
-    it does not, the boundary lies inside the prefix's last token. ``rejected`` is the reason it is not trained on, "" if it is.
+    it does not, the boundary lies inside the prefix's last token. ``rejected`` is the reason it is not trained on, None if it is.
     ``guided_*`` count the guided rollouts from the prefix alone and from prefix + intervention.
     """
 
@@ -154,7 +209,7 @@ class Intervention:
     prefix_ids: list[int]
     intervention_ids: list[int]
     exact: bool
-    rejected: str = ""
+    rejected: Defect | None = None
     guided_correct: int = 0
     guided_total: int = 0
     prefix_correct: int = 0

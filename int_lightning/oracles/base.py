@@ -12,15 +12,12 @@ from dataclasses import dataclass
 
 from int_lightning.oracles.proposals.parse import parse_proposal
 from int_lightning.rollout_sampler import RolloutSampler
-from int_lightning.types import Problem, Proposal, Provenance, Rollout
-
-WAITING = "waiting: "
-"""How the defect of a proposal begins that the oracle still owes: its attempt is taken up again by the next run."""
+from int_lightning.types import DefectKind, Problem, Proposal, Provenance, Rollout
 
 
 def is_waiting(proposal: Proposal) -> bool:
-    """Whether the oracle still owes an answer."""
-    return proposal.defect.startswith(WAITING)
+    """Whether the oracle still owes an answer; the next run takes up the attempt again."""
+    return proposal.defect is not None and proposal.defect.kind is DefectKind.WAITING
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from int_lightning.oracles.base import WAITING, Attempt, Oracle
+from int_lightning.oracles.base import Attempt, Oracle
 from int_lightning.rollout_sampler import RolloutSampler
-from int_lightning.types import Proposal, UserError
+from int_lightning.types import Defect, DefectKind, Proposal, UserError
 
 NO_ERROR_FOUND = "none"
 _KEYS = ("id", "location", "content", "problem", "reference", "steps", "seal")
@@ -67,12 +67,13 @@ class AnnotationOracle(Oracle):
             )
         location, content = record["location"], record["content"].strip()
         if location is None:
-            return replace(self.proposal(attempt, 0, ""), defect=f"{WAITING}not annotated in {self.file}")
+            waiting = Defect(DefectKind.WAITING, f"not annotated in {self.file}")
+            return replace(self.proposal(attempt, 0, ""), defect=waiting)
         if location == NO_ERROR_FOUND:
             return self.proposal(attempt, 0, "<intervention>{}</intervention>")
         body = json.dumps({"location": location, "content": content}, ensure_ascii=False)
         proposal = self.proposal(attempt, 0, f"<intervention>{body}</intervention>")
-        return replace(proposal, location=location, content=content, defect="")
+        return replace(proposal, location=location, content=content, defect=None)
 
 
 def blank_record(attempt: Attempt) -> dict[str, Any]:

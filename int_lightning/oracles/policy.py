@@ -17,7 +17,7 @@ from int_lightning.oracles.grammar import intervention_tag
 from int_lightning.prompts.chat import encode_chat
 from int_lightning.rollout_sampler import RolloutSampler
 from int_lightning.steps import decode
-from int_lightning.types import Proposal, Sampling, UserError, derive_seed
+from int_lightning.types import Defect, DefectKind, Proposal, Sampling, UserError, derive_seed
 
 ROOM = 512
 """Tokens that a conversation must leave in the context for the oracle's answer, where it may take so many."""
@@ -82,7 +82,7 @@ class PolicyOracle(Oracle):
         return [records[a.rollout.id] or [self._too_long(a, len(prompts[a.rollout.id]), longest)] for a in attempts]
 
     def _too_long(self, attempt: Attempt, tokens: int, longest: int) -> Proposal:
-        defect = f"the conversation is too long for the context: {tokens} tokens, {longest} fit"
+        defect = Defect(DefectKind.TOO_LONG, f"{tokens} tokens, {longest} fit")
         return replace(self.proposal(attempt, 0, ""), defect=defect)
 
     async def _turn_one(self, attempts: Sequence[Attempt], sampler: RolloutSampler) -> dict[str, _TurnOne]:

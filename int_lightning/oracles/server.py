@@ -12,12 +12,12 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from int_lightning.oracles.answer_cache import Answer
-from int_lightning.oracles.base import WAITING, Attempt, Oracle
+from int_lightning.oracles.base import Attempt, Oracle
 from int_lightning.oracles.chat_client import Budget, ChatServer
 from int_lightning.oracles.disguise import Disguise
 from int_lightning.oracles.grammar import intervention_tag
 from int_lightning.rollout_sampler import RolloutSampler
-from int_lightning.types import Problem, Proposal, Provenance, Sampling, UserError, derive_seed
+from int_lightning.types import Defect, DefectKind, Problem, Proposal, Provenance, Sampling, UserError, derive_seed
 
 T = TypeVar("T")
 NO_SEED = -1
@@ -121,7 +121,7 @@ class ServerOracle(Oracle):
         record = self.proposal(attempt, sample, disguise.restored(answer.text), provenance, answer.cut)
         # what was escaped in the answer and is plain only now
         record = replace(record, content=self.server.clean(disguise.restored(record.content)))
-        return replace(record, defect=f"{WAITING}{answer.failure}") if answer.failure else record
+        return replace(record, defect=Defect(DefectKind.WAITING, answer.failure)) if answer.failure else record
 
     def _seed(self, *parts: int | str) -> int | None:
         """31 bits, which every server takes."""
