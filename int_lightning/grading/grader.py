@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 from int_lightning.grading.answers import Verdict, decide
 from int_lightning.grading.extraction import final_answer
-from int_lightning.grading.pool import Pair, Pool
+from int_lightning.grading.grader_pool import GraderPool, Pair
 from int_lightning.types import UserError
 
 _CACHE = 200_000
@@ -69,7 +69,7 @@ class Grader:
         self.timeouts = 0
         self.crashes = 0
         self._lock = threading.Lock()
-        self._pool: Pool | None = None
+        self._pool: GraderPool | None = None
         self._waiting: dict[Pair, list[_Job]] = {}
         self._cache: OrderedDict[Pair, Verdict] = OrderedDict()
 
@@ -122,7 +122,7 @@ class Grader:
                     new.append(pair)
                 self._waiting.setdefault(pair, []).append(job)
             if new:
-                self._pool = self._pool or Pool(self.workers, self.timeout, self._settle, self._fail)
+                self._pool = self._pool or GraderPool(self.workers, self.timeout, self._settle, self._fail)
                 self._pool.compare(new)
             done = not job.missing
         if done:

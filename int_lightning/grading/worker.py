@@ -10,7 +10,7 @@ import resource
 import signal
 from multiprocessing.connection import Connection
 
-from int_lightning.grading import rules
+from int_lightning.grading import compare
 from int_lightning.grading.answers import unwrap
 from int_lightning.grading.rewriting import rewrite
 
@@ -69,7 +69,7 @@ def _compare(pred: str, gold: str, timeout: float) -> tuple[bool, str]:
 
 def verdict(pred: str, gold: str) -> tuple[bool, str]:
     """Whether two answers mean the same, and a note: "unparsable" where no rule can say, "" where one can."""
-    same = rules.compare(rewrite(unwrap(pred)), rewrite(unwrap(gold)))
+    same = compare.compare(rewrite(unwrap(pred)), rewrite(unwrap(gold)))
     return (False, "unparsable") if same is None else (same, "")
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import torch
 from transformers import GenerationConfig, Qwen3Config, Qwen3ForCausalLM
 
-from int_lightning.mini.tokenizer import build_tokenizer
+from int_lightning.mini.mini_tokenizer import build_tokenizer
 
 
 def architecture() -> Qwen3Config:
-    """A Qwen3 of 0.37M parameters with a tied head and heads of 32, the smallest that vLLM's kernels take."""
+    """A Qwen3 of 336,096 parameters with a tied head and heads of 32, the smallest that vLLM's kernels take."""
     tokenizer = build_tokenizer()
     return Qwen3Config(
         vocab_size=len(tokenizer),

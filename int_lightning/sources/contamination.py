@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from int_lightning.sources.hashes import Hashes, hash64
-from int_lightning.sources.tokens import words
+from int_lightning.sources.text_tokens import words
 
 _WORDS = 13
 _SHARE = 0.4

@@ -10,8 +10,8 @@ from functools import lru_cache
 
 from int_lightning.grading.answers import check_gold
 from int_lightning.grading.boxes import extract_answer
-from int_lightning.sources.config import FIELDS, SourceConfig
 from int_lightning.sources.lines import MAX_FIELD
+from int_lightning.sources.source_config import FIELDS, SourceConfig
 from int_lightning.types import Problem, UserError
 
 _CALCULATION = re.compile(r"<<[^<>]*>>")

@@ -5,16 +5,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Sequence
 
-from int_lightning.sources.files import project
-from int_lightning.sources.lines import Row
+from int_lightning.sources.lines import SourceRow
 from int_lightning.sources.parquet_values import converted, shortest_floats
+from int_lightning.sources.row_files import project
 from int_lightning.types import UserError
 
 _GYM_COUNT = 500
 _GYM_SEED = 0
 
 
-def hub_rows(path: str, needed: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
+def hub_rows(path: str, needed: Sequence[str], optional: Sequence[str]) -> Iterator[SourceRow]:
     """The rows of ``hf:ID[:CONFIG[:SPLIT]]``, never the whole dataset at a time.
 
     Raises:
@@ -52,7 +52,7 @@ def _streamed(path: str, dataset: Iterator) -> Iterator[tuple[int, dict[str, obj
         ) from error
 
 
-def gym_rows(path: str) -> Iterator[Row]:
+def gym_rows(path: str) -> Iterator[SourceRow]:
     """Generated problems of ``gym:TASK[:COUNT]``, the same ones every time.
 
     They have an answer and no solution. Answers are graded as any other: choose tasks with one right answer.

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from int_lightning.sources.lines import MAX_ROW, Row, lines, open_text
+from int_lightning.sources.lines import MAX_ROW, SourceRow, lines, open_text
 from int_lightning.types import UserError
 
 _PIECE = 1 << 18  # characters read at a time
@@ -18,7 +18,7 @@ _SPACE = re.compile(r"\s*")
 _DECODER = json.JSONDecoder()
 
 
-def json_rows(path: Path, needed: Sequence[str]) -> Iterator[Row]:
+def json_rows(path: Path, needed: Sequence[str]) -> Iterator[SourceRow]:
     """The rows of a JSON file; a list is decoded row by row, and only an object that holds one as a whole.
 
     Args:
@@ -72,7 +72,7 @@ def _decoded(text: str) -> Any:
         return None
 
 
-def _lines(path: Path) -> Iterator[Row]:
+def _lines(path: Path) -> Iterator[SourceRow]:
     for number, line in enumerate(lines(path), 1):
         if not line.strip():
             continue
@@ -87,7 +87,7 @@ def _lines(path: Path) -> Iterator[Row]:
         yield number, row if isinstance(row, dict) else f"not a JSON object: a {type(row).__name__}; write one a line"
 
 
-def _listed(path: Path) -> Iterator[Row]:
+def _listed(path: Path) -> Iterator[SourceRow]:
     with open_text(path) as file:
         text, number = _Text(file), 0
         text.take("[")

@@ -17,7 +17,7 @@ MAX_ROW = 16 * MAX_FIELD
 
 _LFS = b"version https://git-lfs"
 
-Row = tuple[int, Mapping[str, object] | str]
+SourceRow = tuple[int, Mapping[str, object] | str]
 """A row's number, from 1, and its columns, or why it cannot be read."""
 
 

@@ -12,13 +12,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from int_lightning.sources.config import Quarantined, SourceConfig, Sources
 from int_lightning.sources.contamination import BenchmarkItem, Benchmarks
 from int_lightning.sources.duplicates import Duplicates
 from int_lightning.sources.golds import Golds
 from int_lightning.sources.hashes import HashSet, hash64
 from int_lightning.sources.reading import read, statements
-from int_lightning.sources.tokens import tokens
+from int_lightning.sources.source_config import Quarantined, SourceConfig, Sources
+from int_lightning.sources.text_tokens import text_tokens
 from int_lightning.types import Problem, UserError
 
 T = TypeVar("T")
@@ -146,7 +146,7 @@ class Pool:
             rows = (row for row in read(source) if isinstance(row, Problem))
             first = list(islice(rows, _PEEKED))
             for row in chain(first, rows) if any(row.solution for row in first) else ():
-                text = tokens(row.problem)
+                text = text_tokens(row.problem)
                 if row.solution and solved.find(text, row.answer) != "exact":
                     golds.put(text, row.answer)
         return solved, golds
@@ -169,7 +169,7 @@ class Pool:
                 if sum(counts.quarantined.values()) <= _LISTED:
                     summary.quarantined.append(row)
             else:
-                text = tokens(row.problem)
+                text = text_tokens(row.problem)
                 if item := self._benchmarks.find(text):
                     counts.contaminated += 1
                     summary.contaminated.append(Contaminated(path, row.id, item))
@@ -236,7 +236,7 @@ def open_pool(
     if not 0 <= quarantine_limit <= 1:
         raise UserError(f"quarantine_limit is {quarantine_limit}: give a share between 0 and 1")
     benchmarks = Benchmarks(
-        (BenchmarkItem(source.path, id), tokens(text))
+        (BenchmarkItem(source.path, id), text_tokens(text))
         for source in Sources.of(decontaminate)
         for id, text in statements(source)
     )

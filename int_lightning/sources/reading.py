@@ -7,7 +7,6 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from int_lightning.sources.config import FIELDS, MINI, Quarantined, SourceConfig, Sources
 from int_lightning.sources.fields import (
     RowError,
     from_gsm8k,
@@ -17,9 +16,10 @@ from int_lightning.sources.fields import (
     statement,
     to_problem,
 )
-from int_lightning.sources.files import file_rows
 from int_lightning.sources.generated import gym_rows, hub_rows, mini_split
-from int_lightning.sources.lines import Row
+from int_lightning.sources.lines import SourceRow
+from int_lightning.sources.row_files import file_rows
+from int_lightning.sources.source_config import FIELDS, MINI, Quarantined, SourceConfig, Sources
 from int_lightning.types import Problem, UserError
 
 _PROOF_OF_ABSENCE = 100  # rows without a column that show that it is not there at all
@@ -117,7 +117,7 @@ def _numbered(source: SourceConfig) -> Iterator[Item]:
     return _problems(source, *_open(source))
 
 
-def _problems(source: SourceConfig, stem: str, rows: Iterator[Row]) -> Iterator[Item]:
+def _problems(source: SourceConfig, stem: str, rows: Iterator[SourceRow]) -> Iterator[Item]:
     absent, seen, last = source.needed, 0, dict[str, object]()
     for index, (number, row) in enumerate(rows):
         default_id = f"{stem}-{index:06d}"
@@ -146,7 +146,7 @@ def _lacking(source: SourceConfig, absent: list[str], rows: int, last: dict[str,
     )
 
 
-def _open(source: SourceConfig) -> tuple[str, Iterator[Row]]:
+def _open(source: SourceConfig) -> tuple[str, Iterator[SourceRow]]:
     """The stem of ids, and the rows."""
     kind, _, name = source.path.partition(":")
     optional = [source.column(field) for field in FIELDS]

@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from arithmetic import combined, draw, gradients
 from int_lightning_kernels import (
     Implementation,
     PolicyObjective,
@@ -23,6 +22,8 @@ from int_lightning_kernels import (
     logprob_from_logits,
     policy_loss,
 )
+
+from arithmetic import combined, draw, gradients
 
 N, H, V = 6, 4, 10
 ONES = torch.ones(N)

@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
 
-from arithmetic import assert_close, assert_gradients, assert_values, combined, draw, gradients
 from int_lightning_kernels import VocabShard, linear_cross_entropy, linear_logprob, policy_loss
+
+from arithmetic import assert_close, assert_gradients, assert_values, combined, draw, gradients
 
 RANKS, N, V, CUT = 2, 8, 300, 187
 OPTIONS: dict[str, Any] = {"bias": True, "per_token": True, "softcap": 7.0}
