@@ -25,7 +25,7 @@ from int_lightning.model_folder.ends import end_tokens
 from int_lightning.model_folder.tokenizer import load_tokenizer
 from int_lightning.run_files import written
 from int_lightning.scratch import scratch_folder
-from int_lightning.types import Completion, Sampling, UserError
+from int_lightning.types import Completion, EngineName, Finish, Sampling, UserError
 
 KEY = "VLLM_API_KEY"
 """Of the environment, which the server reads too."""
@@ -47,7 +47,7 @@ class ServerEngine:
         UserError: if the server does not answer, takes too short sequences or has another tokenizer.
     """
 
-    name = "server"
+    name: EngineName = "server"
     takes_structure = True
 
     def __init__(self, folder: str, config: EngineConfig) -> None:
@@ -169,7 +169,7 @@ class ServerEngine:
 
     def _complete(self, body: dict[str, Any]) -> Completion:
         choice = self._post("/v1/completions", {**body, "model": self._model})["choices"][0]
-        finish = "stop" if choice["finish_reason"] == "stop" else "length"
+        finish: Finish = "stop" if choice["finish_reason"] == "stop" else "length"
         return Completion(choice["token_ids"], choice["logprobs"]["token_logprobs"], finish)
 
     def _get(self, path: str) -> Any:

@@ -21,7 +21,7 @@ from transformers import AutoConfig
 from int_lightning.engines.base import EngineConfig, generate_by_steps, room
 from int_lightning.model_folder.ends import end_tokens
 from int_lightning.model_folder.files import weight_files
-from int_lightning.types import Completion, Sampling, UserError
+from int_lightning.types import Completion, EngineName, Finish, Sampling, UserError
 
 if TYPE_CHECKING:
     from vllm.lora.request import LoRARequest
@@ -56,7 +56,7 @@ class VLLMEngine:
         lora_rank: Of the adapters it will be given; 0 for none. An architecture for which vLLM has no adapters takes none.
     """
 
-    name = "vllm"
+    name: EngineName = "vllm"
     takes_structure = True
 
     @_uncollected()
@@ -261,7 +261,7 @@ def _knows_adapters(folder: str) -> bool:
     return any(supports_lora(model.load_model_cls()) for model in known)
 
 
-def _finish(reason: str | None) -> str:
+def _finish(reason: str | None) -> Finish:
     return "stop" if reason == "stop" else "length"
 
 

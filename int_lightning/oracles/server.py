@@ -117,7 +117,7 @@ class ServerOracle(Oracle):
     ) -> Proposal:
         """Of a server's weights no more is known than its address, which stands for their fingerprint."""
         model, seed = answer.model or self.server.model, NO_SEED if seed is None else seed
-        provenance = Provenance(model, self.server.base_url, self.name, template, self.sampling, seed)
+        provenance = Provenance(model, self.server.base_url, "server", template, self.sampling, seed)
         record = self.proposal(attempt, sample, disguise.restored(answer.text), provenance, answer.cut)
         # what was escaped in the answer and is plain only now
         record = replace(record, content=self.server.clean(disguise.restored(record.content)))
