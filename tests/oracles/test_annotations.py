@@ -117,8 +117,8 @@ def test_the_step_may_be_said_in_lines_that_look_like_latex(tmp_path: Path) -> N
         ({"location": [1], "content": "so x = 3"}, "location", "neither a step number"),
         ({"location": 1, "content": ""}, "content", "empty"),
         ({"location": 1, "content": " \n"}, "content", "empty"),
-        ({"location": 1, "content": None}, "content", "no text"),
-        ({"location": 1, "content": ["so"]}, "content", "no text"),
+        ({"location": 1, "content": None}, "content", "not a text"),
+        ({"location": 1, "content": ["so"]}, "content", "not a text"),
         ({"location": 1, "content": "so x = 7 "}, "content", "the same as step 1"),
         ({"location": 1, "content": "Step 1: so x = 3"}, "content", "leave the number out"),
         ({"location": 1, "content": "so x = \frac{6}{2}"}, "content", "write it twice"),
@@ -152,7 +152,7 @@ def test_a_defect_is_named_with_file_row_and_key(
         (lambda line: line[:-2], "row 2, not JSON"),
         (lambda line: line.replace('"content": ""', '"content": "\\sqrt{9}"'), "write every backslash twice"),
         (lambda line: "[" * 100_000, "row 2, not JSON"),
-        (lambda line: "[1]", "row 2, a list and no JSON object"),
+        (lambda line: "[1]", "row 2, a list, not a JSON object"),
         (lambda line: "{}", "row 2, key id: missing"),
         (lambda line: line.replace('"content"', '"contents"'), "row 2, key content: missing"),
     ],
@@ -170,7 +170,7 @@ def test_a_row_that_is_no_record_is_named(tmp_path: Path, change: Callable[[str]
 def test_an_attempt_that_stands_there_twice_is_refused(tmp_path: Path) -> None:
     run(file := tmp_path / "a.jsonl", attempt("o"), attempt("p"))
     file.write_text(file.read_text() + file.read_text().splitlines()[0] + "\n")
-    with pytest.raises(UserError, match="row 3, key id: attempt 'o/attempt/0' stands in row 1 already"):
+    with pytest.raises(UserError, match="row 3, key id: attempt 'o/attempt/0' is in row 1 already"):
         AnnotationOracle(str(file))
 
 

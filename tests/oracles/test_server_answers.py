@@ -71,7 +71,7 @@ def test_no_request_is_made_once_the_tokens_are_spent(serve) -> None:
     oracle = oracle_at(server.url, budget=Budget(max_tokens_total=25), concurrency=1)
     p, q = propose(oracle, [attempt("p"), attempt("q")], "mini")
     assert [str(x.defect or "") for x in [*p, *q]] == ["", "", "", "waiting: the budget is spent: 30 of 25 tokens"]
-    assert (oracle.server.requests, oracle.server.tokens) == (3, 30)
+    assert (oracle.client.requests, oracle.client.tokens) == (3, 30)
 
 
 def test_tokens_that_are_not_told_cannot_be_budgeted(serve) -> None:

@@ -85,7 +85,7 @@ def test_an_answer_that_does_not_end_is_cut_off_and_waits(serve, status: int) ->
     server = serve(lambda n, b: (status, sent, {}))
     oracle = oracle_at(server.url, sampling=SHORT, proposals=1, budget=Budget(max_tokens_total=10_000))
     assert str(ask_one(oracle).defect) == "waiting: the server failed: an answer of more than 67,584 bytes"
-    assert oracle.server.tokens > 10_000  # what came is paid for
+    assert oracle.client.tokens > 10_000  # what came is paid for
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd"])
@@ -147,7 +147,7 @@ def test_usage_that_cannot_be_does_not_defeat_the_budget(
     (proposals,) = propose(oracle, [attempt()], "mini")
     assert proposals[0].defect is None
     assert str(proposals[-1].defect).startswith("waiting: the budget is spent")
-    assert 150 <= oracle.server.tokens < 400
+    assert 150 <= oracle.client.tokens < 400
     assert 2 <= len(server.requests) < 20
     assert len([r for r in caplog.records if "wrong usage" in r.message]) == 1
 
