@@ -1,9 +1,9 @@
 """How many pairs of answers the grader compares in a minute: a JSONL file's pairs, and as many new ones made from them.
 
-    python benchmarks/grading.py pairs.jsonl
+    python -m benchmarks.grading pairs.jsonl
 
-Cold is a grader that starts its workers and loads its libraries, warm one that has graded other pairs before. No pair is ever
-graded twice by the same grader: a variant of a file has other numbers in the same places of both answers.
+A cold grader starts its workers and loads its libraries; a warm one has graded other pairs before. No grader ever sees a pair
+twice: a variant of a file has other numbers in the same places of both answers.
 """
 
 from __future__ import annotations
@@ -46,14 +46,17 @@ def main() -> None:
             rows.append({"pairs": name, "start": start, "distinct": len(pairs), **summary(runs)})
     machine = f"{processor()}, {psutil.cpu_count()} cores, {given.workers} workers, load {psutil.getloadavg()[0]:.1f}"
     columns = ["pairs", "start", "distinct", "a minute", "least", "most", "a minute on two whole cores"]
-    show_table(
-        f"Grading on {machine}", columns, [[f"{v:,}" if isinstance(v, int) else v for v in r.values()] for r in rows]
-    )
+    show_table(f"Grading on {machine}", columns, [list(map(shown, row.values())) for row in rows])
     say(
-        "medians; the last column is 120 s over the processor time of a pair: what the rest of a busy machine takes is not in it"
+        "medians; the last column is 120 s over the processor time of a pair, which leaves out what other processes take"
     )
     if given.out:
         given.out.write_text(json.dumps({"machine": machine, "repeats": given.repeats, "rows": rows}, indent=2) + "\n")
+
+
+def shown(value: object) -> str:
+    """A cell."""
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def variant(pairs: Pairs, seed: int) -> Pairs:
@@ -68,13 +71,13 @@ def variant(pairs: Pairs, seed: int) -> Pairs:
 
 
 def measure_cold(pairs: Pairs, workers: int) -> tuple[float, float]:
-    """Pairs a minute by the clock, and by the processor time used on two cores, of a grader from its start on."""
+    """Pairs a minute by the clock, and by the processor time on two cores, of a grader from its start."""
     with Grader(workers) as grader:
         return _measure(grader, pairs)
 
 
 def measure_warm(pairs: Pairs, before: Pairs, workers: int) -> tuple[float, float]:
-    """The same of a grader that has graded other pairs; pairs without numbers, the same in both, are left to the measurement."""
+    """The same of a grader that has graded other pairs. Pairs without numbers, which are in both, are left to the measurement."""
     measured = set(pairs)
     others = [pair for pair in before if pair not in measured]
     with Grader(workers) as grader:
