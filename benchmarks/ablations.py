@@ -20,7 +20,7 @@ from typing import Any
 
 from int_lightning.collect.store import Store
 from int_lightning.console import show_table
-from int_lightning.mini.tokenizer import build_tokenizer
+from int_lightning.mini.mini_tokenizer import build_tokenizer
 from int_lightning.sft.targets import TargetConfig, examples
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "mini"

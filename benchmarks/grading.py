@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 
 from int_lightning.console import say, show_table
-from int_lightning.evaluation.grade import read_pairs
+from int_lightning.grading.command import read_pairs
 from int_lightning.grading.grader import Grader
 
 Pairs = list[tuple[str, str]]

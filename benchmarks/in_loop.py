@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.ablations import CONFIGS, evaluated, run, scores, shown
 from int_lightning.collect.store import OUTCOMES, Store
 from int_lightning.console import say, show_table
-from int_lightning.mini.tokenizer import build_tokenizer
+from int_lightning.mini.mini_tokenizer import build_tokenizer
 
 IN_LOOP = str(CONFIGS / "in-loop.yaml")
 ARMS = {

@@ -54,7 +54,7 @@ def main(args: list[str] | None = None) -> int:
         return exit_status(lambda: print(visible(help_text(arguments[0], arguments[1:]))))
     gc.disable()  # imports allocate much and free little: a sixth of their time is garbage collection
     if arguments[0] == "grade":
-        from int_lightning.evaluation.grade import main as grade
+        from int_lightning.grading.command import main as grade
 
         gc.enable()
         return grade(arguments[1:])

@@ -23,6 +23,10 @@ import checked_shapes  # noqa: F401
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 
+# commands that tests start find their helpers, rewards and callbacks
+folders = [str(folder) for folder in Path(__file__).parent.iterdir() if folder.is_dir()]
+os.environ["PYTHONPATH"] = os.pathsep.join([*folders, os.environ.get("PYTHONPATH", "")])
+
 settings.register_profile("explore", deadline=None)
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")

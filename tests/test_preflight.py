@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from commands import MINI, PORTABLE_ENGINE
 from int_lightning.__main__ import main
 from int_lightning.collect.store import Store
 from int_lightning.grading.grader import Grader
@@ -16,6 +15,8 @@ from int_lightning.preflight import Fitting, check_golds, check_legible, usable
 from int_lightning.prompts.prompt_set import PromptSet
 from int_lightning.sources.reading import load_problems
 from int_lightning.types import Problem, UserError
+
+from commands import MINI, PORTABLE_ENGINE
 
 UNREADABLE = "all multiples of 9, excluding 0"
 READABLE = ["12", "0", r"\frac{1}{2}", "x^2 + 1", "(1, 2)", "yes", "3 and 5", r"\sqrt{2}", "1,000"]

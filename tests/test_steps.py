@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 import random
 from collections.abc import Iterator
 from functools import cache
@@ -15,11 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from int_lightning.mini.tokenizer import build_tokenizer
+from int_lightning.mini.mini_tokenizer import build_tokenizer
 from int_lightning.mini.world import attempt, draw_chain, solution_text
 from int_lightning.steps import KEYWORDS, Cut, Segmentation, cuts, decode, number_steps, split_steps
 
-SHARED = Path(os.environ.get("INT_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
+from shared_data import SHARED, needs_shared
+
 SMOLLM2 = Path.home() / ".cache" / "int-lightning" / "smollm2-135m-instruct"
 HOW: tuple[Segmentation, ...] = get_args(Segmentation)
 MINI = build_tokenizer()
@@ -344,9 +344,6 @@ def real_texts() -> list[str]:
             texts += ["\n\n".join(row["steps"]) for row in json.load(file)]
     models = ("6b_finetuning", "175b_verification")
     return texts + [r[m]["solution"] for r in rows("gsm8k/example_model_solutions.jsonl.gz") for m in models]
-
-
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="no shared data: set INT_SHARED_DATA to its folder")
 
 
 @needs_shared

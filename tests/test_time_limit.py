@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from commands import MINI
 from int_lightning.__main__ import main
 from int_lightning.grpo.groups import GroupConfig
 from int_lightning.time_limit import time_limit
 from int_lightning.types import UserError
+
+from commands import MINI
 
 HANGS = """
 import time

@@ -20,7 +20,6 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers.logger import DummyLogger
 
 import int_lightning
-from commands import MINI, ROOT
 from int_lightning.__main__ import main
 from int_lightning.cli.command_line import IntCLI
 from int_lightning.cli.folder_claim import _REFUSED
@@ -33,6 +32,8 @@ from int_lightning.models.resolve import resolve_model
 from int_lightning.oracles.base import Oracle
 from int_lightning.types import UserError
 from int_lightning.user_code import load, look_also_in
+
+from commands import MINI, ROOT
 
 REWARDS = "def short(problem, rollout):\n    return 1.0 / len(rollout.token_ids)\n"
 

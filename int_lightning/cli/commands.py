@@ -31,9 +31,9 @@ from int_lightning.preflight import prepared
 from int_lightning.prompts.prompt_set import PromptSet
 from int_lightning.rollout_sampler import RolloutSampler, open_sampler, weights_of
 from int_lightning.run_files import DRY_RUN, RESULTS, write_json
-from int_lightning.sources.config import Sources, own_attempts
 from int_lightning.sources.pool import open_pool
 from int_lightning.sources.reading import load_problems
+from int_lightning.sources.source_config import Sources, own_attempts
 from int_lightning.types import UserError
 
 

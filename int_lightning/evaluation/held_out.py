@@ -15,8 +15,8 @@ from int_lightning.learn.module import PolicyModule
 from int_lightning.learn.trainer import EngineTrainer
 from int_lightning.preflight import check_golds, usable
 from int_lightning.prompts.prompt_set import PromptSet
-from int_lightning.sources.config import Sources
 from int_lightning.sources.reading import load_problems
+from int_lightning.sources.source_config import Sources
 from int_lightning.types import Sampling, UserError
 
 

@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 from int_lightning.mini import world
 from int_lightning.oracles.base import Attempt
-from int_lightning.sources.generated import mini_split
 from int_lightning.steps import SEPARATOR
 from int_lightning.types import Problem, Provenance, Rollout, Sampling, UserError
 
@@ -56,9 +55,10 @@ def load_labelled_attempts(
     solutions = {} if references is None else dict(_references(Path(references)))
     items: dict[str, LabelledAttempt] = {}
     for subset, source in sources.items():
-        mini = source.partition(":")[0] == "mini"
         taken: Counter[bool] = Counter()
-        for item in _from_mini(subset, source) if mini else _from_file(subset, Path(source), solutions):
+        for item in (
+            _from_mini(subset, source) if world.is_mini(source) else _from_file(subset, Path(source), solutions)
+        ):
             taken[item.label == NO_ERROR] += 1
             if limit is not None and taken[item.label == NO_ERROR] > limit:
                 continue
@@ -71,7 +71,7 @@ def load_labelled_attempts(
 
 
 def _from_mini(subset: str, source: str) -> Iterator[LabelledAttempt]:
-    for i, problem in enumerate(world.load_split(*mini_split(source))):
+    for i, problem in enumerate(world.load_source(source)):
         text, rng = problem.problem, random.Random(f"first-error/{problem.id}")
         chain = world.Chain(int(text[0]), tuple(zip(text[1::2], map(int, text[2::2]), strict=True)))
         steps, error = world.attempt(chain, rng, flaw=0.0), None

@@ -15,7 +15,7 @@ from int_lightning.prompts.chat import encode_chat, encode_solution
 from int_lightning.prompts.prompt_set import PromptSet
 from int_lightning.prompts.recorded_tokenizer import check_tokenizer
 from int_lightning.sft.targets import Target, TargetConfig, examples
-from int_lightning.sources.files import file_rows
+from int_lightning.sources.row_files import file_rows
 from int_lightning.types import Problem, Rollout, SFTExample, Span, UserError
 
 Rollouts = Literal["attempts", "naive"]

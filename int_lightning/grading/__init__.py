@@ -20,12 +20,5 @@ conditions, sets          inequalities solved for their symbol, excluded values,
 comparing, relations      values, parts, equations; amounts, equations, renaming are theirs
 ========================  =================================================================================================
 
-``tests/grading_pairs.jsonl`` has pairs for each of these, and for what is dropped the pairs that must stay different.
+``tests/grading/grading_pairs.jsonl`` has pairs for each of these, and for what is dropped the pairs that must stay different.
 """
-
-from int_lightning.grading.answers import MAX_ANSWER, Verdict, check_gold, normalise
-from int_lightning.grading.boxes import extract_answer
-from int_lightning.grading.extraction import final_answer
-from int_lightning.grading.grader import Grader
-
-__all__ = ["MAX_ANSWER", "Grader", "Verdict", "check_gold", "extract_answer", "final_answer", "normalise"]

@@ -24,8 +24,8 @@ from int_lightning.preflight import check_golds, usable
 from int_lightning.prompts.prompt_set import PromptSet
 from int_lightning.rollout_sampler import RolloutSampler
 from int_lightning.run_files import digest
-from int_lightning.sources.config import Sources
 from int_lightning.sources.reading import load_problems
+from int_lightning.sources.source_config import Sources
 from int_lightning.types import Problem, Sampling, UserError, derive_seed
 
 if TYPE_CHECKING:

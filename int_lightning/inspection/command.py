@@ -12,10 +12,10 @@ from rich.markup import escape
 from int_lightning.arguments import Arguments
 from int_lightning.console import console, exit_status, say, show_table
 from int_lightning.inspection.page import page
+from int_lightning.inspection.row_summary import RowSummary
 from int_lightning.inspection.run import Run, model_folder, open_run
-from int_lightning.inspection.summary import Summary
 from int_lightning.inspection.terminal import LEGEND, example_lines
-from int_lightning.inspection.views import Row, Score, View, rejected_rows, row_of, views
+from int_lightning.inspection.views import InspectedRow, Score, View, rejected_rows, row_of, views
 from int_lightning.run_files import written
 from int_lightning.sft.targets import Target, TargetConfig, examples
 from int_lightning.types import UserError
@@ -65,7 +65,7 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def inspect(run: Run, target: Target, limit: int, rejected: bool, model: str | None) -> tuple[Summary, list[View]]:
+def inspect(run: Run, target: Target, limit: int, rejected: bool, model: str | None) -> tuple[RowSummary, list[View]]:
     """A summary of all rows, and the first of them to look at.
 
     Args:
@@ -79,7 +79,7 @@ def inspect(run: Run, target: Target, limit: int, rejected: bool, model: str | N
         UserError: if there is nothing to look at, or if another tokenizer made the token ids.
     """
     tokenizer = run.tokenizer(model)
-    summary, shown = Summary(target), list[Row]()
+    summary, shown = RowSummary(target), list[InspectedRow]()
     summary.add_interventions(run.store)
     for example in examples(run.store, TargetConfig(target), tokenizer):
         summary.add(example)
@@ -96,7 +96,9 @@ def inspect(run: Run, target: Target, limit: int, rejected: bool, model: str | N
     return summary, views(run, shown, tokenizer, _scores(shown, model, tokenizer))
 
 
-def _scores(rows: Sequence[Row], model: str | None, tokenizer: PreTrainedTokenizerBase) -> list[list[Score | None]]:
+def _scores(
+    rows: Sequence[InspectedRow], model: str | None, tokenizer: PreTrainedTokenizerBase
+) -> list[list[Score | None]]:
     if model is None:
         return [[None] * len(row.token_ids) for row in rows]
     from int_lightning.inspection.scores import score_rows
@@ -104,7 +106,7 @@ def _scores(rows: Sequence[Row], model: str | None, tokenizer: PreTrainedTokeniz
     return score_rows([row.token_ids for row in rows], model_folder(model), tokenizer.pad_token_id or 0)
 
 
-def _show_summary(summary: Summary) -> None:
+def _show_summary(summary: RowSummary) -> None:
     show_table("Training rows", ["", ""], [[name, value] for name, value in summary.facts().items()])
     for table in summary.tables():
         show_table(*table)

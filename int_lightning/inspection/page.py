@@ -12,7 +12,7 @@ from math import exp
 from pathlib import Path
 from string import Template
 
-from int_lightning.inspection.summary import Summary, Table
+from int_lightning.inspection.row_summary import RowSummary, Table
 from int_lightning.inspection.views import Token, TokenSpan, View
 from int_lightning.visible import Kind, code_points, in_line, runs, visible
 
@@ -29,7 +29,7 @@ _UNLIKELY = {"p50": 0.5, "p10": 0.1, "p1": 0.01}
 _MARKS: dict[Kind, str] = {"space": "w", "tab": "b", "newline": "n"}
 
 
-def page(run: str, summary: Summary, views: Sequence[View], model: str | None = None) -> str:
+def page(run: str, summary: RowSummary, views: Sequence[View], model: str | None = None) -> str:
     """The page.
 
     Args:
@@ -49,7 +49,7 @@ def page(run: str, summary: Summary, views: Sequence[View], model: str | None = 
     )
 
 
-def _summary(summary: Summary) -> str:
+def _summary(summary: RowSummary) -> str:
     facts = "".join(f"<div><dt>{_text(k)}</dt><dd>{_text(v)}</dd></div>" for k, v in summary.facts().items())
     bar = "".join(
         f'<span class="{_css(name)}" style="flex-grow:{count}" title="{_text(name)}: {count:,} tokens"></span>'

@@ -8,12 +8,12 @@ from itertools import islice
 from typing import NamedTuple
 
 from int_lightning.inspection.run import Run
-from int_lightning.inspection.tokens import token_texts
+from int_lightning.inspection.token_texts import token_texts
 from int_lightning.steps import Decoder, split_steps
 from int_lightning.types import Intervention, Problem, SFTExample, Span, UserError
 
 
-class Row(NamedTuple):
+class InspectedRow(NamedTuple):
     """Tokens in spans: a training row, or what a rejected intervention would have been one of."""
 
     id: str
@@ -120,24 +120,26 @@ class View:
             yield f"category of the error: {self.category}"
 
 
-def row_of(example: SFTExample) -> Row:
+def row_of(example: SFTExample) -> InspectedRow:
     """A training row as it is."""
-    return Row(example.id, example.problem_id, example.token_ids, example.spans)
+    return InspectedRow(example.id, example.problem_id, example.token_ids, example.spans)
 
 
-def rejected_rows(run: Run, limit: int) -> list[Row]:
+def rejected_rows(run: Run, limit: int) -> list[InspectedRow]:
     """The first rejected interventions; no token of them carries weight."""
     rejected = (i for i in run.store.read("interventions", Intervention) if i.rejected)
     return [_unweighted(i) for i in islice(rejected, limit)]
 
 
-def _unweighted(i: Intervention) -> Row:
+def _unweighted(i: Intervention) -> InspectedRow:
     parts = {"prompt": i.prompt_ids, "prefix": i.prefix_ids, "intervention": i.intervention_ids}
     spans = [Span(name, len(ids), 0.0) for name, ids in parts.items()]
-    return Row(i.id, i.problem_id, [t for ids in parts.values() for t in ids], spans)
+    return InspectedRow(i.id, i.problem_id, [t for ids in parts.values() for t in ids], spans)
 
 
-def views(run: Run, rows: Sequence[Row], tokenizer: Decoder, scores: Sequence[Sequence[Score | None]]) -> list[View]:
+def views(
+    run: Run, rows: Sequence[InspectedRow], tokenizer: Decoder, scores: Sequence[Sequence[Score | None]]
+) -> list[View]:
     """The rows with what they come from.
 
     Args:
@@ -175,7 +177,7 @@ def views(run: Run, rows: Sequence[Row], tokenizer: Decoder, scores: Sequence[Se
     return found
 
 
-def token_spans(row: Row, tokenizer: Decoder, scores: Sequence[Score | None]) -> Iterator[TokenSpan]:
+def token_spans(row: InspectedRow, tokenizer: Decoder, scores: Sequence[Score | None]) -> Iterator[TokenSpan]:
     """A row's spans with their tokens, those without any left out."""
     tokens = map(Token, row.token_ids, token_texts(row.token_ids, tokenizer), scores)
     for span in row.spans:

@@ -1,6 +1,7 @@
-"""Writes the mini model's architecture with random weights, and its tokenizer.
+"""Writes the mini model with random weights, and its tokenizer.
 
-``python -m int_lightning.mini.make FOLDER`` then ``int-lightning fit -c configs/mini/pretrain.yaml`` makes the base model anew.
+``python -m int_lightning.mini.make FOLDER``, followed by ``int-lightning fit -c configs/mini/pretrain.yaml``, makes the base
+model again.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from pathlib import Path
 import torch
 from transformers import GenerationConfig, Qwen3Config, Qwen3ForCausalLM
 
-from int_lightning.mini.tokenizer import build_tokenizer
+from int_lightning.mini.mini_tokenizer import build_tokenizer
 
 
 def architecture() -> Qwen3Config:
-    """A Qwen3 of 0.37M parameters with a tied head and heads of 32, the smallest that vLLM's kernels take."""
+    """A Qwen3 of 336,096 parameters with a tied head and heads of 32, the smallest that vLLM's kernels take."""
     tokenizer = build_tokenizer()
     return Qwen3Config(
         vocab_size=len(tokenizer),
@@ -36,7 +37,7 @@ def architecture() -> Qwen3Config:
 
 
 def write_untrained(folder: Path) -> None:
-    """Writes the architecture with random weights, and the tokenizer."""
+    """Writes the model with random weights, and the tokenizer, into a folder."""
     torch.manual_seed(0)
     model = Qwen3ForCausalLM(architecture())
     tokenizer = build_tokenizer()

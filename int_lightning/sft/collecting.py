@@ -30,8 +30,8 @@ from int_lightning.prompts.prompt_set import PromptSet
 from int_lightning.prompts.recorded_tokenizer import record_tokenizer
 from int_lightning.run_folder.lock import locked
 from int_lightning.sft.data import InterventionData
-from int_lightning.sources.config import Sources, own_attempts
 from int_lightning.sources.pool import open_pool
+from int_lightning.sources.source_config import Sources, own_attempts
 from int_lightning.types import UserError
 
 

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from int_lightning.learn.micro_batches import Row, Step
 from int_lightning.learn.step_stream import Layout, StepStream
-from int_lightning.mini.tokenizer import build_tokenizer
+from int_lightning.mini.mini_tokenizer import build_tokenizer
 from int_lightning.mini.world import (
     FLAW,
     attempt,

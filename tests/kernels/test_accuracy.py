@@ -12,9 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from arithmetic import Case, combined, draw, gradients
 from int_lightning_kernels import Implementation, linear_cross_entropy, logprob_from_logits, reference
 from int_lightning_kernels.policy_loss import policy_loss
+
+from arithmetic import Case, combined, draw, gradients
 
 FACTOR = 2.0  # of PyTorch's own error, both being sums in some order, which each processor chooses
 DRAWS = 8  # of a case with few tokens: the error of one draw is a matter of luck

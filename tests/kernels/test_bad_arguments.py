@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
-from arithmetic import combined, draw, gradients
 from int_lightning_kernels import (
     Implementation,
     PolicyObjective,
@@ -24,6 +23,8 @@ from int_lightning_kernels import (
     logprob_from_logits,
     policy_loss,
 )
+
+from arithmetic import combined, draw, gradients
 
 pytestmark = pytest.mark.usefixtures("own_refusals")
 

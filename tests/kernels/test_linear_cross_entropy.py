@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from arithmetic import Case, assert_gradients, assert_values, draw, gradients
 from int_lightning_kernels import Implementation, linear_cross_entropy
+
+from arithmetic import Case, assert_gradients, assert_values, draw, gradients
 from watching import Watch
 
 Reduction = Literal["mean", "sum"]

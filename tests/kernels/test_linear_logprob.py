@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from arithmetic import Case, assert_close, assert_gradients, assert_values, combined, draw, gradients
 from int_lightning_kernels import Implementation, linear_logprob
+
+from arithmetic import Case, assert_close, assert_gradients, assert_values, combined, draw, gradients
 
 VARIANTS = {
     "plain": {},

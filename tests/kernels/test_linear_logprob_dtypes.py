@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from arithmetic import Case, assert_close, assert_values, combined, draw, gradients
 from int_lightning_kernels import Implementation, linear_logprob
 from int_lightning_kernels.policy_loss import policy_loss
+
+from arithmetic import Case, assert_close, assert_values, combined, draw, gradients
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 dtypes = pytest.mark.parametrize("dtype", DTYPES)

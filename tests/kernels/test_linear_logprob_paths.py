@@ -9,8 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arithmetic import assert_close, assert_gradients, assert_values, combined, draw, gradients
 from int_lightning_kernels import Implementation
+
+from arithmetic import assert_close, assert_gradients, assert_values, combined, draw, gradients
 from watching import Watch, saved_for_backward
 
 N, H, V = 10, 8, 300

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from arithmetic import assert_close, assert_gradients, assert_values, combined
 from int_lightning_kernels import Implementation, LogProbs, logprob_from_logits, reference
+
+from arithmetic import assert_close, assert_gradients, assert_values, combined
 
 SIZES = pytest.mark.parametrize("size", [1, 50, 8192, 9001])
 

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from arithmetic import Case, assert_gradients, assert_values, draw, gradients
 from int_lightning_kernels import MAX, Implementation, PolicyObjective, PolicyTokens, policy_loss, token_policy_loss
+
+from arithmetic import Case, assert_gradients, assert_values, draw, gradients
 from watching import Watch
 
 RATIOS = [0.4, 0.79, 0.81, 1.0, 1.27, 1.29, 2.5]

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from arithmetic import Case, assert_gradients, assert_values, draw, gradients
 from int_lightning_kernels import Implementation, Loss, TokenLoss, linear_token_loss
+
+from arithmetic import Case, assert_gradients, assert_values, draw, gradients
 from watching import Watch, saved_for_backward
 
 N, H, V = 10, 8, 300

@@ -16,9 +16,10 @@ from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
 
+from int_lightning_kernels import VocabShard, linear_cross_entropy, linear_logprob, policy_loss
+
 import checked_shapes  # noqa: F401 (the spawned processes do not see conftest.py)
 from arithmetic import assert_close, assert_gradients, assert_values, combined, draw, gradients
-from int_lightning_kernels import VocabShard, linear_cross_entropy, linear_logprob, policy_loss
 
 RANKS, N, V, CUT = 2, 8, 300, 187
 OPTIONS: dict[str, Any] = {"bias": True, "per_token": True, "softcap": 7.0}

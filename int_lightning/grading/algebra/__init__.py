@@ -1,0 +1,1 @@
+"""Final answers read and compared by their values."""

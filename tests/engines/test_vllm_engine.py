@@ -1,0 +1,58 @@
+"""vLLM in this process: the same protocol as the transformers engine, and one engine after another."""
+
+from __future__ import annotations
+
+import pytest
+
+from int_lightning.engines import vllm
+from int_lightning.engines.base import EngineConfig
+from int_lightning.engines.opening import open_engine
+from int_lightning.engines.transformers import TransformersEngine
+from int_lightning.mini.mini_tokenizer import build_tokenizer
+from int_lightning.mini.world import load_split
+from int_lightning.model_folder.weights import weights_of_folder
+from int_lightning.models.resolve import resolve_model
+from int_lightning.prompts.chat import encode_chat
+from int_lightning.prompts.prompt_set import PromptSet
+from int_lightning.types import Sampling, UserError
+
+pytestmark = pytest.mark.skipif(not vllm.available(), reason="vLLM is not installed")
+CONFIG = EngineConfig(name="vllm", max_model_len=128, max_num_seqs=32, threads=1)
+PROMPTS = [encode_chat(build_tokenizer(), PromptSet("mini").solve(p)) for p in load_split("easy", 6)]
+
+
+def test_it_agrees_with_transformers() -> None:
+    engine = open_engine(resolve_model("mini"), CONFIG)
+    reference = TransformersEngine(resolve_model("mini"), CONFIG)
+    greedy = Sampling(max_tokens=48, temperature=0.0)
+    ours = engine.generate(PROMPTS, greedy, list(range(6)))
+    theirs = reference.generate(PROMPTS, greedy, list(range(6)))
+    assert [c.token_ids for c in ours] == [c.token_ids for c in theirs]
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.logprobs == pytest.approx(b.logprobs, abs=1e-4)
+    scores, expected = engine.score(PROMPTS), reference.score(PROMPTS)
+    for a, b in zip(scores, expected, strict=True):
+        assert a == pytest.approx(b, abs=1e-4)
+
+
+def test_a_completion_depends_on_its_seed_and_not_on_its_batch() -> None:
+    engine = open_engine(resolve_model("mini"), CONFIG)
+    hot = Sampling(max_tokens=48, temperature=2.0)
+    together = engine.generate(PROMPTS, hot, list(range(6)))
+    alone = [engine.generate([p], hot, [i])[0] for i, p in enumerate(PROMPTS)]
+    assert [c.token_ids for c in together] == [c.token_ids for c in alone]
+
+
+def test_a_prompt_that_fills_the_context_is_refused() -> None:
+    engine = open_engine(resolve_model("mini"), CONFIG)
+    with pytest.raises(UserError, match="max_model_len"):
+        engine.generate([[5] * 128], Sampling(), [0])
+
+
+def test_another_configuration_starts_another_engine() -> None:
+    first = open_engine(resolve_model("mini"), CONFIG)
+    assert open_engine(resolve_model("mini"), CONFIG) is first
+    other = open_engine(resolve_model("mini"), EngineConfig(name="vllm", max_model_len=96, max_num_seqs=16, threads=1))
+    assert other is not first
+    other.load_weights(weights_of_folder(resolve_model("mini")))
+    assert other.generate(PROMPTS, Sampling(max_tokens=4, temperature=0.0), list(range(6)))

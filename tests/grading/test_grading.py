@@ -1,0 +1,439 @@
+"""Final answers: extraction, equivalence, and that no answer hangs, kills or fools the grader."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from int_lightning.grading import grader as grading
+from int_lightning.grading import grader_pool, worker
+from int_lightning.grading.answers import MAX_ANSWER, Verdict, check_gold, normalise
+from int_lightning.grading.boxes import extract_answer
+from int_lightning.grading.grader import Grader
+from int_lightning.types import UserError
+
+from shared_data import SHARED
+
+PAIRS = SHARED / "verify_pairs.jsonl"
+HUGE_POWER = "9^{9^{9^9}}"
+
+
+@pytest.fixture(scope="module")
+def grader() -> Iterator[Grader]:
+    with Grader(workers=1, timeout=5.0) as shared:
+        yield shared
+
+
+def workers_of(grader: Grader) -> list[grader_pool._Worker]:
+    assert grader._pool is not None
+    return grader._pool.workers
+
+
+def suspend(worker: grader_pool._Worker) -> None:
+    """Make a worker deaf, even to its own alarm."""
+    os.kill(worker.process.pid or 0, signal.SIGSTOP)
+
+
+def balanced() -> st.SearchStrategy[str]:
+    plain = st.text(st.characters(blacklist_characters="{}\\", blacklist_categories=["Cs"]), max_size=8)
+    escaped = st.sampled_from([r"\{", r"\}", r"\\", r"\frac", r"\sqrt "])
+    return st.recursive(
+        plain | escaped, lambda inner: st.lists(inner, max_size=3).map(lambda parts: "{" + "".join(parts) + "}")
+    )
+
+
+@given(
+    st.lists(balanced(), max_size=4).map("".join), st.sampled_from(["boxed", "fbox", "boxed "]), st.text(max_size=20)
+)
+def test_extract_returns_any_balanced_content_of_the_last_box(content: str, command: str, before: str) -> None:
+    before = before.replace("\\", "")
+    assert extract_answer(rf"{before} \boxed{{no}} so \{command}{{{content}}} done") == content.strip()
+
+
+@given(st.text(alphabet="\\boxed{}f $1", max_size=80))
+def test_extract_takes_any_text(text: str) -> None:
+    assert extract_answer(text) in text
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("", ""),
+        ("no box, 42", ""),
+        (r"\boxed{4", ""),
+        (r"\boxed{1} then \boxed{2", ""),
+        (r"\boxed{}", ""),
+        (r"\boxed{\boxed{3}}", "3"),
+        (r"\boxed{\{1, 2\}}", r"\{1, 2\}"),
+        (r"\boxed{\frac{1}{\sqrt{2}}}.", r"\frac{1}{\sqrt{2}}"),
+        (r"\boxedness{1}", ""),
+    ],
+)
+def test_extract(text: str, answer: str) -> None:
+    assert extract_answer(text) == answer
+
+
+def test_extract_is_linear_and_does_not_recurse() -> None:
+    began = time.perf_counter()
+    assert extract_answer(r"\boxed{" * 100_000) == ""
+    deep = "{" * 200_000 + "}" * 200_000
+    assert extract_answer(rf"\boxed{{{deep}}}") == deep
+    assert time.perf_counter() - began < 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "plain"),
+    [
+        (" $ 5 $ ", "5"),
+        (r"\(x\)", "x"),
+        (r"\[x\].", "x"),
+        (r"\boxed{7}", "7"),
+        (r"\text{ yes }", "yes"),
+        ("1,234,567", "1234567"),
+        (r"1{,}234", "1234"),
+        ("1,23", "1,23"),
+        ("(1,234)", "(1,234)"),
+        (r"\dfrac{1}{2}", r"\frac{1}{2}"),
+        (r"\left( 1,   2 \right)", "( 1, 2 )"),
+        (r"\leftarrow", r"\leftarrow"),
+        ("some words\n#### 12", "12"),
+        ("some words\nAnswer: 12.", "12"),
+        ("$1$ and $2$", "$1$ and $2$"),
+    ],
+)
+def test_normalise(answer: str, plain: str) -> None:
+    assert normalise(answer) == plain
+
+
+@given(st.text(max_size=60))
+def test_normalise_takes_any_text(answer: str) -> None:
+    assert isinstance(normalise(answer), str)
+
+
+def test_the_fast_path_is_fast_and_starts_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*settings: object) -> None:
+        raise AssertionError("workers were started")
+
+    monkeypatch.setattr(grading, "GraderPool", refuse)
+    texts = [rf"so the answer is \boxed{{{i}}}" for i in range(100_000)]
+    began = time.perf_counter()
+    with Grader() as grader:
+        right = grader.grade(texts, [str(i if i % 2 else i + 1) for i in range(100_000)])
+    assert time.perf_counter() - began < 10
+    assert right == [bool(i % 2) for i in range(100_000)]
+
+
+def test_plain_numbers_compare_by_value() -> None:
+    pairs = [("007", "7"), ("+3", "3"), ("2.50", "2.5"), ("1,000", "1000"), ("-0", "0"), ("2.51", "2.5"), ("8", "-8")]
+    with Grader() as grader:
+        verdicts = grader.equivalent(*map(list, zip(*pairs, strict=True)))
+    assert [verdict.equal for verdict in verdicts] == [True] * 5 + [False] * 2
+
+
+def test_no_answer_is_wrong_and_says_so() -> None:
+    with Grader() as grader:
+        assert grader.grade(["I do not know", r"\boxed{ }"], ["1", ""]) == [False, False]
+        assert grader.equivalent(["", "1" * (MAX_ANSWER + 1)], ["1", "1"]) == [
+            Verdict(False, "empty"), Verdict(False, "too long")
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("pred", "gold", "equal"),
+    [
+        (r"\frac{2}{4}", "0.5", True),
+        (r"\sqrt{8}", r"2\sqrt{2}", True),
+        ("(x+1)^2", "x^2+2x+1", True),
+        ("(1, 2)", "(2, 1)", False),
+        ("x = 5", "5", True),
+        ("x = 5", "y = 5", False),
+        ("a = 1, b = 2", "1, 2", True),
+        ("a = 1, b = 2", "a = 2, b = 1", False),
+        ("b = 2, a = 1", "a = 1, b = 2", True),
+        ("x = 2, x = 1", "x = 1, 2", True),
+        (r"\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}", r"\begin{bmatrix}1&2\\ 3&\frac{8}{2}\end{bmatrix}", True),
+        ("k < -5", r"(-\infty, -5)", True),
+        (r"x \leq -2 \text{ or } x = 1", r"(-\infty, -2] \cup \{1\}", True),
+        (r"(-\infty, -2) \cup \{1\}", r"x \leq -2 \text{ or } x = 1", False),
+        (r"\{x | 2 < x < 3\}", "(2, 3)", True),
+        (r"30^\circ", r"\frac{\pi}{6}", True),
+        (r"60^\circ", r"\frac{\pi}{6}", False),
+        ("20/3", "6.667", True),
+        ("20/3", "6.666", False),
+        ("20/3", "6.67", False),
+        ("6.674", "6.67", True),
+        ("6.67", "6.674", False),
+        ("27/5", "5.4", True),
+        ("43/8", "5.4", False),
+        ("f(t) = 2t + 1", "f(x) = 2x + 1", True),
+        ("f(t) = 2x + 1", "f(x) = 2x + 1", False),
+        ("f(t) = xt", "f(x) = x^2", False),
+        (r"n\pi", r"x = k\pi", True),
+        (r"n\pi", r"x = 2k\pi", False),
+        ("(1, 2, 3)", r"\begin{pmatrix} 1 \\ 2 \\ 3 \end{pmatrix}", True),
+        ("(1, 2, 4)", r"\begin{pmatrix} 1 \\ 2 \\ 3 \end{pmatrix}", False),
+        (r"12^{\text{th}}", "12", True),
+        ("(−∞, −3) ∪ (3, ∞)", r"(-\infty, -3) \cup (3, \infty)", True),
+        (r"3 \text{ cats}, 4 \text{ dogs}", r"3 \text{ cats}, 5 \text{ dogs}", False),
+    ],
+)
+def test_equivalence(grader: Grader, pred: str, gold: str, equal: bool) -> None:
+    assert grader.equivalent([pred], [gold])[0].equal is equal
+
+
+def test_words_that_are_no_formula_are_noted(grader: Grader) -> None:
+    assert grader.equivalent([r"\frac{1}{"], ["1"]) == [Verdict(False, "unparsable")]
+
+
+PATHOLOGICAL = [
+    HUGE_POWER,
+    r"\binom{10^{9}}{5 \cdot 10^{8}}",
+    "(10^{9})!",
+    r"\sin(10^{10^{5}}) + \sqrt{10^{99999}!}",
+    "(" * 900,
+    "-" * 1900 + "1",
+    r"\frac{" * 300,
+    r"\frac" * 300,
+    r"\frac{1}{" * 190 + "2" + "}" * 190,
+    "{" * 1000,
+    "|" * 1000,
+    "x^" * 500 + "2",
+    "x" * 1_000_000,
+    "\0\ud800",
+    "((((x+1)^{99})^{99})^{99})^{99}",
+]
+
+
+def test_pathological_answers_cost_their_time_limit_and_nothing_else() -> None:
+    with Grader(workers=1, timeout=1.0) as grader:
+        grader.equivalent([r"f(\frac12)"], ["0.5"])
+        process, before = workers_of(grader)[0].process, grader.timeouts
+        used = time.process_time()
+        verdicts = grader.equivalent([*PATHOLOGICAL, r"\frac{2}{4}"], ["17"] * len(PATHOLOGICAL) + [r"\frac12"])
+        assert [verdict.equal for verdict in verdicts] == [False] * len(PATHOLOGICAL) + [True]
+        assert grader.timeouts - before == sum(verdict.note == "timeout" for verdict in verdicts)
+        assert grader.crashes == 0
+        assert grader.timeouts or workers_of(grader)[0].process is process
+        assert time.process_time() - used < 5
+
+
+def test_answers_too_large_to_write_out_are_not_compared_with_each_other() -> None:
+    with Grader(workers=1, timeout=1.0) as grader:
+        assert grader.equivalent(["10^{10^{10^{10}}}"], [HUGE_POWER]) == [Verdict(False, "unparsable")]
+        assert grader.equivalent(["10^{10^{10^{10}}}"], ["10"]) == [Verdict(False)]
+
+
+def test_a_worker_that_waits_for_a_processor_does_not_time_out() -> None:
+    with Grader(workers=1, timeout=1.0) as grader:
+        grader.equivalent([r"\frac12"], ["0.5"])
+        worker = workers_of(grader)[0]
+        suspend(worker)
+        later = grader.submit([r"\boxed{\frac26}"], [r"\frac13"])
+        time.sleep(2.5)
+        assert not later.done()
+        os.kill(worker.process.pid or 0, signal.SIGCONT)
+        assert later.result(timeout=30) == [True]
+        assert grader.timeouts == 0
+
+
+def serve_and_get_stuck(connection: Connection, timeout: float) -> None:
+    """A worker whose comparison of "stuck" is in C code for hours, where no signal handler runs."""
+    compare = worker.verdict
+    worker.verdict = lambda pred, gold: (sum(range(10**13)) > 0, "") if pred == "stuck" else compare(pred, gold)
+    worker.serve(connection, timeout)
+
+
+def test_a_comparison_that_cannot_be_interrupted_costs_its_processor_time_and_its_worker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(grader_pool, "serve", serve_and_get_stuck)
+    with Grader(workers=1, timeout=0.5) as grader:
+        grader.equivalent([r"\frac12"], ["0.5"])
+        process = workers_of(grader)[0].process
+        verdicts = grader.equivalent(["stuck", r"\frac{2}{6}"], [r"\frac13"] * 2)
+        assert verdicts == [Verdict(False, "timeout"), Verdict(True)]
+        assert (grader.timeouts, grader.crashes) == (1, 0)
+        assert process.exitcode == -signal.SIGVTALRM
+
+
+def test_an_overdue_worker_is_killed_and_the_pairs_behind_it_are_still_answered() -> None:
+    with Grader(workers=1, timeout=5.0) as grader:
+        grader.equivalent([r"\frac12"], ["0.5"])
+        worker = workers_of(grader)[0]
+        suspend(worker)
+        worker.limit = 1.0
+        preds = [r"\frac{1}{3}", r"\frac{2}{6}", r"\frac{3}{9}"]
+        verdicts = grader.equivalent(preds, [r"\frac{4}{12}"] * 3)
+        assert verdicts == [Verdict(False, "timeout"), Verdict(True), Verdict(True)]
+        assert grader.timeouts == 1
+        assert not worker.process.is_alive()
+
+
+def test_a_worker_killed_midway_is_replaced_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Grader(workers=1, timeout=5.0) as grader:
+        grader.equivalent([r"\frac12"], ["0.5"])
+        suspend(workers_of(grader)[0])
+        send = grader_pool._Worker.send
+
+        def send_and_kill(worker: grader_pool._Worker, pairs: list[tuple[str, str]]) -> None:
+            monkeypatch.setattr(grader_pool._Worker, "send", send)
+            send(worker, pairs)
+            worker.process.kill()
+
+        monkeypatch.setattr(grader_pool._Worker, "send", send_and_kill)
+        preds = [r"\frac{1}{3}", r"\frac{2}{6}", r"\frac{3}{9}"]
+        verdicts = grader.equivalent(preds, [r"\frac{4}{12}"] * 3)
+        assert verdicts == [Verdict(False, "crash"), Verdict(True), Verdict(True)]
+        assert (grader.crashes, grader.timeouts) == (1, 0)
+        assert grader.equivalent(preds[:1], [r"\frac{4}{12}"]) == [Verdict(True)]
+
+
+def test_a_worker_that_died_idle_costs_no_pair() -> None:
+    with Grader(workers=1, timeout=5.0) as grader:
+        grader.equivalent([r"\frac12"], ["0.5"])
+        workers_of(grader)[0].process.kill()
+        workers_of(grader)[0].process.join()
+        assert grader.equivalent([r"\frac13"], [r"\frac26"]) == [Verdict(True)]
+        assert grader.crashes == 0
+
+
+def exit_at_once(connection: object, timeout: float) -> None:
+    raise SystemExit(3)
+
+
+def test_workers_that_cannot_start_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grader_pool, "serve", exit_at_once)
+    with Grader() as grader, pytest.raises(UserError, match="did not start"):
+        grader.equivalent([r"\frac12"], ["0.5"])
+
+
+def test_submit_returns_at_once_and_results_are_in_the_order_of_the_texts() -> None:
+    golds = [rf"\frac{{{i}}}{{7}}" for i in range(40)]
+    texts = [rf"\boxed{{\frac{{{2 * i}}}{{{14 if i % 3 else 13}}}}}" for i in range(40)]
+    with Grader(workers=2) as grader:
+        began = time.perf_counter()
+        grades = grader.submit(texts, golds)
+        assert time.perf_counter() - began < 0.5
+        assert grades.result(timeout=60) == [i % 3 > 0 or i == 0 for i in range(40)]
+
+
+def serve_slowly(connection: Connection, timeout: float) -> None:
+    """A worker that takes a processor minute over "slow"."""
+    compare = worker.verdict
+    worker.verdict = lambda pred, gold: (spend(60), "") if pred == "slow" else compare(pred, gold)
+    worker.serve(connection, timeout)
+
+
+def spend(seconds: float) -> bool:
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+    return True
+
+
+def test_what_is_submitted_later_does_not_wait_for_what_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grader_pool, "serve", serve_slowly)
+    with Grader(workers=2, timeout=120) as grader:
+        grader.submit([rf"\boxed{{\frac{{{i}}}{{99}}}}" for i in range(40)], ["0.5"] * 40).result(timeout=60)
+        slow = grader.submit([r"\boxed{slow}"], ["x"])
+        quick = [grader.submit([rf"\boxed{{\frac{{2}}{{{2 * i}}}}}"], [rf"\frac{{1}}{{{i}}}"]) for i in range(3, 8)]
+        assert [grades.result(timeout=60) for grades in quick] == [[True]] * 5
+        assert not slow.done()
+
+
+def test_threads_share_a_grader() -> None:
+    def grade(thread: int) -> list[bool]:
+        pairs = [
+            (rf"\frac{{{i}}}{{{thread + 2}}}", rf"\frac{{{2 * i}}}{{{2 * thread + 4 + i % 2}}}") for i in range(1, 30)
+        ]
+        return [verdict.equal for verdict in grader.equivalent(*map(list, zip(*pairs, strict=True)))]
+
+    with Grader(workers=2) as grader, ThreadPoolExecutor(6) as threads:
+        assert list(threads.map(grade, range(6))) == [[i % 2 == 0 for i in range(1, 30)]] * 6
+
+
+def test_closing_fails_what_is_not_graded_and_the_grader_can_start_again() -> None:
+    grader = Grader(workers=1)
+    grader.equivalent([r"\frac12"], ["0.5"])
+    suspend(workers_of(grader)[0])
+    grades = grader.submit([r"\boxed{\frac13}"], [r"\frac26"])
+    grader.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        grades.result(timeout=10)
+    assert grader.equivalent([r"\frac13"], [r"\frac26"]) == [Verdict(True)]
+    grader.close()
+
+
+def test_closing_stops_the_workers() -> None:
+    with Grader() as grader:
+        grader.equivalent([r"\frac12"], ["0.5"])
+        process = workers_of(grader)[0].process
+        assert process.is_alive()
+    assert process.exitcode is not None
+
+
+def test_a_pair_is_compared_once_and_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[str, str]] = []
+    submit = grader_pool.GraderPool.submit
+
+    def record(self: grader_pool.GraderPool, pairs: list[tuple[str, str]]) -> None:
+        compared.extend(pairs)
+        submit(self, pairs)
+
+    monkeypatch.setattr(grader_pool.GraderPool, "submit", record)
+    monkeypatch.setattr(grading, "_CACHE", 3)
+    with Grader() as grader:
+        for name in ("a", "a", "b", "c", "d"):
+            grader.equivalent([name] * 5, ["x+y"] * 5)
+        assert compared == [(name, "x+y") for name in "abcd"]
+        grader.equivalent(["a", "d"], ["x+y"] * 2)
+        assert compared[4:] == [("a", "x+y")]
+        assert len(grader._cache) == 3
+
+
+def test_unequal_lengths_are_refused() -> None:
+    with Grader() as grader, pytest.raises(ValueError, match="zip"):
+        grader.grade([r"\boxed{1}"], ["1", "2"])
+
+
+@pytest.mark.parametrize("answer", ["", " \n", "1" * (MAX_ANSWER + 1)])
+def test_a_gold_that_nothing_can_equal_is_refused(answer: str) -> None:
+    with pytest.raises(UserError, match="gold answer"):
+        check_gold(answer)
+    check_gold("42")
+
+
+def test_bad_settings_are_refused() -> None:
+    with pytest.raises(UserError, match="workers is 0"):
+        Grader(workers=0)
+    with pytest.raises(UserError, match="timeout is 0"):
+        Grader(timeout=0)
+
+
+def test_agreement_with_labelled_pairs() -> None:
+    if not PAIRS.exists():
+        pytest.skip(f"labelled pairs not found at {PAIRS}: set INT_SHARED_DATA")
+    rows = [json.loads(line) for line in PAIRS.read_text(encoding="utf-8").splitlines()]
+    tiers = {tier: [row for row in rows if row["tier"] == tier] for tier in ("core", "hard")}
+    core, hard = tiers["core"], tiers["hard"]
+    with Grader(workers=2) as grader:
+        verdicts = grader.equivalent([row["pred"] for row in core + hard], [row["gold"] for row in core + hard])
+    wrong = [
+        (row["tier"], verdict.equal)
+        for row, verdict in zip(core + hard, verdicts, strict=True)
+        if verdict.equal != row["expected"]
+    ]
+    assert wrong.count(("core", True)) == 0
+    assert wrong.count(("core", False)) <= 2
+    assert wrong.count(("hard", True)) <= 1
+    assert wrong.count(("hard", False)) <= 53
+    assert (grader.crashes, grader.timeouts) == (0, 0)

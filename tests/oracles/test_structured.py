@@ -1,0 +1,298 @@
+"""Structured decoding of interventions: the grammar itself, under the vLLM engine, and as the policy's oracle asks for it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from int_lightning.engines import vllm
+from int_lightning.engines.base import Engine, EngineConfig
+from int_lightning.engines.loop import EngineLoop
+from int_lightning.engines.opening import open_engine
+from int_lightning.engines.transformers import TransformersEngine
+from int_lightning.grading.grader import Grader
+from int_lightning.mini.make import write_untrained
+from int_lightning.mini.mini_tokenizer import build_tokenizer
+from int_lightning.mini.world import load_split
+from int_lightning.models.resolve import resolve_model
+from int_lightning.oracles.base import Attempt
+from int_lightning.oracles.grammar import intervention_tag
+from int_lightning.oracles.policy import PolicyOracle
+from int_lightning.oracles.proposals.parse import Parsed, parse_proposal
+from int_lightning.prompts.chat import encode_chat
+from int_lightning.prompts.prompt_set import PromptSet
+from int_lightning.rollout_sampler import RolloutSampler
+from int_lightning.steps import split_steps
+from int_lightning.types import Completion, Problem, Proposal, Provenance, Rollout, Sampling, UserError
+
+xgrammar = pytest.importorskip("xgrammar")
+needs_vllm = pytest.mark.skipif(not vllm.available(), reason="vLLM is not installed")
+
+TOKENIZER = build_tokenizer()
+STEPS = ["x = 1\n\n", "y = 2\n\n", "z = 3"]
+BYTES = xgrammar.TokenizerInfo([bytes([i]) for i in range(256)], stop_token_ids=[0])
+GRAMMAR = xgrammar.GrammarCompiler(BYTES).compile_structural_tag(json.dumps(intervention_tag(len(STEPS))))
+HOT = Sampling(max_tokens=100, temperature=2.0)
+
+
+def allowed(text: str) -> bool:
+    return xgrammar.GrammarMatcher(GRAMMAR).accept_string(text)
+
+
+def tagged(body: str) -> str:
+    return f"so < step <inter> 1 is wrong\n<intervention>{body}</intervention> and that is it"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{}",
+        "{ }",
+        '{"location": 0, "content": "x"}',
+        '{"location": 2, "content": "x"}',
+        '{"location":1,"content":"x"}',
+        '{\n  "location": 1,\n  "content": "x"\n}',
+        r'{"location": 1, "content": "$\\frac{1}{2} < 3$ and \"so\"\n\nx <\\pi, x <= 2, <<3, 解 é 😀 "}',
+        r'{"location": 1, "content": "\\sqrt"}',
+    ],
+)
+def test_what_may_stand_between_the_tags(body: str) -> None:
+    assert allowed(tagged(body))
+    assert not allowed(f"<intervention>{body}{body}</intervention>")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "no",
+        "\n{}",
+        '{"location": 3, "content": "x"}',
+        '{"location": -1, "content": "x"}',
+        '{"location": 12, "content": "x"}',
+        '{"location": 01, "content": "x"}',
+        '{"location": 1.0, "content": "x"}',
+        '{"location": "1", "content": "x"}',
+        '{"location": 1}',
+        '{"content": "x"}',
+        '{"location": 1, "content": "x", "why": "y"}',
+        '{"location": 1, "content": ""}',
+        '{"location": 1, "content": " "}',
+        r'{"location": 1, "content": "\n"}',
+        '{"location": 1, "content": "\u3000"}',
+        '{"location": 1, "content": "a"b"}',
+        '{"location": 1, "content": "a\nb"}',
+        '{"location": 1, "content": "a\tb"}',
+        r'{"location": 1, "content": "a \frac{1}{2}"}',
+        r'{"location": 1, "content": "a \times b"}',
+        r'{"location": 1, "content": "a \sqrt b"}',
+        r'{"location": 1, "content": "a \ud800"}',
+        '{"location": 1, "content": "a</intervention>"}',
+        '{"location": 1, "content": "a<intervention>"}',
+        '{"location": 1, "content": "a<|end|>"}',
+        f'{{"location": 1, {" " * 9}"content": "a"}}',
+    ],
+)
+def test_what_may_not_stand_between_the_tags(body: str) -> None:
+    assert not allowed(tagged(body))
+
+
+def test_the_tag_itself_has_one_spelling_and_any_number_of_turns() -> None:
+    assert not allowed("the <interventions> are")
+    assert allowed("<intervention>{}</intervention> no: <intervention>{}</intervention>")
+    assert not allowed("<intervention>{}</intervention> no: <intervention>none")
+
+
+def test_every_step_of_a_long_attempt_is_a_location() -> None:
+    compiled = xgrammar.GrammarCompiler(BYTES).compile_structural_tag(json.dumps(intervention_tag(250)))
+    for location, inside in [(0, True), (99, True), (249, True), (250, False), (2490, False)]:
+        text = f'<intervention>{{"location": {location}, "content": "x"}}</intervention>'
+        assert xgrammar.GrammarMatcher(compiled).accept_string(text) == inside
+
+
+pieces = st.one_of(
+    st.sampled_from(
+        ["\\frac{", "\\begin{", "\\", '"', "< ", "<", "}", "{", "[", "]", ",", ":", "\n- ", "location", " ", "0"]
+    ),
+    st.characters(codec="utf-8", exclude_characters="\n"),
+)
+
+
+@given(st.lists(pieces, max_size=14).map("".join))
+def test_what_the_grammar_allows_is_json_and_is_read_as_it_was_written(content: str) -> None:
+    escaped = content.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    body = f'{{"location": 1, "content": "{escaped}"}}'
+    if not allowed(tagged(body)):
+        return
+    assert json.loads(body) == {"location": 1, "content": content}
+    parsed = parse_proposal(tagged(body), STEPS)
+    kept_back = ("repeats the step", "ambiguous: the content seems to hold another object")
+    if not any(c.isalnum() for c in content):
+        kept_back = ("no content",)
+    assert parsed == Parsed(1, content.strip()) or parsed.defect.startswith(kept_back)
+
+
+def test_a_completion_that_was_cut_anywhere_is_whole_or_a_defect() -> None:
+    whole = tagged(r'{"location": 2, "content": "x = 12, \"so\"\n\n$y = \\frac{1}{2}$ < 3"}')
+    complete = Parsed(2, 'x = 12, "so"\n\n$y = \\frac{1}{2}$ < 3')
+    found = [parse_proposal(whole[:end], STEPS) for end in range(len(whole) + 1)]
+    first = found.index(complete)
+    assert whole[:first].endswith("}")
+    assert all(parsed == complete for parsed in found[first:])
+    assert all(parsed.defect.startswith(("truncated: ", "no proposal: ")) for parsed in found[:first])
+
+
+def test_a_vocabulary_of_bytes_never_leaves_the_grammar() -> None:
+    """An untrained model in the least: bytes drawn among those that the grammar allows, the closing quote more often."""
+    generator = torch.Generator().manual_seed(0)
+    mask = xgrammar.allocate_token_bitmask(1, 256)
+    closed = 0
+    for _ in range(100):
+        matcher, said = xgrammar.GrammarMatcher(GRAMMAR), b"<intervention>"
+        assert matcher.accept_string(said)
+        while len(said) < 120 and not said.endswith(b"</intervention>"):
+            matcher.fill_next_token_bitmask(mask)
+            bits = (mask[0, torch.arange(256) // 32] >> (torch.arange(256) % 32)) & 1
+            weights = bits.double()
+            weights[ord('"')] *= 20
+            token = int(torch.multinomial(weights, 1, generator=generator))
+            assert matcher.accept_token(token)
+            said += bytes([token])
+        parsed = parse_proposal(said.decode("utf-8", "replace"), STEPS)
+        if said.endswith(b"</intervention>"):
+            closed += 1
+            json.loads(said[len(b"<intervention>") : -len(b"</intervention>")])
+            assert 0 <= parsed.location < 3 or parsed.defect.startswith(("no critical error", "no content"))
+        else:
+            assert parsed.defect.startswith("truncated: ") or parsed.content
+    assert closed > 50
+
+
+def attempts(count: int) -> list[Attempt]:
+    """Attempts with the base model's own mistake: @ taken for +."""
+    found = []
+    for problem in load_split("hard-train", count):
+        value, steps, rest = problem.problem[0], [], problem.problem[1:]
+        for op, b in zip(rest[::2], rest[1::2], strict=True):
+            result = {"-": int(value) - int(b), "*": int(value) * int(b)}.get(op, int(value) + int(b)) % 10
+            steps.append(f"{value}{op}{b}={result}")
+            value = str(result)
+        found.append(attempt(problem, "\n\n".join([*steps, f"\\boxed{{{value}}}"])))
+    return found
+
+
+def attempt(problem: Problem, text: str) -> Attempt:
+    provenance = Provenance("m", "f", "e", "t", Sampling(), 0)
+    rollout = Rollout(f"{problem.id}/0", problem.id, 0, [1], [2], [0.0], text, "stop", "", False, provenance)
+    return Attempt(problem, rollout, split_steps(text))
+
+
+def propose(oracle: PolicyOracle, engine: Engine, of: Sequence[Attempt], prompts: str = "mini") -> list[list[Proposal]]:
+    with Grader() as grader:
+        sampler = RolloutSampler(engine, TOKENIZER, PromptSet(prompts), grader, "mini", "f", 0)
+        return asyncio.run(oracle.propose(of, sampler))
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("untrained")
+    write_untrained(folder)
+    return str(folder)
+
+
+def engine_of(folder: str) -> Engine:
+    return open_engine(folder, EngineConfig(name="vllm", max_model_len=256, max_num_seqs=64, threads=1))
+
+
+@needs_vllm
+@pytest.mark.parametrize("trained", [True, False])
+def test_a_structured_proposal_is_inside_the_attempt(trained: bool, untrained: str) -> None:
+    engine = engine_of(resolve_model("mini") if trained else untrained)
+    of = attempts(4)
+
+    def said(structured: bool) -> list[Parsed]:
+        """The first object after the first tag of each proposal, where there is such a tag and the object ended."""
+        oracle = PolicyOracle(24, HOT, structured)
+        records = [(a, p) for a, ps in zip(of, propose(oracle, engine, of), strict=True) for p in ps]
+        bodies = [(a, p.raw.partition("<intervention>")[2].partition("</intervention>")) for a, p in records]
+        return [parse_proposal(f"<intervention>{body}</intervention>", a.steps) for a, (body, end, _) in bodies if end]
+
+    unusable = ("no content", "no step", "outside", "unreadable", "truncated", "ambiguous", "no proposal")
+    assert any(parsed.defect.startswith(unusable) for parsed in said(structured=False))
+    structured = said(structured=True)
+    assert len(structured) > 20
+    assert not [p for p in structured if p.defect.startswith(unusable) and not p.defect.startswith("no content")]
+    assert {parsed.location for parsed in structured} >= {0, 1, 2}
+
+
+@needs_vllm
+def test_structure_binds_its_own_completions_only_and_keeps_to_seeds(untrained: str) -> None:
+    engine = engine_of(untrained)
+    prompts = [encode_chat(TOKENIZER, PromptSet("mini").solve(p)) for p in load_split("easy", 12)]
+    tag = json.dumps(intervention_tag(3))
+    structures = [tag if i % 2 else None for i in range(12)]
+
+    async def draw(structures: list[str | None] | None) -> list[list[int]]:
+        return [c.token_ids for c in await EngineLoop(engine).generate(prompts, HOT, range(12), structures)]
+
+    free, mixed, again = asyncio.run(draw(None)), asyncio.run(draw(structures)), asyncio.run(draw(structures))
+    assert mixed == again
+    assert mixed[::2] == free[::2]
+    assert mixed[1::2] != free[1::2]
+
+
+@needs_vllm
+def test_a_structured_proposal_that_max_tokens_cuts_inside_its_object_is_a_defect(untrained: str) -> None:
+    oracle = PolicyOracle(128, Sampling(max_tokens=12, temperature=2.0), structured=True)
+    (proposals,) = propose(oracle, engine_of(untrained), attempts(1))
+    cut = [p for p in proposals if "<intervention>" in p.raw and "</intervention>" not in p.raw]
+    inside = [p for p in cut if not p.raw.endswith(("{}", '"}'))]
+    assert len(inside) > 5
+    assert {p.defect.partition(":")[0] for p in inside} == {"truncated"}
+
+
+def decode_one(engine: Engine, prompt: list[int], sampling: Sampling, structure: dict[str, Any]) -> Completion:
+    engine.submit(prompt, sampling, 0, json.dumps(structure))
+    while not (ended := engine.step()):
+        pass
+    return ended[0][1]
+
+
+@needs_vllm
+def test_log_probs_are_those_of_the_tokens_that_were_allowed(untrained: str) -> None:
+    engine = engine_of(untrained)
+    prompt = encode_chat(TOKENIZER, [{"role": "user", "content": "1+2"}])
+    one_or_two = {"type": "or", "elements": [{"type": "const_string", "value": digit} for digit in "12"]}
+    completion = decode_one(engine, prompt, Sampling(max_tokens=1), {"type": "structural_tag", "format": one_or_two})
+    digits = TOKENIZER.convert_tokens_to_ids(["1", "2"])
+    raw = torch.tensor([scores[-1] for scores in engine.score([[*prompt, digit] for digit in digits])])
+    expected = raw.log_softmax(0)[digits.index(completion.token_ids[0])].item()
+    assert completion.logprobs == pytest.approx([expected], abs=1e-4)
+
+
+@needs_vllm
+def test_a_structure_that_the_vocabulary_cannot_write_is_an_error(untrained: str) -> None:
+    engine = engine_of(untrained)
+    unknown = {"type": "structural_tag", "format": {"type": "token", "token": 99999}}
+    with pytest.raises(UserError, match="`structured`"):
+        decode_one(engine, [5, 6], HOT, unknown)
+
+
+def test_the_transformers_engine_refuses_structure_before_anything_is_sampled(tmp_path: Path) -> None:
+    (tmp_path / "solve.txt").write_text("{problem}")
+    (tmp_path / "guide.txt").write_text("{problem}\n{reference}")
+    (tmp_path / "verify.txt").write_text("{attempt}")
+    engine = TransformersEngine(resolve_model("mini"), EngineConfig(max_model_len=256, threads=1))
+    with pytest.raises(UserError, match="structured decoding needs vLLM"):
+        propose(PolicyOracle(1, HOT, structured=True), engine, attempts(1), str(tmp_path))
+    with pytest.raises(UserError, match="structured decoding needs vLLM"):
+        engine.submit([5], HOT, 0, json.dumps(intervention_tag(2)))
+    assert engine.tokens_generated == 0
