@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
     if options.device == "cuda" and not torch.cuda.is_available():
-        console.print("There is no CUDA device here: nothing was measured.", style="bold red")
+        console.print("No CUDA device here: nothing was measured.", style="bold red")
         return 1
     torch.set_num_threads(options.threads)
     options.lengths = tuple(options.lengths or LENGTHS[options.device])

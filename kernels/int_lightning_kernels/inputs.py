@@ -198,7 +198,7 @@ def _dtype(hidden: Tensor, weight: Tensor) -> torch.dtype:
 
 def _gathered(tensor: Tensor) -> Tensor:
     """A sharded parameter in one piece; its gradient is summed over the ranks that share it."""
-    # importing it takes a second, and before somebody did there are no DTensors
+    # importing it takes a second, and until something else has, no tensor can be a DTensor
     if "torch.distributed.tensor" not in sys.modules:
         return tensor
     from torch.distributed.tensor import DTensor, Partial
