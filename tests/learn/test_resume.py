@@ -204,7 +204,7 @@ def test_killed_before_the_model_was_written_only_that_is_left_to_do(
 ) -> None:
     run, options = (begun, ["--trainer.max_steps=3"]) if cut else (whole, [])
     out = shutil.copytree(run, tmp_path / "run", symlinks=True)
-    (out / "model").rename(out / "model.part")
+    (out / "model").rename(out / "model.tmp")
     (out / "results.json").unlink()
     assert fit_sft(out, dataset, ROWS, *options, "--ckpt_path=last") == 0
     assert_same_run(run, out)
