@@ -15,16 +15,17 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from int_lightning.collect.categories import TEMPLATE, ErrorCategory, error_categories
 from int_lightning.collect.config import CollectConfig
-from int_lightning.collect.leakage import find_leaks
+from int_lightning.collect.leakage import Leak, find_leaks
 from int_lightning.oracles.base import Attempt, Oracle, is_waiting
 from int_lightning.oracles.policy import PolicyOracle
 from int_lightning.prompts.chat import encode_text
 from int_lightning.rollout_sampler import Continuation, RolloutSampler
 from int_lightning.steps import SEPARATORS, Cut, cuts, decode, split_steps
-from int_lightning.types import Intervention, Outcome, Problem, Proposal, Rollout, UserError
+from int_lightning.types import Defect, DefectKind, Intervention, Outcome, Problem, Proposal, Rollout, UserError
 
 
 @dataclass
@@ -139,34 +140,33 @@ class ProblemStages:
 
     async def _proposals(self, attempts: Sequence[Attempt]) -> list[list[Proposal]]:
         """For each attempt; one that cannot be taken to an oracle gets a record that says why."""
-        defects = [attempt_defect(a) for a in attempts]
-        asked = [a for a, defect in zip(attempts, defects, strict=True) if not defect]
-        answers = iter(await self.oracle.propose(asked, self.sampler) if asked else [])
-        return [
-            [replace(self.oracle.proposal(a, 0, ""), defect=defect)] if defect else next(answers)
-            for a, defect in zip(attempts, defects, strict=True)
-        ]
+        defects = {a.rollout.id: attempt_defect(a) for a in attempts}
+        asked = [a for a in attempts if defects[a.rollout.id] is None]
+        answers = await self.oracle.propose(asked, self.sampler) if asked else []
+        proposals = {a.rollout.id: said for a, said in zip(asked, answers, strict=True)}
+        for a in attempts:
+            if defect := defects[a.rollout.id]:
+                proposals[a.rollout.id] = [replace(self.oracle.proposal(a, 0, ""), defect=defect)]
+        return [proposals[a.rollout.id] for a in attempts]
 
     async def _interventions(
         self, work: Work, answered: Sequence[tuple[Attempt, Sequence[Proposal]]]
     ) -> list[Intervention]:
         """The interventions of these attempts, checked, which are added to the work with their rollouts."""
-        problem = work.problem
-        usable = [(p.content, problem.problem, problem.answer) for _, ps in answered for p in ps if not p.defect]
-        leaks = iter(await asyncio.to_thread(find_leaks, usable, self.config.leakage, self.sampler.grader))
+        leaks = await self._leaks(
+            work.problem, [p for p in chain.from_iterable(ps for _, ps in answered) if not p.defect]
+        )
         found: list[Intervention] = []
         for attempt, proposals in answered:
             kept, positions = 0, cuts(attempt.steps, attempt.rollout.token_ids.tolist(), self.sampler.tokenizer)
             for proposal in proposals:
-                rejected = proposal.defect
-                if not rejected and (leak := next(leaks)).leaked:
-                    rejected = f"it gives the final answer away: {leak.matched!r} ({leak.policy})"
-                if not rejected and kept == self.config.kept_per_attempt:
-                    rejected = "another intervention of this attempt was kept"
-                kept += not rejected
+                rejected = proposal.defect or leaks[proposal.id]
+                if rejected is None and kept == self.config.kept_per_attempt:
+                    rejected = Defect(DefectKind.NOT_KEPT)
+                kept += rejected is None
                 cut = positions[proposal.location] if proposal.location >= 0 else None
                 found.append(self._intervention(attempt, proposal, cut, rejected))
-        checked = await asyncio.gather(*(self._guided(problem, i) for i in found if not i.rejected))
+        checked = await asyncio.gather(*(self._guided(work.problem, i) for i in found if not i.rejected))
         for _, guided, from_prefix in checked:
             work.guided += guided
             work.from_prefix += from_prefix
@@ -175,17 +175,25 @@ class ProblemStages:
         work.interventions += interventions
         return interventions
 
-    def _intervention(self, attempt: Attempt, proposal: Proposal, cut: Cut | None, rejected: str) -> Intervention:
+    async def _leaks(self, problem: Problem, proposals: Sequence[Proposal]) -> dict[str, Defect | None]:
+        """For each proposal, by id: what in it gives the final answer away."""
+        contents = [(p.content, problem.problem, problem.answer) for p in proposals]
+        leaks = await asyncio.to_thread(find_leaks, contents, self.config.leakage, self.sampler.grader)
+        return {p.id: leak_defect(leak) for p, leak in zip(proposals, leaks, strict=True)}
+
+    def _intervention(
+        self, attempt: Attempt, proposal: Proposal, cut: Cut | None, rejected: Defect | None
+    ) -> Intervention:
         prefix_ids, exact, intervention_ids = [], True, []
         if cut is not None:
             prefix_ids, exact = attempt.rollout.token_ids[: cut.tokens].tolist(), cut.exact
             step = proposal.content + SEPARATORS[self.config.segmentation]
             intervention_ids = encode_text(self.sampler.tokenizer, step)
             if not rejected and decode(self.sampler.tokenizer, intervention_ids).strip() != step.strip():
-                rejected = "the tokenizer cannot say it: it holds special tokens or unknown characters"
+                rejected = Defect(DefectKind.UNSAYABLE, "it holds special tokens or unknown characters")
         length = len(attempt.rollout.prompt_ids) + len(prefix_ids) + len(intervention_ids)
         if not rejected and length >= self.sampler.engine.max_model_len:
-            rejected = f"no room is left to go on: {length} tokens with prefix and intervention"
+            rejected = Defect(DefectKind.NO_ROOM, f"{length} tokens with prefix and intervention")
         return Intervention(
             id=f"{proposal.id}/intervention",
             problem_id=attempt.problem.id,
@@ -212,9 +220,10 @@ class ProblemStages:
             self.sampler.draw(without, range(count), self.config.sampling, "from_prefix"),
         )
         correct = sum(r.correct for r in guided)
+        never_right = self.config.correctness_filter and not correct
         checked = replace(
             intervention,
-            rejected="" if correct or not self.config.correctness_filter else "no guided rollout was right",
+            rejected=Defect(DefectKind.NEVER_RIGHT) if never_right else None,
             guided_correct=correct,
             guided_total=len(guided),
             prefix_correct=sum(r.correct for r in prefix),
@@ -232,15 +241,20 @@ class ProblemStages:
         return rollouts
 
 
-def attempt_defect(attempt: Attempt) -> str:
-    """Why an attempt cannot be taken to an oracle, "" if it can."""
+def attempt_defect(attempt: Attempt) -> Defect | None:
+    """Why an attempt cannot be taken to an oracle, None if it can."""
     if not attempt.problem.solution.strip():
-        return "the problem has no reference solution to compare it with"
+        return Defect(DefectKind.NO_REFERENCE)
     if len(attempt.steps) < 2:
-        return "the attempt has one step only: nothing of it would be kept"
+        return Defect(DefectKind.ONE_STEP, "nothing of it would be kept")
     if attempt.rollout.text.strip() == attempt.problem.solution.strip():
-        return "the attempt equals the reference solution but was graded wrong: check the problem's answer"
-    return ""
+        return Defect(DefectKind.EQUALS_REFERENCE, "check the problem's answer")
+    return None
+
+
+def leak_defect(leak: Leak) -> Defect | None:
+    """Why an intervention that leaks is rejected, None for one that does not."""
+    return Defect(DefectKind.LEAK, f"{leak.matched!r} ({leak.policy})") if leak.leaked else None
 
 
 def waves(first: int, total: int) -> Iterator[range]:

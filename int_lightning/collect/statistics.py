@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from int_lightning.collect.store import Store
 from int_lightning.run_files import written
+from int_lightning.types import Defect
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -104,10 +105,11 @@ def _proposal_stages(store: Store, categories: Mapping[str, str], located: list[
     for shard in store.arrow("interventions", *names):
         tokens = pc.list_value_length(shard["intervention_ids"]).to_pylist()
         columns = (*(shard[name].to_pylist() for name in names if name != "intervention_ids"), tokens)
-        for rollout_id, proposal_id, location, steps, content, reason, length in zip(*columns, strict=True):
+        for rollout_id, proposal_id, location, steps, content, said, length in zip(*columns, strict=True):
+            reason = Defect.parse(said)
             total, accepted = total + 1, accepted + (not reason)
             if reason:
-                rejected[reason.partition(":")[0]] += 1
+                rejected[reason.kind] += 1
             if location >= 0:
                 category = categories.get(proposal_id, "")
                 located.append(_Located(rollout_id, location / steps, category, not reason, length, len(content)))

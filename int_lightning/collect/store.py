@@ -8,10 +8,11 @@ Whoever reads a store or adds to it has its shards checked first.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,11 +21,11 @@ import pyarrow.parquet as pq
 
 from int_lightning.collect.manifest import Manifest, Shard, sha256_of
 from int_lightning.run_files import read, written
-from int_lightning.types import TokenIds, TokenValues
+from int_lightning.types import Defect, TokenIds, TokenValues
 
 R = TypeVar("R")
 OUTCOMES = "outcomes"
-_SCALARS = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+_SCALARS = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_(), Defect: pa.string()}
 _LISTS = {int: pa.list_(pa.int32()), float: pa.list_(pa.float32()), str: pa.list_(pa.string())}
 _SCALARS |= {TokenIds: pa.list_(pa.int32()), TokenValues: pa.list_(pa.float32())}
 
@@ -82,8 +83,7 @@ class Store:
 
     def _write(self, table: str, number: int, records: Sequence[Any]) -> Shard:
         schema = schema_of(type(records[0]))
-        columns = [pa.array([_plain(getattr(r, f.name)) for r in records], f.type) for f in schema]
-        rows = pa.Table.from_arrays(columns, schema=self._manifest.mark(schema, table, number))
+        rows = pa.Table.from_pylist([to_row(r) for r in records], self._manifest.mark(schema, table, number))
         final = self._manifest.file(table, number)
         aside = final.with_suffix(".tmp")
         with written(final):
@@ -137,42 +137,54 @@ def _table(shard: Path, columns: Sequence[str] | None = None) -> pa.Table:
 
 def schema_of(record: type[Any]) -> pa.Schema:
     """The Arrow schema of a dataclass: scalars, lists of scalars, and nested (optional) dataclasses."""
-    hints = typing.get_type_hints(record)
-    return pa.schema([(f.name, _arrow_type(hints[f.name])) for f in dataclasses.fields(record)])
+    return pa.schema([(name, _arrow_type(hint)) for name, hint in _fields(record).items()])
 
 
 def to_row(record: Any) -> dict[str, Any]:
     """A dataclass instance as the row of its table; lists are not copied."""
-    return {f.name: _plain(getattr(record, f.name)) for f in dataclasses.fields(record)}
+    return {name: _to_value(getattr(record, name), hint) for name, hint in _fields(type(record)).items()}
 
 
 def from_row(record: type[R], row: dict[str, Any]) -> R:
     """A dataclass instance from a row of its table."""
-    hints = typing.get_type_hints(record)
-    values = {}
-    for name, value in row.items():
-        inner: Any = _required(hints[name])
-        nested = value is not None and dataclasses.is_dataclass(inner)
-        values[name] = from_row(inner, value) if nested else value
-    return record(**values)
+    fields = _fields(record)
+    return record(**{name: _from_value(value, fields[name]) for name, value in row.items()})
 
 
-def _plain(value: Any) -> Any:
-    return to_row(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
+def _to_value(value: Any, hint: Any) -> Any:
+    if hint is Defect:
+        return "" if value is None else str(value)
+    return to_row(value) if dataclasses.is_dataclass(hint) and value is not None else value
+
+
+def _from_value(value: Any, hint: Any) -> Any:
+    if hint is Defect:
+        return Defect.parse(value)
+    nested = dataclasses.is_dataclass(hint) and value is not None
+    return from_row(typing.cast(type, hint), value) if nested else value
 
 
 def _arrow_type(hint: Any) -> pa.DataType:
-    hint = _required(hint)
-    if dataclasses.is_dataclass(hint):
-        return pa.struct(list(schema_of(typing.cast(type, hint))))
+    if hint in _SCALARS:
+        return _SCALARS[hint]
     if typing.get_origin(hint) is typing.Literal:
         return pa.string()
-    if typing.get_origin(hint) is list:
-        return _LISTS[typing.get_args(hint)[0]]
-    return _SCALARS[hint]
+    if dataclasses.is_dataclass(hint):
+        return pa.struct(list(schema_of(typing.cast(type, hint))))
+    return _LISTS[typing.get_args(hint)[0]]
+
+
+def _read_fields(record: Any) -> dict[str, Any]:
+    """The type of each field of a dataclass; of an optional one, the type it has where it is given."""
+    hints = typing.get_type_hints(record)
+    return {f.name: _required(hints[f.name]) for f in dataclasses.fields(record)}
+
+
+_fields: Callable[[Any], dict[str, Any]] = functools.cache(_read_fields)  # 0.3 ms for each of many rows otherwise
 
 
 def _required(hint: Any) -> Any:
-    if isinstance(hint, types.UnionType):
-        return next(a for a in typing.get_args(hint) if a is not type(None))
-    return hint
+    if not isinstance(hint, types.UnionType):
+        return hint
+    (given,) = set(typing.get_args(hint)) - {type(None)}
+    return given

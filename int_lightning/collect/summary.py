@@ -49,7 +49,7 @@ def summarise(store: Store) -> dict[str, Any]:
         if i.guided_total:
             first.setdefault(i.problem_id, (i.guided_correct, i.guided_total, i.prefix_correct, i.prefix_total))
         if i.rejected:
-            rejected[i.rejected.partition(":")[0]] += 1
+            rejected[i.rejected.kind] += 1
         else:
             accepted, inexact = accepted + 1, inexact + (not i.exact)
             with_accepted.add(i.problem_id)

@@ -54,7 +54,7 @@ class GRPOModule(PolicyModule):
         kl: Estimator of the KL term: k1, k2 or k3.
         kl_coefficient: Weight of the KL term to the policy the run started from; 0 loads no reference.
         entropy_coefficient: Weight of the entropy bonus.
-        importance_cap: Bound of the weights pi / pi_engine that correct for an engine whose log-probs differ (truncated
+        importance_cap: Bound of the weights pi_old / pi_engine that correct for an engine whose log-probs differ (truncated
             importance sampling); none leaves them out.
         importance: Beyond the bound: ``truncate`` the weight to it, or ``mask`` the token, then also below 1 / importance_cap.
         dtype: Of the arithmetic; weights and optimiser state are float32.

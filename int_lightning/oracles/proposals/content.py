@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from int_lightning.oracles.proposals.defect import DefectError
 from int_lightning.oracles.proposals.locations import short
 from int_lightning.oracles.proposals.loose_json import Value
+from int_lightning.types import DefectKind
 
 ANOTHER = re.compile(r"[{,]\s{0,20}[\"'“”]?location[\"'“”]?\s{0,20}:", re.IGNORECASE)
 """A member that belongs to another object."""
@@ -54,18 +55,18 @@ def checked(content: Value, location: int, steps: Sequence[str]) -> str:
     if isinstance(content, list) and len(content) == 1:
         content = content[0]
     if not isinstance(content, str) or not any(c.isalnum() for c in content):
-        raise DefectError(f"no content: {short(content)}")
+        raise DefectError(DefectKind.NO_CONTENT, short(content))
     if _PLACEHOLDER.fullmatch(" ".join(content.lower().strip(_EDGES).split())):
-        raise DefectError(f"no content: {short(content)} is the form's own")
+        raise DefectError(DefectKind.NO_CONTENT, f"{short(content)} is the form's own")
     if any("\ud800" <= c <= "\udfff" for c in content):
-        raise DefectError("unreadable: half a character in the content")
+        raise DefectError(DefectKind.UNREADABLE, "half a character in the content")
     if ANOTHER.search(content):
-        raise DefectError("ambiguous: the content seems to hold another object")
+        raise DefectError(DefectKind.AMBIGUOUS, "the content seems to hold another object")
     if not 0 <= location < len(steps):
-        raise DefectError(f"outside the attempt: step {location} of {len(steps)}")
+        raise DefectError(DefectKind.OUTSIDE, f"step {location} of {len(steps)}")
     content = _unlabelled(content.strip(), location, steps)
     if _bare(content) == _bare(steps[location]):
-        raise DefectError(f"repeats the step: the content is step {location} itself")
+        raise DefectError(DefectKind.REPEATS, f"the content is step {location} itself")
     return content
 
 
@@ -82,15 +83,14 @@ def _unlabelled(content: str, location: int, steps: Sequence[str]) -> str:
     if _in_own_numbering(number, location, own):
         return content
     if number != location and (number < len(steps) or own[location] is not None):
-        theirs = (
-            "the number of another step"
-            if own[location] is None
-            else f"in the student's own numbering it is {own[location]}"
-        )
-        raise DefectError(f"ambiguous: the content for step {location} begins with {label[0].strip()[:40]!r}, {theirs}")
+        theirs = f"in the student's own numbering it is {own[location]}"
+        if own[location] is None:
+            theirs = "the number of another step"
+        begins = f"begins with {label[0].strip()[:40]!r}"
+        raise DefectError(DefectKind.AMBIGUOUS, f"the content for step {location} {begins}, {theirs}")
     rest = _after(label, content)
     if not rest:
-        raise DefectError(f"no content: {short(content)} is a label alone")
+        raise DefectError(DefectKind.NO_CONTENT, f"{short(content)} is a label alone")
     return rest
 
 

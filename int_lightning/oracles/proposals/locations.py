@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from int_lightning.oracles.proposals.defect import DefectError
 from int_lightning.oracles.proposals.loose_json import Value
+from int_lightning.types import DefectKind
 
 _PLAIN = str.maketrans({"*": " ", "`": " ", "\u00a0": " "} | {chr(0xFF10 + i): str(i) for i in range(10)})
 _AROUND = " '\"$()[]"
@@ -56,14 +57,14 @@ def step_number(value: Value, steps: Sequence[str]) -> int:
             return int(remarked[1])
         if quoted := _QUOTED.fullmatch(value.strip()):
             return _quoted(int(quoted[1]), quoted[2], steps)
-    raise DefectError(f"no step number: {short(value)}" if value is not None else "no step number: no location")
+    raise DefectError(DefectKind.NO_STEP_NUMBER, "no location" if value is None else short(value))
 
 
 def _quoted(location: int, quote: str, steps: Sequence[str]) -> int:
     """The location of ``Step 3: x = 5``, if step 3 begins so."""
     quote = " ".join(quote.rstrip(" .…").split())
     if location < len(steps) and not " ".join(steps[location].split()).startswith(quote):
-        raise DefectError(f"ambiguous: step {location} does not begin with {quote[:40]!r}")
+        raise DefectError(DefectKind.AMBIGUOUS, f"step {location} does not begin with {quote[:40]!r}")
     return location
 
 

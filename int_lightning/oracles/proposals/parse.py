@@ -20,9 +20,7 @@ from int_lightning.oracles.proposals.defect import DefectError
 from int_lightning.oracles.proposals.locations import short, step_number
 from int_lightning.oracles.proposals.loose_json import UnreadableError, Value, read
 from int_lightning.oracles.proposals.tags import START, last_tag
-
-NO_ERROR = "no critical error"
-"""The kind of defect of an answer that says so."""
+from int_lightning.types import Defect, DefectKind
 
 _LATER_END = re.compile(r"[\"']\s{0,20}\}")
 _FENCE = re.compile(r"```(?:json)?|`")
@@ -33,11 +31,11 @@ _OTHER_NAMES = {"location": "step", "content": "replacement"}
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """``location`` is -1 and ``content`` empty where there is nothing to use; ``defect`` then says why (kind: detail)."""
+    """What an output says; where it cannot be used, ``location`` is -1, ``content`` empty, and ``defect`` says why."""
 
     location: int = -1
     content: str = ""
-    defect: str = ""
+    defect: Defect | None = None
 
 
 def parse_proposal(raw: str, steps: Sequence[str], cut: bool = False) -> Parsed:
@@ -54,21 +52,23 @@ def parse_proposal(raw: str, steps: Sequence[str], cut: bool = False) -> Parsed:
         tag = last_tag(raw)
         value, rest = _object(tag.text, tag.closed)
         if cut and (tag.after if tag.closed else rest).strip("` \n\t"):
-            raise DefectError("truncated: the output goes on behind the tag")
+            raise DefectError(DefectKind.TRUNCATED, "the output goes on behind the tag")
         location, content = _first_error(value, steps)
         parsed = Parsed(location, checked(content, location, steps))
         if tag.twin is not None:
             _agree(parsed, parse_proposal(f"<intervention>{tag.twin}</intervention>", steps))
         return parsed
-    except DefectError as defect:
-        if cut and str(defect).startswith("no proposal"):
-            return Parsed(defect="truncated: the output ends before a tag")
-        return Parsed(defect=str(defect))
+    except DefectError as error:
+        if cut and error.defect.kind is DefectKind.NO_PROPOSAL:
+            return Parsed(defect=Defect(DefectKind.TRUNCATED, "the output ends before a tag"))
+        return Parsed(defect=error.defect)
 
 
 def _agree(last: Parsed, before: Parsed) -> None:
     if before.location not in (-1, last.location):
-        raise DefectError(f"ambiguous: two tags in one breath, for steps {before.location} and {last.location}")
+        raise DefectError(
+            DefectKind.AMBIGUOUS, f"two tags in one breath, for steps {before.location} and {last.location}"
+        )
 
 
 def _object(text: str, closed: bool) -> tuple[Value, str]:
@@ -77,16 +77,16 @@ def _object(text: str, closed: bool) -> tuple[Value, str]:
         return {}, ""
     start = START.search(text)
     if not start:
-        raise DefectError(
-            "unreadable: no object in the tag" if closed else "truncated: the output ends before an object"
-        )
+        if closed:
+            raise DefectError(DefectKind.UNREADABLE, "no object in the tag")
+        raise DefectError(DefectKind.TRUNCATED, "the output ends before an object")
     text = text[start.start() :].rstrip("` \n\t")
     value, end = _completed(text, closed)
     rest = text[end:]
     if ANOTHER.search(rest) and not _repeats(rest, value):
-        raise DefectError("ambiguous: several objects in the tag")
+        raise DefectError(DefectKind.AMBIGUOUS, "several objects in the tag")
     if _LATER_END.search(rest) and not _repeats(rest, value):
-        raise DefectError("ambiguous: quotes inside the content leave open where it ends")
+        raise DefectError(DefectKind.AMBIGUOUS, "quotes inside the content leave open where it ends")
     return value, rest
 
 
@@ -105,15 +105,15 @@ def _completed(text: str, closed: bool) -> tuple[Value, int]:
         return read(text, cut=not closed)
     except UnreadableError as error:
         if error.position < len(text):
-            raise DefectError(f"unreadable: {error}") from error
+            raise DefectError(DefectKind.UNREADABLE, str(error)) from error
         if not closed:
-            raise DefectError("truncated: the output ends inside the object") from error
+            raise DefectError(DefectKind.TRUNCATED, "the output ends inside the object") from error
     for bracket in "}]":
         try:
             return read(text + bracket)
         except UnreadableError:
             continue
-    raise DefectError("unreadable: the tag ends inside the object")
+    raise DefectError(DefectKind.UNREADABLE, "the tag ends inside the object")
 
 
 def _first_error(value: Value, steps: Sequence[str]) -> tuple[int, Value]:
@@ -128,11 +128,11 @@ def _first_error(value: Value, steps: Sequence[str]) -> tuple[int, Value]:
     found = []
     for entry in entries:
         if not isinstance(entry, dict):
-            raise DefectError(f"unreadable: {short(entry)} in place of an object")
+            raise DefectError(DefectKind.UNREADABLE, f"{short(entry)} in place of an object")
         if not _finds_none(entry):
             found.append((step_number(_member("location", entry), steps), _member("content", entry)))
     if not found:
-        raise DefectError(f"{NO_ERROR}: the object is empty or says so")
+        raise DefectError(DefectKind.NO_ERROR, "the object is empty or says so")
     return min(found, key=lambda pair: pair[0])
 
 
@@ -160,5 +160,5 @@ def _only(key: str, entry: dict[str, list[Value]]) -> Value:
     """The value of a key, which may be given twice if it is the same; None if it is not given."""
     values = entry.get(key, [None])
     if any(value != values[0] for value in values):
-        raise DefectError(f"ambiguous: two values for {key} in one object")
+        raise DefectError(DefectKind.AMBIGUOUS, f"two values for {key} in one object")
     return values[0]

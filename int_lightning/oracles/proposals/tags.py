@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from int_lightning.oracles.proposals.defect import DefectError
 from int_lightning.oracles.proposals.loose_json import UnreadableError, read
 from int_lightning.thoughts import after_thoughts
+from int_lightning.types import DefectKind
 
 _NAMES = ("interventions", "replacements")
 _TAG = re.compile(
@@ -59,21 +60,21 @@ def last_tag(raw: str) -> Tag:
         if tags[i][1] or _MENTION.fullmatch(texts[i]):
             continue
         if i and not tags[i - 1][1] and _breaks_off(texts[i - 1]):
-            raise DefectError("ambiguous: a tag inside the object of another")
+            raise DefectError(DefectKind.AMBIGUOUS, "a tag inside the object of another")
         if re.search("step|location", tags[i][2] or ""):
-            raise DefectError("ambiguous: the tag itself names a step")
+            raise DefectError(DefectKind.AMBIGUOUS, "the tag itself names a step")
         closed = i + 1 < len(texts)
         beside = i > 1 and tags[i - 1][1] and not tags[i - 2][1] and _AND.fullmatch(" ".join(texts[i - 1].split()))
         after = answer[tags[i + 1].end() :] if i + 1 < len(tags) else ""
         return Tag(texts[i], closed, after, texts[i - 2] if beside else None)
-    raise DefectError("no proposal: no <intervention> tag with something in it")
+    raise DefectError(DefectKind.NO_PROPOSAL, "no <intervention> tag with something in it")
 
 
 def _answer(raw: str) -> str:
     """What follows the thoughts."""
     answer = after_thoughts(raw)
     if answer is None:
-        raise DefectError("truncated: the output ends inside the thoughts")
+        raise DefectError(DefectKind.TRUNCATED, "the output ends inside the thoughts")
     return answer
 
 
@@ -85,7 +86,7 @@ def _without_fragment(answer: str) -> str:
     rest = answer[: fragment.start()]
     if fragment[1] or _ends_object(rest):
         return rest
-    raise DefectError("truncated: the output ends inside a tag")
+    raise DefectError(DefectKind.TRUNCATED, "the output ends inside a tag")
 
 
 def _ends_object(text: str) -> bool:
