@@ -1,8 +1,8 @@
 """The numbers and expressions that a text states, and whether it gives them as the answer.
 
-A number or expression counts where it stands as a whole: exponents, indices, coefficients and arguments of LaTeX commands are
-parts of a longer one, and labels ("Case 2") state nothing. It is given as the answer in a box, after "the answer is", and
-behind the last "=" or "is" of the text.
+A number or expression counts if it stands as a whole: exponents, indices, coefficients and arguments of LaTeX commands are
+parts of a longer one, and labels ("Case 2") state nothing. It is given as the answer in a box, after "the answer is", and after
+the last "=" or "is" of the text.
 """
 
 from __future__ import annotations
@@ -15,31 +15,36 @@ from int_lightning.collect.conclusions import concludes
 from int_lightning.grading.answers import MAX_ANSWER, normalise
 from int_lightning.grading.boxes import extract_answer
 
-_BEFORE_PART = re.compile(
+_BEFORE_PART = re.compile(  # before a part: "x^", "\frac{", "1,", "Step"
     r"(?:[\w.\-/^]|\d,|(?:[\^_}\]]|\\(?!boxed|fbox|text|math)[a-zA-Z]+)\s*\{"
     r"|\b(?:[Ss]teps?|Cases?|Parts?|[Ee]q(?:uation|n)?s?\.?|[Ll]emma|[Tt]heorem|Example|Figure)\s*\(?)\Z"
 )
+# relations and operators after which a number stands as a whole: "\equiv 25"
 _COMMAND = re.compile(r"\\(?:equiv|approx|cong|sim|leq?|geq?|neq?|times|cdot|pm|div|to|implies|Rightarrow|q?quad)\Z")
 _UNIT = r"(?:mm|cm|km|m|kg|g|s|h|min|ft|ml)\s*(?:\$|\\[)\]])"  # in mathematics, as in $5m$
-_AFTER_PART = re.compile(
+_AFTER_PART = re.compile(  # after a part: "12x", "12.5", "12^2", "12\sqrt"
     rf"(?!{_UNIT})\w|"
     r"[.,/]\d|\s*\^(?!\s*\{?\s*\\circ)|\((?!\s)"
     r"|\s*\\(?:[dt]?frac|sqrt|binom|log|ln|sin|cos|tan|pi|alpha|beta|gamma|theta|lambda|mu|phi|omega)"
 )
 
-_PRESENTING = re.compile(
+_PRESENTING = re.compile(  # "\boxed{", "the answer is $"
     r"(?:\\(?:boxed|fbox)\s*\{|\banswers?\b(?:[^.\n]{0,40}?(?:\bis\b|\bare\b|\bequals\b|\bbe\b|=))?)(?:[\s:,$*{]|\\[(\[])*\Z",
     re.IGNORECASE,
 )
+# "x = $", "there are"
 _EQUALLING = re.compile(r"(?:=|\b(?:is|are|be|equals)\b)(?:[\s:$*{]|\\[(\[])*\Z", re.IGNORECASE)
 _GOING_ON = re.compile(r"\s*(?:[-+*/^]|\\(?:times|cdot|div|pm)(?![a-zA-Z]))")
+# what may follow the answer at the end of a text: "$ cm."
 _TAIL = re.compile(r"(?:[\s$}]|\\[)\]])*+(?:\\text\s*\{\s*)?[a-zA-Z%]*+[\s$.!*)}\]\\]*+\Z")
 
+# $$ ... $$, $ ... $, \( ... \), \[ ... \]
 _SPAN = re.compile(r"\$\$(.{1,600}?)\$\$|\$([^$]{1,600})\$|\\\((.{1,600}?)\\\)|\\\[(.{1,600}?)\\\]", re.DOTALL)
+# 1,234.5, 1{,}234, 12.5, .5
 _DIGITS = r"(?:\d{1,3}(?:(?:,|\{,\}|\\!?,)\d{3})++(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
 _NUMBER = rf"{_DIGITS}(?:/\d+(?:\.\d+)?)?%?"
 _SIGNED = re.compile(rf"(?:(?<![\w)}}\]])(?<![\w)}}\]]\s)-\s?)?{_NUMBER}")
-_RELATION = (
+_RELATION = (  # commands at which an expression ends
     r"\\(?:leq?|geq?|neq?|lt|gt|approx|equiv|implies|iff|[rR]ightarrow|Leftrightarrow|to|in|mid|pmod|sim|cong|q?quad"
     r"|because|therefore|l?dots|begin|end|item)(?![a-zA-Z])|\\(?:text\w*|math\w+|boxed|fbox|operatorname)\s*\{"
 )
@@ -54,7 +59,12 @@ _VARIABLES = re.compile(r"\\(?:[a-zA-Z]+\s*)?|[a-zA-Z]")
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A number or expression that a text states; ``presented`` if it is given as the answer."""
+    """A number or expression that a text states.
+
+    Args:
+        text: As it is written.
+        presented: Whether it is given as the answer.
+    """
 
     text: str
     presented: bool
@@ -73,7 +83,7 @@ def stated(text: str, answer: str) -> list[Candidate]:
 
 
 def candidates(text: str) -> list[Candidate]:
-    """The numbers and expressions that a text states, each once: what is presented as the answer, then the shortest, first.
+    """The numbers and expressions that a text states, each once: first what is presented as the answer, then by length.
 
     Expressions are whole math spans, and the sides of equations and relations with or without math delimiters around them.
     """
@@ -97,7 +107,7 @@ def candidates(text: str) -> list[Candidate]:
 
 
 def comparable(found: Iterable[Candidate], answer: str) -> list[Candidate]:
-    """Those that could be the answer: what has a variable that the answer lacks says something else."""
+    """Those that could be the answer: one with a variable that the answer lacks says something else."""
     variables = _variables(answer)
     return [c for c in found if _variables(c.text) <= variables]
 
@@ -107,7 +117,7 @@ def _variables(formula: str) -> set[str]:
 
 
 def _expressions(text: str, start: int, end: int, in_math: bool) -> Iterable[tuple[int, int]]:
-    """The places of longest runs of mathematics between words, relations and, outside brackets, commas."""
+    """The places of the longest runs of mathematics between words, relations and, outside brackets, commas."""
     opened: list[int] = []
     begin = start
     for token in _TOKEN.finditer(text, start, end):
@@ -126,12 +136,12 @@ def _expressions(text: str, start: int, end: int, in_math: bool) -> Iterable[tup
 
 
 def _is_article(text: str, at: int) -> bool:
-    """Whether the letter there is a word of its own rather than a variable."""
+    """Whether the letter there is a word rather than a variable."""
     return text[at] in "aAI" and text[max(0, at - 1) : at + 2].split() == [text[at]]
 
 
 def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
-    """The place without operators and spaces that hang at its ends."""
+    """The place without operators and spaces at its ends."""
     run = text[start:end]
     start += len(run) - len(run.lstrip(" \t+*/^_,;!|'·×÷"))
     run = text[start:end]
@@ -139,7 +149,7 @@ def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def _is_whole(text: str, start: int, end: int) -> bool:
-    """Whether a place in a text is no part of a longer number or expression."""
+    """Whether what stands there is not part of a longer number or expression."""
     before = _COMMAND.sub(" ", text[max(0, start - 24) : start])
     return not _BEFORE_PART.search(before) and not _AFTER_PART.match(text[end : end + 16])
 
