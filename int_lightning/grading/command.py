@@ -15,7 +15,7 @@ from int_lightning.console import exit_status, progress, say, show_table
 from int_lightning.grading.answers import Verdict
 from int_lightning.grading.grader import Grader
 from int_lightning.json_lines import json_object, numbered_lines
-from int_lightning.run_files import RESULTS
+from int_lightning.run_files import RESULTS, write_whole
 from int_lightning.types import UserError
 
 _AT_ONCE = 1000
