@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from machine import Neighbours, version_of
+
+from benchmarks.machine import Neighbours, version_of
 
 
 class Clock:

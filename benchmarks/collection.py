@@ -23,8 +23,8 @@ from typing import Any
 import torch
 import yaml
 from jsonargparse import ArgumentParser
-from machine import Neighbours, device_name
 
+from benchmarks.machine import Neighbours, device_name
 from int_lightning.collect.command import StagesBuilder
 from int_lightning.collect.config import CollectConfig
 from int_lightning.collect.pipeline import Collector

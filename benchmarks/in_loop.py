@@ -13,8 +13,7 @@ import argparse
 import csv
 from pathlib import Path
 
-from ablations import CONFIGS, evaluated, run, scores, shown
-
+from benchmarks.ablations import CONFIGS, evaluated, run, scores, shown
 from int_lightning.collect.store import OUTCOMES, Store
 from int_lightning.console import say, show_table
 from int_lightning.mini.mini_tokenizer import build_tokenizer

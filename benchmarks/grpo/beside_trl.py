@@ -23,13 +23,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from grpo_prompts import PROMPT_SET, Plan, check_our_prompts, plan_prompts
-from grpo_report import Fit, Line, Setting, check_same_work, lines, print_table, write_csv
-from grpo_rewards import OURS as OUR_REWARDS
-from machine import device_name
 from rich.console import Console
 from sft import peer_python
-from sft_report import OURS, TRL, fastest
+
+from benchmarks.grpo.prompts import PROMPT_SET, Plan, check_our_prompts, plan_prompts
+from benchmarks.grpo.report import Fit, Line, Setting, check_same_work, lines, print_table, write_csv
+from benchmarks.grpo.rewards import OURS as OUR_REWARDS
+from benchmarks.machine import device_name
+from benchmarks.sft.report import OURS, TRL, fastest
 
 HERE = Path(__file__).parent
 CONFIG = HERE.parent / "configs" / "mini" / "grpo.yaml"

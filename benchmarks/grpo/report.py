@@ -11,7 +11,8 @@ from pathlib import Path
 import sft_report
 from rich.console import Console
 from rich.table import Table
-from sft_report import GIB, OURS, TRL, fastest
+
+from benchmarks.sft.report import GIB, OURS, TRL, fastest
 
 LENGTH_TOLERANCE, REWARD_TOLERANCE = 0.05, 0.05
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from sft_clock import Clock
 
+from benchmarks.clock import Clock
 from int_lightning.learn.micro_batches import Step
 
 

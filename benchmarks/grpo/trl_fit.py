@@ -14,10 +14,11 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from grpo_rewards import trl_reward
-from sft_clock import Clock
 from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
+
+from benchmarks.clock import Clock
+from benchmarks.grpo.rewards import trl_reward
 
 SETTINGS = {
     "lr_scheduler_type": "constant",

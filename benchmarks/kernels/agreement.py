@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from inputs import Inputs
-from providers import Call
 from torch import Tensor
+
+from benchmarks.kernels.inputs import Inputs
+from benchmarks.kernels.providers import Call
 
 TOLERANCE = {torch.float32: 5e-4, torch.bfloat16: 2e-2, torch.float16: 5e-3}
 

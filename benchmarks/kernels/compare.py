@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from agreement import Agreement
-from inputs import Inputs, Shape
-from machine import Neighbours, available_memory, free, is_out_of_memory
-from measure import OUT_OF_MEMORY, Samples, alone, cuda_peak, floor, forward_and_full, interleaved
-from providers import Kernel, Provider, providers, torch_linear_cross_entropy_settings
-from report import Row, Setting
+
+from benchmarks.kernels.agreement import Agreement
+from benchmarks.kernels.inputs import Inputs, Shape
+from benchmarks.kernels.measure import OUT_OF_MEMORY, Samples, alone, cuda_peak, floor, forward_and_full, interleaved
+from benchmarks.kernels.providers import Kernel, Provider, providers, torch_linear_cross_entropy_settings
+from benchmarks.kernels.report import Row, Setting
+from benchmarks.machine import Neighbours, available_memory, free, is_out_of_memory
 
 GIB = 2**30
 

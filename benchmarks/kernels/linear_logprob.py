@@ -20,15 +20,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from compare import Effort, compare, ours_once
-from inputs import HiddenKind, Shape, make_inputs
-from machine import device_name, free, versions
-from measure import floor
-from providers import KERNELS, Kernel, our_names
-from report import Row, Setting, print_table, write_csv
 from rich.console import Console
 
-RESULTS = Path(__file__).parent / "results"
+from benchmarks.kernels.compare import Effort, compare, ours_once
+from benchmarks.kernels.inputs import HiddenKind, Shape, make_inputs
+from benchmarks.kernels.measure import floor
+from benchmarks.kernels.providers import KERNELS, Kernel, our_names
+from benchmarks.kernels.report import Row, Setting, print_table, write_csv
+from benchmarks.machine import device_name, free, versions
+
+RESULTS = Path(__file__).parents[1] / "results"
 SHAPES = {
     "cpu": [Shape(1024, 256, 32768, torch.float32), Shape(7168, 1024, 151936, torch.bfloat16)],
     "cuda": [Shape(n, 2560, 151936, torch.bfloat16) for n in (7168, 16384, 65536)],
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if importlib.util.find_spec("matplotlib") is None:
         console.print("no plot: matplotlib is not installed")
         return 0
-    from plot import plot
+    from benchmarks.kernels.plot import plot
 
     plot(rows, frozenset(name for kernel in KERNELS for name in our_names(kernel)), stem.with_suffix(".png"))
     console.print(f"wrote {stem.with_suffix('.png')}")

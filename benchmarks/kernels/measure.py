@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from inputs import HiddenKind, Inputs, Shape, make_inputs
-from machine import Neighbours, free, is_out_of_memory
-from providers import Call, Provider
+
+from benchmarks.kernels.inputs import HiddenKind, Inputs, Shape, make_inputs
+from benchmarks.kernels.providers import Call, Provider
+from benchmarks.machine import Neighbours, free, is_out_of_memory
 
 OUT_OF_MEMORY = "out of memory"
 TINY = (16, 32, 64)  # tokens, width, vocabulary

@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from inputs import Inputs
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
+
+from benchmarks.kernels.inputs import Inputs
 
 CHECKPOINT_ROWS = 256
 SLAB = 8192  # columns

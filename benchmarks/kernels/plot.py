@@ -10,7 +10,8 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
-from report import Row
+
+from benchmarks.kernels.report import Row
 
 FLOOR = "three bare products"
 BARE = (FLOOR, "four bare products", "copy of 1 GiB")

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-import peers
 import torch
-from inputs import Inputs, Shape
-from machine import version_of
 from torch import Tensor
 
+from benchmarks.kernels import peers
+from benchmarks.kernels.inputs import Inputs, Shape
+from benchmarks.machine import version_of
 from int_lightning_kernels import linear_cross_entropy, linear_logprob, logprob_from_logits, policy_loss
 
 Kernel = Literal["logprob+entropy", "logprob", "ce", "policy loss"]

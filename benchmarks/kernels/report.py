@@ -8,11 +8,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
-from inputs import HiddenKind, Shape
-from providers import Kernel
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from benchmarks.kernels.inputs import HiddenKind, Shape
+from benchmarks.kernels.providers import Kernel
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,12 +24,31 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from machine import device_name
 from rich.console import Console
-from sft_report import OURS, TRL, Fit, Line, Setting, disagreement, fastest, lines, operations, print_table, write_csv
-from sft_rows import SHAPES, make_interventions, rows_in_order, write_collection, write_json_lines, write_random_model
 from transformers import AutoConfig, AutoTokenizer
 
+from benchmarks.machine import device_name
+from benchmarks.sft.report import (
+    OURS,
+    TRL,
+    Fit,
+    Line,
+    Setting,
+    disagreement,
+    fastest,
+    lines,
+    operations,
+    print_table,
+    write_csv,
+)
+from benchmarks.sft.rows import (
+    SHAPES,
+    make_interventions,
+    rows_in_order,
+    write_collection,
+    write_json_lines,
+    write_random_model,
+)
 from int_lightning.models.resolve import cache_folder, resolve_model
 
 HERE = Path(__file__).parent

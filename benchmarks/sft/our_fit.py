@@ -10,8 +10,8 @@ from typing import Any
 
 import lightning as L
 import torch
-from sft_clock import Clock
 
+from benchmarks.clock import Clock
 from int_lightning.cli.fit_setup import FIT_DEFAULTS
 from int_lightning.learn.micro_batches import Step
 from int_lightning.sft.data import InterventionData

@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 from datasets import load_dataset
-from sft_clock import Clock
 from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
+
+from benchmarks.clock import Clock
 
 
 class Steps(TrainerCallback):

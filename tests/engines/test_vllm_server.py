@@ -24,8 +24,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from int_lightning.engines import vllm
 from int_lightning.engines.base import EngineConfig
-from int_lightning.engines.opening import open_engine, vllm
+from int_lightning.engines.opening import open_engine
 from int_lightning.engines.server import ServerEngine
 from int_lightning.learn.model import Policy
 from int_lightning.learn.sync import SyncError, sync, verify

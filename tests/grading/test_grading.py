@@ -383,13 +383,13 @@ def test_closing_stops_the_workers() -> None:
 
 def test_a_pair_is_compared_once_and_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[tuple[str, str]] = []
-    compare = grader_pool.GraderPool.compare
+    submit = grader_pool.GraderPool.submit
 
     def record(self: grader_pool.GraderPool, pairs: list[tuple[str, str]]) -> None:
         compared.extend(pairs)
-        compare(self, pairs)
+        submit(self, pairs)
 
-    monkeypatch.setattr(grader_pool.GraderPool, "compare", record)
+    monkeypatch.setattr(grader_pool.GraderPool, "submit", record)
     monkeypatch.setattr(grading, "_CACHE", 3)
     with Grader() as grader:
         for name in ("a", "a", "b", "c", "d"):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.distributed import ProcessGroup
 
 from int_lightning_kernels import (
     Implementation,
@@ -24,6 +25,8 @@ from int_lightning_kernels import (
 )
 
 from arithmetic import combined, draw, gradients
+
+pytestmark = pytest.mark.usefixtures("own_refusals")
 
 N, H, V = 6, 4, 10
 ONES = torch.ones(N)
@@ -86,7 +89,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "integers": ({"hidden": zeros(N, H).long(), "weight": zeros(V, H).long()}, ["hidden and weight", "torch.int64"]),
     "no implementation": ({"implementation": "cuda"}, ["implementation must be auto, triton, chunked", "'cuda'"]),
     "reference of a shard": (
-        {"implementation": "reference", "shard": VocabShard(None, 0, V, V)},  # type: ignore[arg-type]
+        {"implementation": "reference", "shard": VocabShard(ProcessGroup(0, 1), 0, V, V)},
         ["shard: the reference implementation"],
     ),
 }

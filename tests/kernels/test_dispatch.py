@@ -55,11 +55,12 @@ def test_the_logger_says_once_which_implementation_a_device_takes(caplog: pytest
     ]
 
 
-def test_the_package_imports_without_lightning_transformers_or_the_rest_of_the_project() -> None:
+def test_the_package_imports_without_lightning_transformers_a_checker_of_shapes_or_the_rest_of_the_project() -> None:
     code = "import sys, int_lightning_kernels; print(*sys.modules)"
     loaded = {name.partition(".")[0] for name in python(code).split()}
     assert "int_lightning_kernels" in loaded
-    assert not loaded & {"int_lightning", "lightning", "lightning_fabric", "pytorch_lightning", "transformers"}
+    others = {"beartype", "int_lightning", "lightning", "lightning_fabric", "pytorch_lightning", "transformers"}
+    assert not loaded & others
 
 
 def test_without_triton_installed_everything_but_triton_works(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tenso
 
 from int_lightning_kernels import VocabShard, linear_cross_entropy, linear_logprob, policy_loss
 
+import checked_shapes  # noqa: F401 (the spawned processes do not see conftest.py)
 from arithmetic import assert_close, assert_gradients, assert_values, combined, draw, gradients
 
 RANKS, N, V, CUT = 2, 8, 300, 187

@@ -11,8 +11,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from int_lightning.__main__ import main
+from int_lightning.engines import vllm
 from int_lightning.engines.base import EngineConfig
-from int_lightning.engines.opening import open_engine, vllm
+from int_lightning.engines.opening import open_engine
 from int_lightning.learn.model import export, load_policy
 from int_lightning.model_folder.check import check_model_folder, context_of, load_config
 from int_lightning.model_folder.tokenizer import load_tokenizer

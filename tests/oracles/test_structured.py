@@ -13,9 +13,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from int_lightning.engines import vllm
 from int_lightning.engines.base import Engine, EngineConfig
 from int_lightning.engines.loop import EngineLoop
-from int_lightning.engines.opening import open_engine, vllm
+from int_lightning.engines.opening import open_engine
 from int_lightning.engines.transformers import TransformersEngine
 from int_lightning.grading.grader import Grader
 from int_lightning.mini.make import write_untrained
