@@ -8,7 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+TokenIds = NDArray[np.int32]
+"""[T] tokens of a sequence."""
+
+TokenValues = NDArray[np.float32]
+"""[T] a number for each token: its log-prob in nats, its weight in the loss."""
+
+Finish = Literal["stop", "length"]
+"""Why a completion ended: at an end-of-sequence token, or at the longest length."""
 
 
 class UserError(Exception):
@@ -56,16 +69,51 @@ class Sampling:
             raise UserError(f"sampling.top_k is {self.top_k}: give 0 (all tokens) or more")
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """What an engine returns for one prompt: token ids, their float32 log-probs, and why it ended.
+class WithArrays:
+    """A record some of whose fields are arrays. They may be given as any sequence of numbers, and are compared item by item."""
 
-    ``token_ids`` includes the end-of-sequence token where one was sampled (``finish == "stop"``).
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return NotImplemented
+        names = [f.name for f in fields(self)]  # type: ignore[arg-type]
+        return all(_same(getattr(self, name), getattr(other, name)) for name in names)
+
+    def _as_arrays(self, dtype: type[np.generic], *names: str) -> None:
+        """Makes arrays of fields that are not None."""
+        for name in names:
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, np.asarray(getattr(self, name), dtype))
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        return np.array_equal(one, other)
+    return bool(one == other)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Completion(WithArrays):
+    """What an engine returns for one prompt.
+
+    Args:
+        token_ids: [T] int32, the end-of-sequence token included where one was sampled (``finish == "stop"``).
+        logprobs: [T] float32, under the engine's full distribution at temperature 1, in nats.
+        finish: Why it ended.
+
+    Example:
+        >>> Completion([9707, 13, 151645], [-0.5, -0.25, -0.125], "stop")
+        Completion(token_ids=array([  9707,     13, 151645], dtype=int32), logprobs=..., finish='stop')
     """
 
-    token_ids: list[int]
-    logprobs: list[float]
-    finish: str  # "stop" or "length"
+    token_ids: TokenIds
+    logprobs: TokenValues
+    finish: Finish
+
+    def __post_init__(self) -> None:
+        self._as_arrays(np.int32, "token_ids")
+        self._as_arrays(np.float32, "logprobs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,27 +139,44 @@ class Provenance:
     ends: list[int] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Rollout:
+@dataclass(frozen=True, slots=True, eq=False)
+class Rollout(WithArrays):
     """One sampled solution attempt y ~ pi(.|x), with the very tokens and log-probs it was sampled with.
 
-    ``correct`` is the grade of its final answer, ``answer`` the final answer as extracted ("" if there is none).
-    A guided rollout continues after a prefix; its prompt_ids hold prompt and prefix, and ``parent`` names the
-    intervention.
+    Args:
+        id: Problem or intervention, stage and sample: ``easy-00012/grpo/3/0``.
+        problem_id: The problem x.
+        sample: Its number among the rollouts of its prompt, from 0.
+        prompt_ids: [P] int32; those of a guided rollout hold prompt, prefix and intervention.
+        token_ids: [T] int32, the tokens of y.
+        logprobs: [T] float32, in nats, as the engine sampled them.
+        text: The text of y; that of a guided rollout begins with prefix and intervention.
+        finish: Why it ended.
+        answer: The final answer as extracted, "" if there is none.
+        correct: Whether the answer is right.
+        provenance: How it was sampled.
+        parent: The intervention that a guided rollout continues after, else "".
+
+    Example:
+        >>> Rollout("p/grpo/0/0", "p", 0, [5, 6], [7, 8], [-0.5, -0.25], "2", "stop", "2", True, provenance)
     """
 
     id: str
     problem_id: str
     sample: int
-    prompt_ids: list[int]
-    token_ids: list[int]
-    logprobs: list[float]
+    prompt_ids: TokenIds
+    token_ids: TokenIds
+    logprobs: TokenValues
     text: str
-    finish: str
+    finish: Finish
     answer: str
     correct: bool
     provenance: Provenance
     parent: str = ""
+
+    def __post_init__(self) -> None:
+        self._as_arrays(np.int32, "prompt_ids", "token_ids")
+        self._as_arrays(np.float32, "logprobs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +297,17 @@ class SFTExample:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The rollouts of one prompt in one GRPO step, with rewards r_i and advantages A_i = r_i - mean_j r_j."""
+    """The rollouts of one prompt in one GRPO step.
+
+    Args:
+        problem_id: The problem they are attempts at.
+        rollouts: G of them; those whose reward could not be computed are left out.
+        rewards: G rewards r_i, float64.
+        advantages: G advantages A_i, float64: r_i - mean_j r_j, or as ``GroupConfig.advantage`` says.
+
+    Example:
+        >>> Group("p", [right, wrong], [1.0, 0.0], [0.5, -0.5])
+    """
 
     problem_id: str
     rollouts: list[Rollout]

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from transformers import PretrainedConfig
 
-from int_lightning.learn.micro_batches import Row
+from int_lightning.learn.micro_batches import TrainingRow
 
 OURS, TRL = "int-lightning", "trl"
 GIB = 2**30
@@ -91,14 +91,14 @@ class Line:
     note: str = ""
 
 
-def operations(config: PretrainedConfig, rows: Sequence[Row]) -> float:
+def operations(config: PretrainedConfig, rows: Sequence[TrainingRow]) -> float:
     """Those of a forward and a backward pass for each trained token: products with the weights, the head's only where a token
     is trained, and causal attention within rows."""
     wide = config.num_attention_heads * config.head_dim
     narrow = config.num_key_value_heads * config.head_dim
     layer = config.hidden_size * (2 * wide + 2 * narrow + 3 * config.intermediate_size)
     tokens = sum(len(row.token_ids) for row in rows)
-    trained = sum(sum(w > 0 for w in row.weights[1:]) for row in rows)
+    trained = sum(int((row.weights[1:] > 0).sum()) for row in rows)
     squares = sum(len(row.token_ids) ** 2 for row in rows)
     body = config.num_hidden_layers * (6 * layer * tokens + 6 * wide * squares)
     return body / trained + 6 * config.hidden_size * config.vocab_size

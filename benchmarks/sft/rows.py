@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase, Qwen3Config
 
 from int_lightning.collect.store import OUTCOMES, Store
-from int_lightning.learn.micro_batches import Row
+from int_lightning.learn.micro_batches import TrainingRow
 from int_lightning.prompts.chat import encode_text
 from int_lightning.sft.data import InterventionData
 from int_lightning.steps import SEPARATOR
@@ -76,21 +76,21 @@ def write_collection(folder: Path, interventions: Sequence[Intervention]) -> Non
     Store(folder / "dataset").commit({"interventions": interventions, OUTCOMES: outcomes})
 
 
-def rows_in_order(interventions: Sequence[Intervention], batch_size: int) -> list[Row]:
+def rows_in_order(interventions: Sequence[Intervention], batch_size: int) -> list[TrainingRow]:
     """The rows in the order in which an epoch of ``InterventionData`` takes them, step by step."""
     data = InterventionData("", epochs=1, batch_size=batch_size)
     data.rows = [_row(i) for i in interventions]
     return [row for step in range(-(-len(data.rows) // batch_size)) for row in data.rows_of(step)]
 
 
-def _row(i: Intervention) -> Row:
+def _row(i: Intervention) -> TrainingRow:
     trained = [*i.prefix_ids, *i.intervention_ids]
-    return Row([*i.prompt_ids, *trained], [0.0] * len(i.prompt_ids) + [1.0] * len(trained))
+    return TrainingRow([*i.prompt_ids, *trained], [0.0] * len(i.prompt_ids) + [1.0] * len(trained))
 
 
-def write_json_lines(path: Path, rows: Sequence[Row]) -> None:
+def write_json_lines(path: Path, rows: Sequence[TrainingRow]) -> None:
     """Rows as TRL takes those that are tokenised."""
-    lines = [{"input_ids": row.token_ids, "completion_mask": [int(w) for w in row.weights]} for row in rows]
+    lines = [{"input_ids": row.token_ids.tolist(), "completion_mask": row.weights.astype(int).tolist()} for row in rows]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 

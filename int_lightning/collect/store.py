@@ -20,11 +20,13 @@ import pyarrow.parquet as pq
 
 from int_lightning.collect.manifest import Manifest, Shard, sha256_of
 from int_lightning.run_files import read, written
+from int_lightning.types import TokenIds, TokenValues
 
 R = TypeVar("R")
 OUTCOMES = "outcomes"
 _SCALARS = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 _LISTS = {int: pa.list_(pa.int32()), float: pa.list_(pa.float32()), str: pa.list_(pa.string())}
+_SCALARS |= {TokenIds: pa.list_(pa.int32()), TokenValues: pa.list_(pa.float32())}
 
 
 class Store:
@@ -163,6 +165,8 @@ def _arrow_type(hint: Any) -> pa.DataType:
     hint = _required(hint)
     if dataclasses.is_dataclass(hint):
         return pa.struct(list(schema_of(typing.cast(type, hint))))
+    if typing.get_origin(hint) is typing.Literal:
+        return pa.string()
     if typing.get_origin(hint) is list:
         return _LISTS[typing.get_args(hint)[0]]
     return _SCALARS[hint]

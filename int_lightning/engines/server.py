@@ -14,6 +14,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+import numpy as np
 import openai
 import torch
 from safetensors.torch import save_file
@@ -25,7 +26,7 @@ from int_lightning.model_folder.ends import end_tokens
 from int_lightning.model_folder.tokenizer import load_tokenizer
 from int_lightning.run_files import written
 from int_lightning.scratch import scratch_folder
-from int_lightning.types import Completion, Sampling, UserError
+from int_lightning.types import Completion, Finish, Sampling, UserError
 
 KEY = "VLLM_API_KEY"
 """Of the environment, which the server reads too."""
@@ -169,8 +170,9 @@ class ServerEngine:
 
     def _complete(self, body: dict[str, Any]) -> Completion:
         choice = self._post("/v1/completions", {**body, "model": self._model})["choices"][0]
-        finish = "stop" if choice["finish_reason"] == "stop" else "length"
-        return Completion(choice["token_ids"], choice["logprobs"]["token_logprobs"], finish)
+        finish: Finish = "stop" if choice["finish_reason"] == "stop" else "length"
+        logprobs = np.array(choice["logprobs"]["token_logprobs"], np.float32)
+        return Completion(np.array(choice["token_ids"], np.int32), logprobs, finish)
 
     def _get(self, path: str) -> Any:
         return self._call(lambda: self._client.get(f"{self._url}{path}", cast_to=object), path)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from inspect import signature
 from itertools import count
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -15,7 +16,7 @@ from int_lightning.engines.base import NO_STRUCTURE, EngineConfig, room
 from int_lightning.engines.kv_cache import growing_cache
 from int_lightning.model_folder.ends import end_tokens
 from int_lightning.model_folder.weights import load_causal_lm
-from int_lightning.types import Completion, Sampling, UserError
+from int_lightning.types import Completion, Finish, Sampling, UserError
 
 SPARSE = 0.75
 """Share of live rows at which those that have ended are dropped."""
@@ -36,6 +37,10 @@ class _Row:
             self.tokens.append(token)
             self.logprobs.append(logprob)
             self.live = token not in ends and len(self.tokens) < self.limit
+
+    def completion(self, ends: list[int]) -> Completion:
+        finish: Finish = "stop" if self.tokens[-1] in ends else "length"
+        return Completion(np.array(self.tokens, np.int32), np.array(self.logprobs, np.float32), finish)
 
 
 class TransformersEngine:
@@ -154,9 +159,7 @@ class TransformersEngine:
                 row.take(token, logprob, self.ends)
             live = [i for i, row in enumerate(side_by_side) if row.live]
             if not live:
-                return [
-                    Completion(r.tokens, r.logprobs, "stop" if r.tokens[-1] in self.ends else "length") for r in rows
-                ]
+                return [row.completion(self.ends) for row in rows]
             ids, positions = chosen[:, None], positions[:, -1:] + 1
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], -1)
             if not self._model._is_stateful and len(live) <= SPARSE * len(side_by_side):

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import AutoConfig
@@ -21,7 +22,7 @@ from transformers import AutoConfig
 from int_lightning.engines.base import EngineConfig, generate_by_steps, room
 from int_lightning.model_folder.ends import end_tokens
 from int_lightning.model_folder.files import weight_files
-from int_lightning.types import Completion, Sampling, UserError
+from int_lightning.types import Completion, Finish, Sampling, TokenValues, UserError
 
 if TYPE_CHECKING:
     from vllm.lora.request import LoRARequest
@@ -150,7 +151,7 @@ class VLLMEngine:
                     "vLLM cannot decode by a structure with this model's tokenizer (its log says why): set the oracle's "
                     "`structured` to false"
                 )
-            ids = list(best.token_ids)
+            ids = np.array(best.token_ids, np.int32)
             completion = Completion(ids, _sampled_logprobs(best.logprobs, len(ids)), _finish(best.finish_reason))
             ended.append((int(output.request_id), completion))
             self.tokens_generated += len(ids)
@@ -261,7 +262,7 @@ def _knows_adapters(folder: str) -> bool:
     return any(supports_lora(model.load_model_cls()) for model in known)
 
 
-def _finish(reason: str | None) -> str:
+def _finish(reason: str | None) -> Finish:
     return "stop" if reason == "stop" else "length"
 
 
@@ -269,7 +270,5 @@ def _prompt_logprobs(logprobs: Any, token_ids: Sequence[int]) -> list[float]:
     return [entry[token].logprob for entry, token in zip(logprobs[1:], token_ids[1:], strict=True)]
 
 
-def _sampled_logprobs(logprobs: Any, count: int) -> list[float]:
-    starts = logprobs.start_indices
-    values = logprobs.logprobs
-    return [values[starts[i]] for i in range(count)]
+def _sampled_logprobs(logprobs: Any, count: int) -> TokenValues:
+    return np.array(logprobs.logprobs, np.float32)[logprobs.start_indices[:count]]

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from int_lightning.mini import world
 from int_lightning.oracles.base import Attempt
 from int_lightning.steps import SEPARATOR
@@ -114,7 +116,9 @@ def _from_file(subset: str, path: Path, references: Mapping[str, tuple[str, str]
 def _attempt(problem: Problem, steps: list[str], correct: bool, generator: str) -> Attempt:
     steps = [*(step + SEPARATOR for step in steps[:-1]), steps[-1]]
     provenance = Provenance(generator, "", "given", "", _SAMPLING, 0)
-    rollout = Rollout(f"{problem.id}/given", problem.id, 0, [], [], [], "".join(steps), "stop", "", correct, provenance)
+    id, tokens, logprobs = f"{problem.id}/given", np.array([], np.int32), np.array([], np.float32)
+    text = "".join(steps)
+    rollout = Rollout(id, problem.id, 0, tokens, tokens, logprobs, text, "stop", "", correct, provenance)
     return Attempt(problem, rollout, steps)
 
 

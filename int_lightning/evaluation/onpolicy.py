@@ -16,12 +16,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 
-from int_lightning.learn.micro_batches import MicroBatch, Row, micro_batches
+from int_lightning.learn.micro_batches import MicroBatch, TrainingRow, micro_batches
 from int_lightning.learn.model import Policy
 from int_lightning.metrics import bootstrap_ratios
-from int_lightning.types import SFTExample, UserError, derive_seed
+from int_lightning.types import SFTExample, TokenValues, UserError, derive_seed
 
 TRAINED, ALL = "trained", "all"
 
@@ -101,10 +102,10 @@ def score(
     """
     scores = Scores()
     for window in _windows(examples, _WINDOW * max_tokens):
-        rows = [Row(e.token_ids, [0.0] + [1.0] * (len(e.token_ids) - 1)) for e in window]
+        rows = [TrainingRow(np.array(e.token_ids, np.int32), np.ones(len(e.token_ids), np.float32)) for e in window]
         for batch in micro_batches(rows, pad_id, max_tokens, packed):
             for i, nll, entropy in zip(batch.row_index, *_token_scores(policy, batch), strict=True):
-                scores.add(window[i], nll, entropy)
+                scores.add(window[i], nll.tolist(), entropy.tolist())
             done(len(batch.row_index))
     return scores
 
@@ -141,13 +142,9 @@ def _windows(examples: Iterable[SFTExample], tokens: int) -> Iterator[list[SFTEx
         yield window
 
 
-def _token_scores(policy: Policy, batch: MicroBatch) -> list[list[list[float]]]:
+def _token_scores(policy: Policy, batch: MicroBatch) -> tuple[list[TokenValues], list[TokenValues]]:
     """NLL and entropy of every token, row by row, 0 at the first of each."""
-    device = next(policy.parameters()).device
-    batch = batch.to(device)
+    batch = batch.to(next(policy.parameters()).device)
     scores = policy.log_probs(batch, batch.trained, entropy=True)
     assert scores.entropy is not None
-    grids = torch.zeros(2, *batch.weights.shape, device=device)
-    grids[0, :, 1:][batch.trained] = -scores.logprob
-    grids[1, :, 1:][batch.trained] = scores.entropy
-    return [batch.rows_of(grid) for grid in grids]
+    return batch.spread(-scores.logprob), batch.spread(scores.entropy)

@@ -10,9 +10,8 @@ optimiser step a batch the sampling policy's log-probs are the trainer's own, so
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -20,17 +19,18 @@ from torch import Tensor
 
 from int_lightning.learn.liger_layers import Layers
 from int_lightning.learn.lora import LoRAConfig, without_adapters
-from int_lightning.learn.micro_batches import MicroBatch, Row, Step, micro_batches
+from int_lightning.learn.micro_batches import MicroBatch, Step, TrainingRow, micro_batches
 from int_lightning.learn.model import Policy
 from int_lightning.learn.module import PolicyModule
 from int_lightning.model_folder.check import dropouts
-from int_lightning.types import UserError
+from int_lightning.types import TokenValues, UserError
 from int_lightning_kernels import (
     MAX,
     Form,
     Implementation,
     Importance,
     KLEstimator,
+    LogProbs,
     Loss,
     Metrics,
     PolicyObjective,
@@ -38,9 +38,6 @@ from int_lightning_kernels import (
     Rows,
     token_policy_loss,
 )
-
-if TYPE_CHECKING:
-    from int_lightning_kernels import LogProbs
 
 
 class GRPOModule(PolicyModule):
@@ -159,17 +156,15 @@ class GRPOModule(PolicyModule):
 
     @torch.no_grad()
     def score_rows(
-        self, policy: Policy | Unadapted, rows: Sequence[Row], pad_id: int, max_tokens: int, packed: bool
-    ) -> list[list[float]]:
+        self, policy: Policy | Unadapted, rows: Sequence[TrainingRow], pad_id: int, max_tokens: int, packed: bool
+    ) -> list[TokenValues]:
         """For each row the log-probs of its tokens, 0 where they carry no loss. Collective under FSDP2."""
-        scores: list[list[float]] = [[] for _ in rows]
+        scores: dict[int, TokenValues] = {}
         for batch in micro_batches(rows, pad_id, max_tokens, packed):
             on_device = batch.to(self.device)
-            grid = torch.zeros(on_device.weights.shape, device=self.device)
-            grid[:, 1:][on_device.trained] = policy.log_probs(on_device, on_device.trained).logprob
-            for i, line in zip(batch.row_index, batch.rows_of(grid), strict=True):
-                scores[i] = line
-        return scores
+            logprobs = policy.log_probs(on_device, on_device.trained).logprob
+            scores |= zip(batch.row_index, on_device.spread(logprobs), strict=True)
+        return [scores[i] for i in range(len(rows))]
 
     def _loss(self, batch: MicroBatch, step: Step) -> Loss:
         trained = batch.trained
@@ -194,23 +189,15 @@ class GRPOModule(PolicyModule):
 
     @torch.no_grad()
     def _sequence_ratio(self, batch: MicroBatch) -> Tensor | None:
-        """exp(mean_t(log pi - log pi_old)) of each scored token's rollout; None where it is exactly 1 or not asked for."""
+        """[N] float32: exp(mean_t(log pi - log pi_old)) of each scored token's rollout; None where it is exactly 1 or not asked
+        for."""
         if self.ratio == "token" or batch.old_logprobs is None:
             return None
-        gaps = torch.zeros_like(batch.weights)
-        scored = self.scorer.log_probs(batch, batch.trained).logprob
-        gaps[:, 1:][batch.trained] = scored - batch.old_logprobs[:, 1:][batch.trained]
-        ratios = [math.exp(sum(gap) / max(1, sum(map(bool, weight)))) for gap, weight in self._by_row(batch, gaps)]
-        spread = torch.empty_like(gaps)
-        if batch.attention_mask is None:
-            spread[0] = torch.cat([torch.full((n,), r) for r, n in zip(ratios, batch.lengths, strict=True)])
-        else:
-            spread[:] = torch.tensor(ratios)[:, None]
-        return spread[:, 1:][batch.trained]
-
-    @staticmethod
-    def _by_row(batch: MicroBatch, values: Tensor) -> Iterator[tuple[list[float], list[float]]]:
-        return zip(batch.rows_of(values), batch.rows_of(batch.weights), strict=True)
+        gap = self.scorer.log_probs(batch, batch.trained).logprob - batch.old_logprobs[:, 1:][batch.trained]
+        row = batch.row_of_token[:, 1:][batch.trained]
+        sums = gap.new_zeros(len(batch.lengths), dtype=torch.float64).index_add(0, row, gap.double())
+        means = sums / row.bincount(minlength=len(sums)).clamp(min=1)
+        return means.exp().float()[row]
 
 
 class Unadapted:

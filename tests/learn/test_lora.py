@@ -17,7 +17,7 @@ from int_lightning.engines.opening import open_engine
 from int_lightning.engines.vllm import VLLMEngine
 from int_lightning.grpo.module import GRPOModule, Unadapted
 from int_lightning.learn.lora import FACTOR, LoRAConfig
-from int_lightning.learn.micro_batches import MicroBatch, Row, micro_batches
+from int_lightning.learn.micro_batches import MicroBatch, TrainingRow, micro_batches
 from int_lightning.learn.model import Policy, export, load_policy, named_weights
 from int_lightning.learn.sync import SyncError, sync, verify
 from int_lightning.models.resolve import resolve_model
@@ -53,7 +53,9 @@ def adapted() -> Policy:
 
 def batch() -> MicroBatch:
     generator = torch.Generator().manual_seed(1)
-    rows = [Row(torch.randint(3, 36, (n,), generator=generator).tolist(), [0.0] + [1.0] * (n - 1)) for n in (9, 14)]
+    rows = [
+        TrainingRow(torch.randint(3, 36, (n,), generator=generator).tolist(), [0.0] + [1.0] * (n - 1)) for n in (9, 14)
+    ]
     (batch,) = micro_batches(rows, pad_id=0, max_tokens=100)
     return batch
 
@@ -142,7 +144,7 @@ def test_vllm_gets_the_adapters_alone_and_old_ones_show(adapted: Policy, monkeyp
     assert sync(adapted, engine) <= 1e-4
     prompts, cold = [[5, 9, 7, 11]] * 3, Sampling(max_tokens=24, temperature=1.0)
     before = engine.generate(prompts, cold, [1, 2, 3])
-    whole = [p + c.token_ids for p, c in zip(prompts, before, strict=True)]
+    whole = [[*p, *c.token_ids.tolist()] for p, c in zip(prompts, before, strict=True)]
     for completion, scores in zip(before, engine.score(whole), strict=True):
         assert completion.logprobs == pytest.approx(scores[3:], abs=1e-4)
     with torch.no_grad():

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import int_lightning.mini
 from int_lightning.engines.base import EngineConfig
 from int_lightning.engines.transformers import TransformersEngine
-from int_lightning.learn.micro_batches import Row
+from int_lightning.learn.micro_batches import TrainingRow
 from int_lightning.mini.mini_tokenizer import PIECES, build_tokenizer
 from int_lightning.mini.world import (
     FLAW,
@@ -155,11 +155,11 @@ def test_pieces_are_single_tokens_and_strangers_are_unknown() -> None:
     assert TOKENIZER.unk_token_id in TOKENIZER.encode("7/2", add_special_tokens=False)
 
 
-def parts(row: Row) -> tuple[str, list[int]]:
+def parts(row: TrainingRow) -> tuple[str, list[int]]:
     """Prompt as text, and the tokens that carry loss; the two make up the row."""
-    start = row.weights.index(1.0)
-    assert row.weights == [0.0] * start + [1.0] * (len(row.token_ids) - start)
-    return TOKENIZER.decode(row.token_ids[:start]), row.token_ids[start:]
+    start = row.weights.tolist().index(1.0)
+    assert row.weights.tolist() == [0.0] * start + [1.0] * (len(row.token_ids) - start)
+    return TOKENIZER.decode(row.token_ids[:start]), row.token_ids[start:].tolist()
 
 
 @pytest.mark.parametrize("step", [0, 1, 1000])

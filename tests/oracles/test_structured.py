@@ -241,7 +241,7 @@ def test_structure_binds_its_own_completions_only_and_keeps_to_seeds(untrained: 
     structures = [tag if i % 2 else None for i in range(12)]
 
     async def draw(structures: list[str | None] | None) -> list[list[int]]:
-        return [c.token_ids for c in await EngineLoop(engine).generate(prompts, HOT, range(12), structures)]
+        return [c.token_ids.tolist() for c in await EngineLoop(engine).generate(prompts, HOT, range(12), structures)]
 
     free, mixed, again = asyncio.run(draw(None)), asyncio.run(draw(structures)), asyncio.run(draw(structures))
     assert mixed == again
