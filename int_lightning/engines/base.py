@@ -12,6 +12,7 @@ from torch import Tensor
 from int_lightning.types import Completion, Sampling, UserError
 
 Dtype = Literal["float32", "bfloat16"]
+EngineName = Literal["auto", "vllm", "transformers", "server"]
 
 NO_STRUCTURE = (
     "structured decoding needs vLLM, and this is the transformers engine: install the extra `cpu` or `gpu` and use "
@@ -40,7 +41,7 @@ class EngineConfig:
             takes longer ends the process, which names it.
     """
 
-    name: Literal["auto", "vllm", "transformers", "server"] = "auto"
+    name: EngineName = "auto"
     url: str = "http://127.0.0.1:8000"
     weights_folder: str | None = None
     dtype: Dtype = "float32"

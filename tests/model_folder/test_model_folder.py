@@ -14,7 +14,8 @@ from int_lightning.__main__ import main
 from int_lightning.engines import vllm
 from int_lightning.engines.base import EngineConfig
 from int_lightning.engines.opening import open_engine
-from int_lightning.learn.model import export, load_policy
+from int_lightning.learn.export import export
+from int_lightning.learn.model import load_policy
 from int_lightning.model_folder.check import check_model_folder, context_of, load_config
 from int_lightning.model_folder.tokenizer import load_tokenizer
 from int_lightning.model_folder.weights import weights_of_folder
