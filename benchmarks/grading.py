@@ -1,6 +1,6 @@
 """How many pairs of answers the grader compares in a minute: those of a JSONL file, and new ones made from them.
 
-    python benchmarks/grading.py pairs.jsonl
+    python -m benchmarks.grading pairs.jsonl
 
 A cold grader starts its workers and loads its libraries; a warm one has graded other pairs before. No grader sees a pair twice: a
 variant of a file has other numbers in the same places of both answers.

@@ -39,6 +39,8 @@ from int_lightning.mini.mini_tokenizer import CHAT_TEMPLATE, build_tokenizer
 from int_lightning.prompts.recorded_tokenizer import record_tokenizer
 from int_lightning.sft.targets import Target, TargetConfig, examples
 from int_lightning.types import (
+    Defect,
+    DefectKind,
     Intervention,
     Outcome,
     Problem,
@@ -97,7 +99,7 @@ def wrong_attempt(id: str, text: str) -> Rollout:
     return Rollout(id, "p", 0, prompt, ids, [-1.0] * len(ids), text, "length", "", False, PROVENANCE)
 
 
-def intervention(sample: int, content: str, rejected: str = "", location: int = 1) -> Intervention:
+def intervention(sample: int, content: str, rejected: Defect | None = None, location: int = 1) -> Intervention:
     return Intervention(
         id=f"p/a/{sample}/intervention",
         problem_id="p",
@@ -118,7 +120,7 @@ def intervention(sample: int, content: str, rejected: str = "", location: int = 
 
 
 def proposal(sample: int, raw: str) -> Proposal:
-    return Proposal(f"p/a/{sample}", "p", "p/a", sample, "policy", raw, 1, "", "")
+    return Proposal(f"p/a/{sample}", "p", "p/a", sample, "policy", raw, 1, "", None)
 
 
 @pytest.fixture
@@ -133,8 +135,8 @@ def run(tmp_path: Path) -> Path:
             "proposals": [proposal(i, f"raw {HOSTILE}") for i in range(3)],
             "interventions": [
                 intervention(0, f"instead {HOSTILE}"),
-                intervention(1, "leaks", f"it gives the final answer away: {HOSTILE!r} (stated)"),
-                intervention(2, "", f"no tag {HOSTILE}", location=-1),
+                intervention(1, "leaks", Defect(DefectKind.LEAK, f"{HOSTILE!r} (stated)")),
+                intervention(2, "", Defect(DefectKind.NO_PROPOSAL, f"no tag {HOSTILE}"), location=-1),
             ],
             "categories": [ErrorCategory("p/a/0/c", "p", "p/a/0", "execution", "", PROVENANCE)],
             OUTCOMES: [Outcome("p", "x", "hard", 1, 0, 10)],
@@ -201,7 +203,7 @@ def test_a_page_holds_hostile_output_as_text(run: Path) -> None:
     assert found.tags <= HARMLESS
     assert not {name for name in found.attributes if name.startswith("on")}
     assert found.links == ["#row-1", "#row-2", "#row-3"]
-    for start in ("problem", "reference", "instead", "raw", "rejected: no tag"):
+    for start in ("problem", "reference", "instead", "raw", "rejected: no proposal: no tag"):
         assert visible(f"{start} {HOSTILE}") in found.text
     assert f"Step 1 {visible(f'second {HOSTILE}')}" in found.text
     assert "first error" in found.text
@@ -234,7 +236,7 @@ def test_the_terminal_shows_hostile_output_as_text_and_takes_no_torch(run: Path)
     said = done.stdout
     for start in ("problem", "reference", "instead", "raw"):
         assert visible(f"{start} {HOSTILE}") in said
-    assert "rejected: no tag" in said
+    assert "rejected: no proposal: no tag" in said
     assert {kind for kind, _ in runs(said)} == {"plain", "space", "newline"}
 
 

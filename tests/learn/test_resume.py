@@ -341,7 +341,7 @@ CHANGED_GRPO = {
     "--data.init_args.rewards=[{path: example_rewards.alternating}]": ("rewards.0.path", "not set", "alternating"),
     "--data.init_args.problems=mini:easy:7": ("data.init_args.problems", "problems.jsonl", "mini:easy:7"),
     "--data.init_args.steps=9": ("data.init_args.steps", "4", "9"),
-    "--model.init_args.clip_high=0.5": ("model.init_args.clip_high", "0.35", "0.5"),
+    "--model.init_args.objective.clip_high=0.5": ("model.init_args.objective.clip_high", "0.35", "0.5"),
     "--engine.dtype=bfloat16": ("engine.dtype", "float32", "bfloat16"),
     "--seed_everything=1": ("seed_everything", "0", "1"),
 }

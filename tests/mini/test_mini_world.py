@@ -92,7 +92,7 @@ def test_first_error_is_where_an_attempt_first_departs(chain: Chain, seed: int, 
     else:
         assert error == (departures[0], correct[departures[0]])
         parsed = parse_proposal(intervention_text(error), steps)
-        assert (parsed.location, parsed.content, parsed.defect) == (*error, "")
+        assert (parsed.location, parsed.content, parsed.defect) == (*error, None)
 
 
 @settings(deadline=None)
