@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 
+# "so", "in total", "which gives"
 _DRAWN = re.compile(
     r"""\b(?:so(?!\ far)|thus|hence|therefore|consequently|accordingly|finally|overall|altogether|indeed|then
       |in\ (?:total|all|the\ end)
@@ -21,6 +22,7 @@ _FINAL = re.compile(
     r"""\b(?:indeed|we\ conclude|that(?:'s|\ is)\ right|as\ (?:claimed|required|desired)|we\ are\ done|in\ total|altogether)\b""",
     re.VERBOSE | re.IGNORECASE,
 )
+# "there are exactly", "x =", "leaves us with": what ends directly before the number
 _GOVERNED = re.compile(
     r"""(?:\b(?:is|are|be|was|were|equals?|gets?|obtain|find|have|conclude|leaves?(?:\ us)?|left|leaving|giv(?:es?|ing)|makes?
         |yields?|remain|means|that|comes?(?:\ out)?\ to|amounts?\ to|so|thus|hence|therefore)\b

@@ -38,6 +38,7 @@ _PRESENTING = re.compile(
       ) (?: [\s:,$*{] | \\[(\[] )*\Z""",
     re.VERBOSE | re.IGNORECASE,
 )
+# "x = $", "there are"
 _EQUALLING = re.compile(r"(?:=|\b(?:is|are|be|equals)\b)(?:[\s:$*{]|\\[(\[])*\Z", re.IGNORECASE)
 _CONTINUES = re.compile(r"\s*(?:[-+*/^]|\\(?:times|cdot|div|pm)(?![a-zA-Z]))")
 _TAIL = re.compile(  # what may follow the last number of a text: 5\text{ cm}$.
@@ -67,7 +68,12 @@ _VARIABLES = re.compile(r"\\(?:[a-zA-Z]+\s*)?|[a-zA-Z]")
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A number or expression that a text states; ``presented`` if it is given as the answer."""
+    """A number or expression that a text states.
+
+    Args:
+        text: As it is written.
+        presented: Whether it is given as the answer.
+    """
 
     text: str
     presented: bool

@@ -1,12 +1,12 @@
 """One problem through all stages of the method, as a coroutine beside those of other problems.
 
 1. Rollouts in growing waves until one is right: the problem is then not hard, and done.
-2. Wrong attempts, cut into steps.
+2. Wrong attempts are cut into steps.
 3. An oracle names the first wrong step and proposes one to put in its place.
 4. An intervention that gives the answer away is dropped; one is kept for each (problem, attempt).
-5. Guided rollouts from prefix + intervention; it is accepted if at least one is right. Rollouts from the prefix alone and from
-   the bare problem are drawn beside them, so that the conditioning table comes out of the same run.
-6. Where asked for, the policy says what kind of error each checked intervention replaces, and rewrites the attempts as a whole.
+5. Guided rollouts from prefix + intervention; the intervention is accepted if at least one is right. Rollouts from the prefix
+   alone and from the bare problem are drawn too, so that the conditioning table comes from the same run.
+6. If asked for, the policy says what kind of error each checked intervention replaces, and rewrites the attempts as a whole.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from int_lightning.oracles.policy import PolicyOracle
 from int_lightning.prompts.chat import encode_text
 from int_lightning.rollout_sampler import Continuation, RolloutSampler
 from int_lightning.steps import SEPARATORS, Cut, cuts, decode, split_steps
-from int_lightning.types import Defect, DefectKind, Intervention, Outcome, Problem, Proposal, Rollout, UserError
+from int_lightning.types import Defect, DefectKind, Intervention, Outcome, Problem, Proposal, Rollout, Status, UserError
 
 
 @dataclass
 class Work:
-    """Records of one problem. ``stored`` counts those of each kind that an earlier run stored, whose oracle had no answer
-    yet."""
+    """Records of one problem. If an earlier run had to stop at an oracle without an answer, ``stored`` counts, by table, the
+    records that it stored."""
 
     problem: Problem
     attempts: list[Rollout] = field(default_factory=list)
@@ -46,14 +46,19 @@ class Work:
     stored: Counter[str] = field(default_factory=Counter)
 
     @property
+    def _status(self) -> Status:
+        if self.waiting:
+            return "waiting"
+        return "solved" if any(a.correct for a in self.attempts) else "hard"
+
+    @property
     def outcome(self) -> Outcome:
         """The problem's counts."""
         rollouts = [*self.attempts, *self.guided, *self.from_prefix, *self.naive, *self.refined]
-        hard = not any(a.correct for a in self.attempts)
         return Outcome(
             problem_id=self.problem.id,
             source=self.problem.source,
-            status="waiting" if self.waiting else "hard" if hard else "solved",
+            status=self._status,
             attempts=len(self.attempts),
             correct=sum(a.correct for a in self.attempts),
             tokens=sum(len(r.token_ids) for r in rollouts),
@@ -71,10 +76,10 @@ class ProblemStages:
         sampler: Of the base policy.
         oracle: Proposes interventions.
         config: Sizes.
-        attempts: Rollouts per problem for the hard filter, of sources that have their own number.
+        attempts: Rollouts per problem for the hard filter, by source, for sources that have their own number.
 
     Raises:
-        UserError: if the categories of errors are asked for and the prompt set has no template for the question.
+        UserError: if the prompt set lacks the template of something that the policy is to be asked.
     """
 
     def __init__(
@@ -97,8 +102,8 @@ class ProblemStages:
                 )
 
     async def run(self, problem: Problem, earlier: Work | None = None) -> Work:
-        """Everything that is still to be done for a problem. ``earlier`` is what was done when its oracle had no answer yet;
-        the result then holds that too."""
+        """Everything that is still to be done for a problem. ``earlier`` is what a run did whose oracle had no answer yet; the
+        result then includes that."""
         work = earlier or Work(problem, attempts=await self._attempts(problem))
         if any(a.correct for a in work.attempts):
             return work
@@ -108,7 +113,8 @@ class ProblemStages:
         proposals = await self._proposals(attempts)
         answered = [(a, ps) for a, ps in zip(attempts, proposals, strict=True) if not any(map(is_waiting, ps))]
         work.waiting = len(answered) < len(attempts)
-        work.proposals += [p for _, ps in answered for p in ps]
+        for _, said in answered:
+            work.proposals += said
         interventions = await self._interventions(work, answered)
         if self.config.categories:
             asked_about = {a.rollout.id: a for a, _ in answered}
@@ -133,13 +139,13 @@ class ProblemStages:
         """The policy's rewritings of attempts."""
         starts = [Continuation(a.problem, [], a.rollout.id, a.rollout.text) for a in attempts]
         drawn = (self.sampler.draw(s, range(self.config.refined), self.config.sampling, "refined") for s in starts)
-        return [rollout for rollouts in await asyncio.gather(*drawn) for rollout in rollouts]
+        return list(chain.from_iterable(await asyncio.gather(*drawn)))
 
     def _attempt(self, problem: Problem, rollout: Rollout) -> Attempt:
         return Attempt(problem, rollout, split_steps(rollout.text, self.config.segmentation))
 
     async def _proposals(self, attempts: Sequence[Attempt]) -> list[list[Proposal]]:
-        """For each attempt; one that cannot be taken to an oracle gets a record that says why."""
+        """The proposals for each attempt; one that cannot be taken to an oracle gets a record that says why."""
         defects = {a.rollout.id: attempt_defect(a) for a in attempts}
         asked = [a for a in attempts if defects[a.rollout.id] is None]
         answers = await self.oracle.propose(asked, self.sampler) if asked else []
@@ -152,10 +158,9 @@ class ProblemStages:
     async def _interventions(
         self, work: Work, answered: Sequence[tuple[Attempt, Sequence[Proposal]]]
     ) -> list[Intervention]:
-        """The interventions of these attempts, checked, which are added to the work with their rollouts."""
-        leaks = await self._leaks(
-            work.problem, [p for p in chain.from_iterable(ps for _, ps in answered) if not p.defect]
-        )
+        """The interventions of these attempts, checked, and added to the work with their rollouts."""
+        proposed = chain.from_iterable(proposals for _, proposals in answered)
+        leaks = await self._leaks(work.problem, [p for p in proposed if p.defect is None])
         found: list[Intervention] = []
         for attempt, proposals in answered:
             kept, positions = 0, cuts(attempt.steps, attempt.rollout.token_ids.tolist(), self.sampler.tokenizer)
@@ -258,7 +263,7 @@ def leak_defect(leak: Leak) -> Defect | None:
 
 
 def waves(first: int, total: int) -> Iterator[range]:
-    """Sample numbers wave by wave: ``first`` of them, then each time as many as before, up to ``total``."""
+    """Sample numbers in waves: ``first`` of them, then in each wave as many as in all before it, up to ``total``."""
     start = 0
     while start < total:
         stop = min(total, 2 * start or first)

@@ -1,15 +1,14 @@
 """Records as Parquet shards that are appended and never rewritten.
 
 A shard is written aside, flushed to disk and renamed: it is there whole or not at all. A batch counts once its line is in the
-manifest (see ``manifest``): a run killed at any moment loses the batch in flight; started again it skips the keys that are there.
-Whoever reads a store or adds to it has its shards checked first.
+manifest (see ``manifest``): a run killed at any moment loses the batch in flight; started again it skips what is there. Before
+a store is read or added to, its shards are checked.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from int_lightning.collect.manifest import Manifest, Shard, sha256_of
-from int_lightning.run_files import read, written
+from int_lightning.run_files import read, replacing
 from int_lightning.types import Defect, TokenIds, TokenValues
 
 R = TypeVar("R")
@@ -35,7 +34,7 @@ class Store:
 
     Args:
         folder: Where the tables are.
-        only: Read this batch alone; all of them if not given.
+        only: Read only this batch; all of them if not given.
     """
 
     def __init__(self, folder: Path, only: int | None = None) -> None:
@@ -44,10 +43,10 @@ class Store:
         self._manifest = Manifest(folder)
 
     def begin(self) -> None:
-        """Makes a store where there is none, and checks one that is there. A run that adds to it does so at its start.
+        """Makes the store if it is missing, and checks it if it is there; the first thing that a run does which adds to it.
 
         Raises:
-            UserError: naming the first file that is damaged, missing or foreign; or if the folder cannot be written.
+            UserError: naming the first file that is damaged, missing or foreign; also if the folder cannot be written.
         """
         self._manifest.begin()
 
@@ -61,15 +60,15 @@ class Store:
         return list(range(len(self._manifest.batches)))
 
     def batch(self, number: int) -> Store:
-        """The store as if it held one batch only, for reading."""
+        """The store as if it held only one batch, for reading."""
         view = Store(self.folder, number)
         view._manifest = self._manifest
         return view
 
     def commit(self, batch: Mapping[str, Sequence[Any]]) -> None:
-        """Adds records to several tables at once: all of them, or, if it is killed meanwhile, none.
+        """Adds records to several tables at once: all of them, or none if the process is killed.
 
-        Every table that has records gets a shard of the same number. What a kill left of a batch is overwritten by the next.
+        Every table that has records gets a shard of the same number. The next batch overwrites what a kill left of one.
 
         Raises:
             UserError: if a shard cannot be written; earlier batches are intact.
@@ -85,19 +84,10 @@ class Store:
         schema = schema_of(type(records[0]))
         rows = pa.Table.from_pylist([to_row(r) for r in records], self._manifest.mark(schema, table, number))
         final = self._manifest.file(table, number)
-        aside = final.with_suffix(".tmp")
-        with written(final):
+        with replacing(final) as aside:
             final.parent.mkdir(exist_ok=True)
-            with open(aside, "wb") as file:
-                pq.write_table(rows, file, compression="zstd")
-                file.flush()
-                os.fsync(file.fileno())
-            shard = Shard(len(records), aside.stat().st_size, sha256_of(aside))
-            aside.rename(final)
-            directory = os.open(final.parent, os.O_RDONLY)
-            os.fsync(directory)
-            os.close(directory)
-        return shard
+            pq.write_table(rows, aside, compression="zstd")
+            return Shard(len(records), aside.stat().st_size, sha256_of(aside))
 
     def read(self, table: str, record: type[R]) -> Iterator[R]:
         """All records of a table, in the order they were written."""
@@ -106,7 +96,7 @@ class Store:
                 yield from_row(record, row)
 
     def columns(self, table: str, *names: str, newest_first: bool = False) -> Iterator[tuple[Any, ...]]:
-        """Some columns of a table, row by row, in the order they were written or the other way round."""
+        """Some columns of a table, row by row, in the order they were written or in reverse."""
         for shard in reversed(self._shards(table)) if newest_first else self._shards(table):
             data = _table(shard, names)
             rows = zip(*(data[name].to_pylist() for name in names), strict=True)
@@ -121,7 +111,7 @@ class Store:
                 yield problem_id, *values
 
     def arrow(self, table: str, *names: str) -> Iterator[pa.Table]:
-        """Some columns of a table, shard by shard, as Arrow has them: for token lists, of which Python objects would be many."""
+        """Some columns of a table, shard by shard, as Arrow holds them: token lists would be very many Python objects."""
         for shard in self._shards(table):
             yield _table(shard, names)
 

@@ -1,4 +1,4 @@
-"""The content of an intervention: a step that can stand in the attempt, or the reason it cannot."""
+"""The content of an intervention: a step that can stand in the attempt, or the reason why it cannot."""
 
 from __future__ import annotations
 
@@ -13,12 +13,19 @@ from int_lightning.types import DefectKind
 ANOTHER = re.compile(r"[{,]\s{0,20}[\"'“”]?location[\"'“”]?\s{0,20}:", re.IGNORECASE)
 """A member that belongs to another object."""
 
-_LABEL = re.compile(
-    r"(?:#{1,6}\s*|>\s*)?(?P<open>[*_]{0,3})[\[(]?(?:sub)?step[\s_#]{0,3}(?P<number>\d{1,9})[\])]?"
-    r"(?:(?P<shut>[*_]{0,3})\s{0,3}(?::|\.(?!\d)|\s[-–—](?=\s))(?P<late>[*_]{0,3})|(?P<bare>[*_]{1,3})(?=\s)|[ \t]*(?=\n|\Z))\s*",
-    re.IGNORECASE | re.ASCII,
+_LABEL = re.compile(  # "Step 3: ", "## Step 3 - ", "**Step 3**: ", "(Step 3). ", "Step 3" alone on its line
+    r"""
+    (?: \#{1,6}\s* | >\s* )?
+    (?P<open> [*_]{0,3} ) [\[(]? (?:sub)? step [\s_#]{0,3} (?P<number> \d{1,9} ) [\])]?
+    (?: (?P<shut> [*_]{0,3} ) \s{0,3} (?: : | \.(?!\d) | \s[-–—](?=\s) ) (?P<late> [*_]{0,3} )
+      | (?P<bare> [*_]{1,3} ) (?=\s)
+      | [ \t]* (?=\n|\Z) )
+    \s*
+    """,
+    re.IGNORECASE | re.ASCII | re.VERBOSE,
 )
 
+# "no critical error was found in the solution", "the whole attempt is correct"
 _WRONG = r"(?:critical |first |major |actual |real |mathematical )*(?:errors?|mistakes?|issues?)"
 _FOUND = r"(?: (?:was |were |is |are )?(?:found|detected|identified|present|here))?"
 _WHOLE = (
@@ -31,7 +38,7 @@ _NO_ERROR = re.compile(
     rf"(?:[.,;:]* (?:and |so |since |because |as )?{_RIGHT})?"
     rf"|{_RIGHT}(?:[.,;:]* (?:and |so )?(?:there (?:is|are) )?no {_WRONG}{_FOUND})?"
 )
-_PLACEHOLDER = re.compile(
+_PLACEHOLDER = re.compile(  # what the prompt's own form says: "the corrected step", "replacement text"
     r"(?:the |your |a )?(?:(?:replacement|corrected|correct|new|intervention) step|replacement|intervention)"
     r"(?: (?:here|text|content))?"
 )
@@ -39,7 +46,7 @@ _EDGES = " \t\r\n.…!,;:`'\"*_{}[]()<>-–—"
 
 
 def says_no_error(value: Value) -> bool:
-    """Whether a text is no step but the verdict that nothing is wrong: "No error found.", "OK", "n/a"."""
+    """Whether a text, instead of a step, is the verdict that nothing is wrong: "No error found.", "OK", "n/a"."""
     if not isinstance(value, str) or len(value) > 200:
         return False
     text = " ".join(value.lower().strip(_EDGES).split())
@@ -47,7 +54,7 @@ def says_no_error(value: Value) -> bool:
 
 
 def checked(content: Value, location: int, steps: Sequence[str]) -> str:
-    """The step to put in the place of the one at the location.
+    """The step to put in place of the one at the location.
 
     Raises:
         DefectError: if it cannot stand there.
@@ -71,15 +78,15 @@ def checked(content: Value, location: int, steps: Sequence[str]) -> str:
 
 
 def _unlabelled(content: str, location: int, steps: Sequence[str]) -> str:
-    """The content without the label ``Step 3:`` under which the step was shown; one in the student's own numbering stays.
+    """The content without the label ``Step 3:`` under which the step was shown; a label of the student's own numbering stays.
 
-    A number that no shown step has is the oracle's own, and goes. Any other may mean another step.
+    A label with a number that no shown step has is the oracle's own, and is removed. Any other may mean another step.
     """
     label = _LABEL.match(content)
     if not label:
         return content
     number = int(label["number"])
-    own = [int(found["number"]) if (found := _LABEL.match(step.strip())) else None for step in steps]
+    own = [_number_of(step) for step in steps]
     if _in_own_numbering(number, location, own):
         return content
     if number != location and (number < len(steps) or own[location] is not None):
@@ -94,8 +101,14 @@ def _unlabelled(content: str, location: int, steps: Sequence[str]) -> str:
     return rest
 
 
+def _number_of(step: str) -> int | None:
+    """The number by which the student calls a step, None without a label."""
+    label = _LABEL.match(step.strip())
+    return int(label["number"]) if label else None
+
+
 def _in_own_numbering(number: int, location: int, own: Sequence[int | None]) -> bool:
-    """Whether the student calls the step at the location so: by its own label, or as what follows the last label before it."""
+    """Whether this is the student's number of the step at the location: its own, or what follows the last label before it."""
     if own[location] is not None:
         return own[location] == number
     before = [label for label in own[:location] if label is not None]
@@ -103,13 +116,13 @@ def _in_own_numbering(number: int, location: int, own: Sequence[int | None]) -> 
 
 
 def _after(label: re.Match[str], text: str) -> str:
-    """The text behind a label; bold type that goes on behind it begins there."""
-    goes_on = label["open"] and not (label["shut"] or label["late"] or label["bare"])
-    return (label["open"] if goes_on else "") + text[label.end() :]
+    """The text after a label. Bold type that continues after the label begins the text."""
+    continues = label["open"] and not (label["shut"] or label["late"] or label["bare"])
+    return (label["open"] if continues else "") + text[label.end() :]
 
 
 def _bare(text: str) -> str:
-    """A step without label, final full stop and the size of its spaces."""
+    """A step without its label and final full stop, and with single spaces."""
     text = text.strip()
     label = _LABEL.match(text)
     return " ".join((_after(label, text) if label else text).split()).rstrip(" .")

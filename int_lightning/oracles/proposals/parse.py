@@ -1,12 +1,12 @@
-r"""What an oracle wrote -> location and content of an intervention, or the reason it cannot be used.
+r"""What an oracle wrote -> location and content of an intervention, or the reason why it cannot be used.
 
 An oracle ends with ``<intervention>{"location": 2, "content": "..."}</intervention>``; ``{}`` says that it found no critical
-error, and so does such an answer in words. Read alike are ``<replacement>`` tags and a list of such objects, of which the one
-with the lowest location counts: with a later one the prefix would keep an error.
+error, and so does such an answer in words. ``<replacement>`` tags are read alike, and so is a list of such objects. Of a list
+the object with the lowest location counts: with a later one the prefix would keep an error.
 
-The last tag of the answer counts (see ``tags``), and where it cannot be used nothing is. Two tags in one breath that name
+The last tag of the answer counts (see ``tags``); if it cannot be used, no other is. Two tags in immediate succession that name
 different steps leave open which is meant. A tag that is not closed is used if its object is complete. A location is the number
-the steps were shown with, from 0; one that may mean two steps is a defect.
+under which a step was shown, from 0; one that may mean two steps is a defect.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from int_lightning.oracles.proposals.content import ANOTHER, checked, says_no_error
 from int_lightning.oracles.proposals.defect import DefectError
@@ -41,12 +42,12 @@ class Parsed:
 def parse_proposal(raw: str, steps: Sequence[str], cut: bool = False) -> Parsed:
     """Reads an oracle's output for an attempt with the given steps. Never raises.
 
-    The content comes without space and label around it, its backslashes read as ``backslashes.unescape`` says.
+    The content comes without surrounding space and label, its backslashes read as ``backslashes.unescape`` says.
 
     Args:
         raw: The output.
-        steps: Those of the attempt.
-        cut: The output stops at its length limit: what it was about to say might take the tag back, unless the tag ends it.
+        steps: The attempt's.
+        cut: The output stops at its length limit. Unless the tag ends it, what was about to follow might take the tag back.
     """
     try:
         tag = last_tag(raw)
@@ -72,7 +73,7 @@ def _agree(last: Parsed, before: Parsed) -> None:
 
 
 def _object(text: str, closed: bool) -> tuple[Value, str]:
-    """What a tag holds, an object or a list, and what stands behind that."""
+    """What a tag holds, an object or a list, and the text after that."""
     if closed and (not text.strip() or says_no_error(_FENCE.sub(" ", text))):
         return {}, ""
     start = START.search(text)
@@ -118,12 +119,11 @@ def _completed(text: str, closed: bool) -> tuple[Value, int]:
 
 def _first_error(value: Value, steps: Sequence[str]) -> tuple[int, Value]:
     """Location and content of the object, or of the one in the list with the lowest location."""
-    if (
-        isinstance(value, dict)
-        and len(value) == 1
-        and isinstance(inner := _only(next(iter(value)), value), dict | list)
-    ):
-        value = inner  # {"intervention": {...}}
+    if isinstance(value, dict) and len(value) == 1:
+        (key,) = value
+        inner = _only(key, value)
+        if isinstance(inner, dict | list):
+            value = inner  # {"intervention": {...}}
     entries = value if isinstance(value, list) else [value]
     found = []
     for entry in entries:
@@ -138,26 +138,26 @@ def _first_error(value: Value, steps: Sequence[str]) -> tuple[int, Value]:
 
 def _finds_none(entry: dict[str, list[Value]]) -> bool:
     """Whether an object says that nothing is wrong: it is empty, or its content is such a verdict."""
-    if all(value in _EMPTY for values in entry.values() for value in values):
+    if all(value in _EMPTY for value in chain.from_iterable(entry.values())):
         return True
     if not entry.keys() & {"location", *_OTHER_NAMES.values(), "content"}:
-        return len(entry) == 1 and any(
-            says_no_error(value) or (value is True and says_no_error(key.replace("_", " ")))
-            for key, values in entry.items()
-            for value in values
-        )
+        if len(entry) > 1:
+            return False
+        ((key, values),) = entry.items()
+        affirmed = any(value is True for value in values) and says_no_error(key.replace("_", " "))
+        return affirmed or any(map(says_no_error, values))
     location, content = _member("location", entry), _member("content", entry)
     nowhere = location in _EMPTY or location == -1 or says_no_error(location)
     return says_no_error(content) or (nowhere and content in _EMPTY)
 
 
 def _member(name: str, entry: dict[str, list[Value]]) -> Value:
-    """The value of a member, which may go by another name where its own is missing."""
+    """The value of a member, which may have another name if its own is missing."""
     return _only(name if name in entry else _OTHER_NAMES[name], entry)
 
 
 def _only(key: str, entry: dict[str, list[Value]]) -> Value:
-    """The value of a key, which may be given twice if it is the same; None if it is not given."""
+    """The value of a key, which may be given twice if both are equal; None if it is not given."""
     values = entry.get(key, [None])
     if any(value != values[0] for value in values):
         raise DefectError(DefectKind.AMBIGUOUS, f"two values for {key} in one object")

@@ -1,7 +1,7 @@
 """Which part of an oracle's output is its proposal.
 
-Only the answer counts, what follows the model's thoughts, and in it the last tag: an earlier one may be a draft that the model
-took back. Passed over are only tags that are talked about ("between <intervention> and </intervention>").
+Only the answer counts, which follows the model's thoughts, and in it the last tag: an earlier one may be a draft that the model
+took back. Tags that are only talked about ("between <intervention> and </intervention>") are skipped.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from int_lightning.thoughts import after_thoughts
 from int_lightning.types import DefectKind
 
 _NAMES = ("interventions", "replacements")
-_TAG = re.compile(
+_TAG = re.compile(  # <intervention>, </replacements>, and one without ">" directly before an object
     r"<\s{0,3}(/?)\s{0,3}(?:intervention|replacement)s?\b(?:([^<>{\[]{0,80})>|(?=\s{0,20}[{\[]))", re.IGNORECASE
 )
+# </interven, where the output ends
 _FRAGMENT = re.compile(r"<\s{0,3}(/?)\s{0,3}([a-z]{0,13})\s{0,20}\Z", re.IGNORECASE)
-_MENTION = re.compile(
+_MENTION = re.compile(  # what follows a tag that is talked about: "and ...", "tags ...", ", ..."
     r"(?!\s*```)[\s`'\"*]*(?:(?:and|or|to)\b[^{\[\d]{0,20}|(?:tags?|block|format)\b[^{\[\d]*|[.…,;:)][^{\[\d]*|[`'\"*]\s*)",
     re.IGNORECASE,
 )
-_AND = re.compile(
+_AND = re.compile(  # "or", "and the second error", "2."
     r"[ `*#\d.)-]*+(?:(?:and|or|then|alternatively)\b[\s,:]*)?"
     r"(?:(?:the |an? )?(?:second|third|next|other|another|further|later)(?: critical)?(?: (?:error|mistake|intervention)s?)?)?"
     r"[ `*:.(\d)-]*+",
@@ -35,8 +36,14 @@ START = re.compile(r"\{\s*(?:[\"'“”}/#]|location|content)|\[\s*[{\]]", re.IG
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """What a tag holds, whether it is closed, what follows it, and what the tag before it holds where the two are said in one
-    breath: nothing stands between them but "or", or "second error"."""
+    """One tag of an output.
+
+    Args:
+        text: What it holds.
+        closed: Whether a closing tag follows.
+        after: What follows that.
+        twin: What the tag before it holds, if nothing stands between the two but "or", or "second error"; None if there is more.
+    """
 
     text: str
     closed: bool
@@ -45,7 +52,7 @@ class Tag:
 
 
 def last_tag(raw: str) -> Tag:
-    """The tag of an output that counts.
+    """The tag that counts.
 
     Raises:
         DefectError: if there is none.
@@ -55,7 +62,7 @@ def last_tag(raw: str) -> Tag:
     starts = [*(tag.start() for tag in tags), len(answer)]
     texts = [answer[tag.end() : end] for tag, end in zip(tags, starts[1:], strict=True)]
     if len(tags) > 1 and not tags[-1][1] and not tags[-2][1] and not texts[-1].strip() and _ends_object(texts[-2]):
-        tags.pop()  # an opening tag in place of the closing one
+        tags.pop()  # an opening tag instead of the closing one
     for i in reversed(range(len(tags))):
         if tags[i][1] or _MENTION.fullmatch(texts[i]):
             continue
@@ -79,7 +86,7 @@ def _answer(raw: str) -> str:
 
 
 def _without_fragment(answer: str) -> str:
-    """The answer without the beginning of a closing tag at its end. That of any other tag is the beginning of an answer."""
+    """The answer without the beginning of a closing tag at its end. The beginning of an opening tag means that it was cut."""
     fragment = _FRAGMENT.search(answer)
     if not fragment or not any(name.startswith(fragment[2].lower()) for name in _NAMES):
         return answer
