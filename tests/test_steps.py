@@ -46,7 +46,7 @@ def test_joined_steps_are_the_text(text: str, how: Segmentation) -> None:
 
 
 @given(TEXTS.filter(lambda t: not t[:1].isspace()))
-def test_a_step_holds_no_blank_line_but_the_one_it_ends_with(text: str) -> None:
+def test_a_step_holds_only_the_blank_line_that_it_ends_with(text: str) -> None:
     steps = split_steps(text)
     for step in steps:
         assert "\n\n" not in step.rstrip()
@@ -134,7 +134,7 @@ def test_splitting_is_linear_in_the_length(unit: str, how: Segmentation) -> None
 
 
 @pytest.mark.parametrize("text", [" \n\none\n\ntwo", "\t\n\n\none"])
-def test_white_space_in_front_is_no_step_of_its_own(text: str) -> None:
+def test_white_space_in_front_is_not_a_separate_step(text: str) -> None:
     assert all(step.strip() for step in split_steps(text))
 
 

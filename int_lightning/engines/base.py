@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 from torch import Tensor
 
-from int_lightning.types import Completion, Sampling, UserError
+from int_lightning.types import Completion, EngineName, Sampling, UserError
 
 Dtype = Literal["float32", "bfloat16"]
 
@@ -71,7 +71,7 @@ class Engine(Protocol):
     """Generates for the trainer. ``takes_structure`` says whether ``submit`` does; a completion ends at any of the tokens
     ``ends``, and at no other."""
 
-    name: str
+    name: EngineName
     folder: str
     dtype: Dtype
     max_model_len: int

@@ -26,7 +26,7 @@ from int_lightning.model_folder.ends import end_tokens
 from int_lightning.model_folder.tokenizer import load_tokenizer
 from int_lightning.run_files import written
 from int_lightning.scratch import scratch_folder
-from int_lightning.types import Completion, Finish, Sampling, UserError
+from int_lightning.types import Completion, EngineName, Finish, Sampling, UserError
 
 KEY = "VLLM_API_KEY"
 """Of the environment, which the server reads too."""
@@ -48,7 +48,7 @@ class ServerEngine:
         UserError: if the server does not answer, takes too short sequences or has another tokenizer.
     """
 
-    name = "server"
+    name: EngineName = "server"
     takes_structure = True
 
     def __init__(self, folder: str, config: EngineConfig) -> None:

@@ -16,7 +16,7 @@ from int_lightning.engines.base import NO_STRUCTURE, EngineConfig, room
 from int_lightning.engines.kv_cache import growing_cache
 from int_lightning.model_folder.ends import end_tokens
 from int_lightning.model_folder.weights import load_causal_lm
-from int_lightning.types import Completion, Finish, Sampling, UserError
+from int_lightning.types import Completion, EngineName, Finish, Sampling, UserError
 
 SPARSE = 0.75
 """Share of live rows at which those that have ended are dropped."""
@@ -51,7 +51,7 @@ class TransformersEngine:
         config: Sizes and dtype.
     """
 
-    name = "transformers"
+    name: EngineName = "transformers"
     takes_structure = False
 
     def __init__(self, folder: str, config: EngineConfig) -> None:

@@ -22,7 +22,7 @@ from transformers import AutoConfig
 from int_lightning.engines.base import EngineConfig, generate_by_steps, room
 from int_lightning.model_folder.ends import end_tokens
 from int_lightning.model_folder.files import weight_files
-from int_lightning.types import Completion, Finish, Sampling, TokenValues, UserError
+from int_lightning.types import Completion, EngineName, Finish, Sampling, TokenValues, UserError
 
 if TYPE_CHECKING:
     from vllm.lora.request import LoRARequest
@@ -57,7 +57,7 @@ class VLLMEngine:
         lora_rank: Of the adapters it will be given; 0 for none. An architecture for which vLLM has no adapters takes none.
     """
 
-    name = "vllm"
+    name: EngineName = "vllm"
     takes_structure = True
 
     @_uncollected()

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from int_lightning.collect.statistics import describe
 from int_lightning.collect.store import Store
-from int_lightning.types import SFTExample
+from int_lightning.types import Defect, SFTExample
 from int_lightning.visible import in_line
 
 _ONE_BIN = (0, 1)
@@ -52,11 +52,11 @@ class RowSummary:
         self.problems.add(example.problem_id)
 
     def add_interventions(self, store: Store) -> None:
-        """Counts the collection's interventions, and the reasons for rejection without their details."""
-        for (reason,) in store.columns("interventions", "rejected"):
+        """Counts the collection's interventions, and the kinds of reasons for which some were rejected."""
+        for (said,) in store.columns("interventions", "rejected"):
             self.interventions += 1
-            if reason:
-                self.rejected[reason.partition(":")[0]] += 1
+            if reason := Defect.parse(said):
+                self.rejected[reason.kind] += 1
 
     def facts(self) -> dict[str, str]:
         """The totals, by name."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from int_lightning.inspection.run import Run
 from int_lightning.inspection.token_texts import token_texts
 from int_lightning.steps import Decoder, split_steps
-from int_lightning.types import Intervention, Problem, SFTExample, Span, UserError
+from int_lightning.types import Intervention, Problem, SFTExample, Span, SpanName, UserError
 
 
 class InspectedRow(NamedTuple):
@@ -133,7 +133,11 @@ def rejected_rows(run: Run, limit: int) -> list[InspectedRow]:
 
 
 def _unweighted(i: Intervention) -> InspectedRow:
-    parts = {"prompt": i.prompt_ids, "prefix": i.prefix_ids, "intervention": i.intervention_ids}
+    parts: dict[SpanName, list[int]] = {
+        "prompt": i.prompt_ids,
+        "prefix": i.prefix_ids,
+        "intervention": i.intervention_ids,
+    }
     spans = [Span(name, len(ids), 0.0) for name, ids in parts.items()]
     return InspectedRow(i.id, i.problem_id, list(chain.from_iterable(parts.values())), spans)
 

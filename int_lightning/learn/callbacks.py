@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import threading
 from collections.abc import Mapping
@@ -20,7 +19,7 @@ from rich.markup import escape
 from int_lightning.console import progress, say
 from int_lightning.learn.metrics_csv import MetricsCSV
 from int_lightning.learn.module import PolicyModule
-from int_lightning.run_files import RESULTS, write_json, written
+from int_lightning.run_files import RESULTS, replacing, write_json
 from int_lightning.time_limit import time_limit
 
 
@@ -81,16 +80,13 @@ class ExportModel(Callback):
 
     def _export(self, trainer: L.Trainer, module: L.LightningModule, steps: int) -> None:
         assert isinstance(module, PolicyModule)
-        model, aside = self.folder / "model", self.folder / "model.part"
-        with written(model):
+        model = self.folder / "model"
+        with replacing(model, trainer.is_global_zero) as aside:
             if trainer.is_global_zero:
-                _remove(aside)
                 aside.mkdir()
             module.export_to(aside)
-            if trainer.is_global_zero:
-                _remove(model)
-                aside.rename(model)
-                write_json(self.folder / RESULTS, {"steps": steps, "model": model.name})
+        if trainer.is_global_zero:
+            write_json(self.folder / RESULTS, {"steps": steps, "model": model.name})
 
 
 def finished_steps(folder: Path) -> int | None:
@@ -184,18 +180,11 @@ class RunCheckpoint(ModelCheckpoint):
             UserError: if it cannot be written.
         """
         _keep_step_metrics(trainer)
-        path, aside = Path(filepath), Path(f"{filepath}.part")
-        if trainer.is_global_zero:
-            with written(path):
-                path.parent.mkdir(exist_ok=True)
-                _remove(aside)
-        trainer.strategy.barrier("before a checkpoint is saved")
-        with written(path):
-            super()._save_checkpoint(trainer, str(aside))
+        with replacing(Path(filepath), trainer.is_global_zero) as aside:
             if trainer.is_global_zero:
-                if path.is_dir():
-                    _remove(path)
-                aside.replace(path)
+                aside.parent.mkdir(exist_ok=True)
+            trainer.strategy.barrier("before a checkpoint is saved")
+            super()._save_checkpoint(trainer, str(aside))
         trainer.strategy.barrier("after a checkpoint was saved")
         self._last_checkpoint_saved = filepath
 
@@ -203,13 +192,8 @@ class RunCheckpoint(ModelCheckpoint):
     def _link_checkpoint(trainer: L.Trainer, filepath: str, linkpath: str) -> None:
         """Lets the link point to another checkpoint of its folder, without a moment in which it points to none."""
         if trainer.is_global_zero:
-            aside = Path(f"{linkpath}.part")
-            with written(Path(linkpath)):
-                _remove(aside)
+            with replacing(Path(linkpath)) as aside:
                 aside.symlink_to(Path(filepath).name)
-                if not Path(linkpath).is_symlink():
-                    _remove(Path(linkpath))
-                aside.replace(linkpath)
         trainer.strategy.barrier("after the newest checkpoint was linked")
 
     def _remove_checkpoint(self, trainer: L.Trainer, filepath: str) -> None:
@@ -234,13 +218,6 @@ def _keep_step_metrics(trainer: L.Trainer) -> None:
         if isinstance(logger, MetricsCSV):
             row = {**cast(dict[str, float], connector.metrics["log"]), "epoch": trainer.current_epoch}
             logger.log_metrics(row, trainer.fit_loop.epoch_loop._batches_that_stepped)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def log_held_out(trainer: L.Trainer, metrics: Mapping[str, float]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import chain
 from pathlib import Path
 from typing import get_args
 
@@ -124,9 +125,9 @@ def test_a_real_collection(collected: Path, target: Target) -> None:
     assert dict(summary.rejected) == record["rejected"]
     rows = list(examples(run.store, TargetConfig(target), MINI))
     assert len(summary.lengths) == len(rows)
-    assert summary.trained.total() == sum(map(bool, (w for row in rows for w in row.loss_weights)))
+    assert summary.trained.total() == sum(map(bool, chain.from_iterable(row.loss_weights for row in rows)))
     for row, view in zip(rows[:1], found, strict=False):
-        tokens = [token for span in view.spans for token in span.tokens]
+        tokens = list(chain.from_iterable(span.tokens for span in view.spans))
         assert [token.id for token in tokens] == row.token_ids
         assert "".join(token.text for token in tokens) == MINI.decode(row.token_ids)
         assert all(token.score is not None for token in tokens[1:])

@@ -87,7 +87,7 @@ def test_a_page_holds_hostile_output_as_text(run: Path) -> None:
     assert found.tags <= HARMLESS
     assert not {name for name in found.attributes if name.startswith("on")}
     assert found.links == ["#row-1", "#row-2", "#row-3"]
-    for start in ("problem", "reference", "instead", "raw", "rejected: no tag"):
+    for start in ("problem", "reference", "instead", "raw", "rejected: no proposal: no tag"):
         assert visible(f"{start} {HOSTILE}") in found.text
     assert f"Step 1 {visible(f'second {HOSTILE}')}" in found.text
     assert "first error" in found.text

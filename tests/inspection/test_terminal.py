@@ -23,7 +23,7 @@ from int_lightning.visible import in_line, runs, visible
 from hostile_run import BYTES, HOSTILE, encode
 
 
-def test_the_terminal_shows_hostile_output_as_text_and_takes_no_torch(run: Path) -> None:
+def test_the_terminal_shows_hostile_output_as_text_and_does_not_import_torch(run: Path) -> None:
     code = "import sys; from int_lightning.__main__ import main; assert not main(sys.argv[1:]); assert 'torch' not in sys.modules"
     command = [sys.executable, "-c", code, "inspect", str(run), "--rejected"]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -31,11 +31,11 @@ def test_the_terminal_shows_hostile_output_as_text_and_takes_no_torch(run: Path)
     said = done.stdout
     for start in ("problem", "reference", "instead", "raw"):
         assert visible(f"{start} {HOSTILE}") in said
-    assert "rejected: no tag" in said
+    assert "rejected: no proposal: no tag" in said
     assert {kind for kind, _ in runs(said)} == {"plain", "space", "newline"}
 
 
-def test_a_terminal_with_colours_gets_no_other_escapes_than_colours(run: Path) -> None:
+def test_a_terminal_with_colours_gets_no_other_escapes_but_colours(run: Path) -> None:
     opened = open_run(run)
     row = InspectedRow("p/a/0/intervention", "p", encode(HOSTILE), [Span("prefix", len(encode(HOSTILE)), 1.0)])
     (view,) = views(opened, [row], BYTES, [[None] * len(row.token_ids)])

@@ -1,4 +1,4 @@
-"""The texts of a row's tokens: joined, they are the row's text, whatever the tokens are."""
+"""The texts of a row's tokens: joined, they are the row's text, for any tokens."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_token_texts_of_the_mini_world() -> None:
     assert "".join(token_texts(ids, MINI)) == "<|user|>1+2@4<|assistant|>1+2=3\n\n\\boxed{3}<|end|>"
 
 
-def test_many_broken_bytes_take_no_quadratic_time() -> None:
+def test_many_broken_bytes_take_linear_time() -> None:
     class Counting:
         decoded = 0
 

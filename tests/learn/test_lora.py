@@ -169,7 +169,7 @@ def test_grpo_samples_from_the_adapted_policy_whether_merged_or_not(engine: str,
 
 
 def test_grpo_keeps_its_reference(tmp_path: Path) -> None:
-    terms = [RANK_4, "--model.init_args.kl_coefficient=0.1", "--data.init_args.updates_per_batch=2"]
+    terms = [RANK_4, "--model.init_args.objective.kl_coefficient=0.1", "--data.init_args.updates_per_batch=2"]
     assert fit_grpo(tmp_path / "kl", *terms, ALTERNATING, "--model.init_args.optimizer.init_args.lr=0.003") == 0
     kl = [value for (value,) in metrics(tmp_path / "kl", "train/kl")]
     assert kl[0] == pytest.approx(0.0, abs=1e-6)

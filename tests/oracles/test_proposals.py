@@ -44,7 +44,7 @@ def tagged(body: str) -> str:
 
 
 def kind(parsed: Parsed) -> str:
-    return parsed.defect.partition(":")[0]
+    return parsed.defect.kind if parsed.defect else ""
 
 
 def no_escapes(text: str) -> str:
@@ -94,7 +94,7 @@ FRAMES: list[Callable[[str], str]] = [
 def test_malformed_outputs(case: Case) -> None:
     parsed = parse_proposal(case.raw, STEPS)
     assert (parsed.location, parsed.content, kind(parsed)) == (case.location, case.content, case.defect)
-    assert not parsed.defect or parsed.defect.partition(": ")[2]
+    assert parsed.defect is None or parsed.defect.detail
 
 
 def test_the_corpus_is_large_and_names_each_output_once() -> None:
@@ -127,7 +127,7 @@ def test_a_label_that_the_student_wrote_stays() -> None:
 def test_a_number_that_no_step_has_is_the_oracles_own() -> None:
     def read_as(content: str, steps: list[str], location: int = 1) -> tuple[str, str]:
         parsed = parse_proposal(tagged(json.dumps({"location": location, "content": content})), steps)
-        return parsed.content, parsed.defect
+        return parsed.content, str(parsed.defect or "")
 
     assert read_as("Step 4: Solve for z.", ["a", "b", "c"]) == ("Solve for z.", "")
     assert "the number of another step" in read_as("Step 2: Solve for z.", ["a", "b", "c"])[1]
@@ -204,7 +204,7 @@ def test_every_output_gives_a_step_of_the_attempt_or_a_reason(raw: str, steps: l
     parsed = parse_proposal(raw, steps)
     if parsed.defect:
         assert (parsed.location, parsed.content) == (-1, "")
-        assert parsed.defect.partition(": ")[2]
+        assert parsed.defect.detail
     else:
         assert 0 <= parsed.location < len(steps)
         assert parsed.content == parsed.content.strip() != ""

@@ -48,7 +48,7 @@ def test_near_copies_are_found_among_many_and_nothing_else() -> None:
     assert sum(duplicates.find(text_tokens(t), "7") == "near" for t in copies) > 980
 
 
-def test_problems_that_differ_in_a_number_or_the_answer_are_no_duplicates() -> None:
+def test_problems_that_differ_in_a_number_or_the_answer_are_not_duplicates() -> None:
     duplicates = Duplicates()
     long = random_text(0, 100)
     assert duplicates.find(text_tokens(long + " Divide by 7."), "1") == ""

@@ -40,7 +40,7 @@ from source_files import ROW, outcome, write, write_csv
         (ROW | {"id": ["a"], "problem": "x" * 20_000_000}, "the row is too long"),
     ],
 )
-def test_a_bad_row_is_quarantined_and_reading_goes_on(tmp_path: Path, row: object, kind: str) -> None:
+def test_a_bad_row_is_quarantined_and_reading_continues(tmp_path: Path, row: object, kind: str) -> None:
     source = write(tmp_path / "a.jsonl", ROW, row, ROW)
     assert outcome(source) == ["a-000000", (2, kind), "a-000002"]
     (bad,) = [item for item in read(source) if isinstance(item, Quarantined)]
@@ -67,7 +67,7 @@ def test_a_column_that_no_row_has_is_a_mistake(tmp_path: Path) -> None:
         list(read(SourceConfig(write(tmp_path / "short.jsonl", *rows[:3]), columns)))
 
 
-def test_a_column_that_one_row_lacks_is_no_mistake(tmp_path: Path) -> None:
+def test_a_column_that_one_row_lacks_is_not_a_mistake(tmp_path: Path) -> None:
     source = write(tmp_path / "a.jsonl", {"problem": "p", "answer": "1"}, *[ROW] * 200)
     assert outcome(source)[:2] == [(1, "key 'solution' is missing"), "a-000001"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain, count
 from pathlib import Path
 
 import yaml
@@ -16,6 +17,8 @@ from int_lightning.inspection.views import View
 from int_lightning.mini.mini_tokenizer import CHAT_TEMPLATE
 from int_lightning.prompts.recorded_tokenizer import record_tokenizer
 from int_lightning.types import (
+    Defect,
+    DefectKind,
     Intervention,
     Outcome,
     Problem,
@@ -68,7 +71,7 @@ def wrong_attempt(id: str, text: str) -> Rollout:
     return Rollout(id, "p", 0, prompt, ids, [-1.0] * len(ids), text, "length", "", False, PROVENANCE)
 
 
-def intervention(sample: int, content: str, rejected: str = "", location: int = 1) -> Intervention:
+def intervention(sample: int, content: str, rejected: Defect | None = None, location: int = 1) -> Intervention:
     return Intervention(
         id=f"p/a/{sample}/intervention",
         problem_id="p",
@@ -89,7 +92,7 @@ def intervention(sample: int, content: str, rejected: str = "", location: int = 
 
 
 def proposal(sample: int, raw: str) -> Proposal:
-    return Proposal(f"p/a/{sample}", "p", "p/a", sample, "policy", raw, 1, "", "")
+    return Proposal(f"p/a/{sample}", "p", "p/a", sample, "policy", raw, 1, "", None)
 
 
 def hostile_run(parent: Path) -> Path:
@@ -103,8 +106,8 @@ def hostile_run(parent: Path) -> Path:
             "proposals": [proposal(i, f"raw {HOSTILE}") for i in range(3)],
             "interventions": [
                 intervention(0, f"instead {HOSTILE}"),
-                intervention(1, "leaks", f"it gives the final answer away: {HOSTILE!r} (stated)"),
-                intervention(2, "", f"no tag {HOSTILE}", location=-1),
+                intervention(1, "leaks", Defect(DefectKind.LEAK, f"{HOSTILE!r} (stated)")),
+                intervention(2, "", Defect(DefectKind.NO_PROPOSAL, f"no tag {HOSTILE}"), location=-1),
             ],
             "categories": [ErrorCategory("p/a/0/c", "p", "p/a/0", "execution", "", PROVENANCE)],
             OUTCOMES: [Outcome("p", "x", "hard", 1, 0, 10)],
@@ -118,4 +121,6 @@ def hostile_run(parent: Path) -> Path:
 
 
 def printed(found: Sequence[View]) -> str:
-    return "\n".join(line.plain for i, view in enumerate(found, 1) for line in example_lines(view, i))
+    """The views as the terminal prints them, without colours."""
+    lines = chain.from_iterable(map(example_lines, found, count(1)))
+    return "\n".join(line.plain for line in lines)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import csv
 import json
 import random
+from itertools import product
 from pathlib import Path
 
 from int_lightning.sources.reading import read
 from int_lightning.sources.source_config import Quarantined, SourceConfig
 
 ROW = {"problem": "2 + 2?", "solution": "2 + 2 = 4", "answer": "4"}
-WORDS = [a + b for a in "bdfgklmnprstvz" for b in ("ane", "obi", "ulla", "est", "inor", "aph", "um")]
+WORDS = list(map("".join, product("bdfgklmnprstvz", ("ane", "obi", "ulla", "est", "inor", "aph", "um"))))
 
 
 def write(path: Path, *rows: object) -> str:
-    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+    """Writes one row a line: text as it is, anything else as JSON. Returns the path."""
+    with path.open("w") as file:
+        for row in rows:
+            print(row if isinstance(row, str) else json.dumps(row), file=file)
     return str(path)
 
 
@@ -26,8 +30,11 @@ def write_csv(path: Path, *rows: list[str]) -> str:
 
 
 def outcome(source: SourceConfig | str) -> list[tuple[int, str] | str]:
-    """Id of each problem, row and kind of each quarantined row."""
-    return [(i.row, i.kind) if isinstance(i, Quarantined) else i.id for i in read(source)]
+    """The id of each problem; row and kind of each quarantined row."""
+    found: list[tuple[int, str] | str] = []
+    for item in read(source):
+        found.append((item.row, item.kind) if isinstance(item, Quarantined) else item.id)
+    return found
 
 
 def random_text(seed: int, words: int = 40) -> str:
