@@ -14,6 +14,7 @@ from itertools import product, starmap
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from int_lightning.engines.base import Engine, EngineConfig
@@ -155,7 +156,8 @@ class RolloutSampler:
 
     def _texts(self, draws: Sequence[Draw], completions: Sequence[Completion]) -> list[str]:
         return [
-            decode(self.tokenizer, d.start.token_ids + c.token_ids) for d, c in zip(draws, completions, strict=True)
+            decode(self.tokenizer, [*d.start.token_ids, *c.token_ids.tolist()])
+            for d, c in zip(draws, completions, strict=True)
         ]
 
     def _rollouts(
@@ -175,7 +177,7 @@ class RolloutSampler:
                 id=f"{d.start.parent or d.start.problem.id}/{stage}/{d.sample}",
                 problem_id=d.start.problem.id,
                 sample=d.sample,
-                prompt_ids=prompt,
+                prompt_ids=np.array(prompt, np.int32),
                 token_ids=completion.token_ids,
                 logprobs=completion.logprobs,
                 text=text,

@@ -9,9 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+TokenIds = NDArray[np.int32]
+"""[T] tokens of a sequence."""
+
+TokenValues = NDArray[np.float32]
+"""[T] a number for each token: its log-prob in nats, its weight in the loss."""
 
 Finish = Literal["stop", "length"]
 """Why a completion ended: the model sampled an end token, or the length limit cut it off."""
@@ -82,8 +91,32 @@ class Sampling:
             raise UserError(f"sampling.top_k is {self.top_k}: give 0 (all tokens) or more")
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
+class WithArrays:
+    """A record some of whose fields are arrays. They may be given as any sequence of numbers, and are compared item by item."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return NotImplemented
+        names = [f.name for f in fields(self)]  # type: ignore[arg-type]
+        return all(_same(getattr(self, name), getattr(other, name)) for name in names)
+
+    def _as_arrays(self, dtype: type[np.generic], *names: str) -> None:
+        """Makes arrays of fields that are not None."""
+        for name in names:
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, np.asarray(getattr(self, name), dtype))
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        return np.array_equal(one, other)
+    return bool(one == other)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Completion(WithArrays):
     """What an engine returns for one prompt.
 
     Args:
@@ -95,9 +128,13 @@ class Completion:
         Completion(token_ids=[12, 7, 2], logprobs=[-0.1, -1.3, 0.0], finish="stop")
     """
 
-    token_ids: list[int]
-    logprobs: list[float]
+    token_ids: TokenIds
+    logprobs: TokenValues
     finish: Finish
+
+    def __post_init__(self) -> None:
+        self._as_arrays(np.int32, "token_ids")
+        self._as_arrays(np.float32, "logprobs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +163,8 @@ class Provenance:
     ends: list[int] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Rollout:
+@dataclass(frozen=True, slots=True, eq=False)
+class Rollout(WithArrays):
     """One sampled solution attempt y ~ pi(.|x), with the very tokens and log-probs it was sampled with.
 
     A guided rollout continues after a prefix y_<t, with or without an intervention.
@@ -165,15 +202,19 @@ class Rollout:
     id: str
     problem_id: str
     sample: int
-    prompt_ids: list[int]
-    token_ids: list[int]
-    logprobs: list[float]
+    prompt_ids: TokenIds
+    token_ids: TokenIds
+    logprobs: TokenValues
     text: str
     finish: Finish
     answer: str
     correct: bool
     provenance: Provenance
     parent: str = ""
+
+    def __post_init__(self) -> None:
+        self._as_arrays(np.int32, "prompt_ids", "token_ids")
+        self._as_arrays(np.float32, "logprobs")
 
 
 class DefectKind(StrEnum):
@@ -449,9 +490,9 @@ class Group:
 
     Args:
         problem_id: The problem x.
-        rollouts: Of its prompt.
-        rewards: r_i of each rollout, shape (rollouts,).
-        advantages: A_i of each, as ``r_i - mean_j r_j``, shape (rollouts,); empty until they are computed.
+        rollouts: G of its prompt; those whose reward could not be computed are left out.
+        rewards: r_i of each, float64, shape (rollouts,).
+        advantages: A_i of each, float64, shape (rollouts,): ``r_i - mean_j r_j``, or as ``GroupConfig.advantage`` says.
 
     Example:
         Group(problem_id="gsm8k-7", rollouts=[], rewards=[], advantages=[])

@@ -13,9 +13,12 @@ if os.environ.get("ATEN_CPU_CAPABILITY") == "default":
         "TORCHDYNAMO_DISABLE", "1"
     )  # it writes vector code, which does not compile under this setting
 
+import jaxtyping
 import pytest
 import torch
 from hypothesis import settings
+
+import checked_shapes  # noqa: F401
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
@@ -27,6 +30,12 @@ os.environ["PYTHONPATH"] = os.pathsep.join([*folders, os.environ.get("PYTHONPATH
 settings.register_profile("explore", deadline=None)
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
+
+
+@pytest.fixture
+def own_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Annotations are not checked, as outside of the tests: wrong arguments reach the code, which has to refuse them itself."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture(scope="session")

@@ -61,7 +61,7 @@ async def error_categories(
     asked = [i for i, prompt in enumerate(prompts) if len(prompt) <= longest]
     seeds = [derive_seed(sampler.seed, TEMPLATE, i.proposal_id) for _, i in items]
     completions = await sampler.loop.generate([prompts[i] for i in asked], sampling, [seeds[i] for i in asked])
-    raw = dict(zip(asked, (decode(sampler.tokenizer, c.token_ids) for c in completions), strict=True))
+    raw = dict(zip(asked, (decode(sampler.tokenizer, c.token_ids.tolist()) for c in completions), strict=True))
     return [
         ErrorCategory(
             f"{intervention.id}/category",

@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from int_lightning.run_files import written
+from int_lightning.run_files import replacing, written
 from int_lightning.types import UserError
 
 NAME = "manifest.jsonl"
@@ -104,11 +104,9 @@ class Manifest:
             return
         self._id = secrets.token_hex(8)
         line = _line({"store": self._id})
-        aside = self.path.with_suffix(".tmp")
-        with written(self.path):
+        with replacing(self.path) as aside:
             self.folder.mkdir(parents=True, exist_ok=True)
             aside.write_bytes(line)
-            aside.rename(self.path)
         self._end = len(line)
 
     def mark(self, schema: pa.Schema, table: str, number: int) -> pa.Schema:

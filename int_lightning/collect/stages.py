@@ -163,7 +163,7 @@ class ProblemStages:
         leaks = await self._leaks(work.problem, [p for p in proposed if p.defect is None])
         found: list[Intervention] = []
         for attempt, proposals in answered:
-            kept, positions = 0, cuts(attempt.steps, attempt.rollout.token_ids, self.sampler.tokenizer)
+            kept, positions = 0, cuts(attempt.steps, attempt.rollout.token_ids.tolist(), self.sampler.tokenizer)
             for proposal in proposals:
                 rejected = proposal.defect or leaks[proposal.id]
                 if rejected is None and kept == self.config.kept_per_attempt:
@@ -191,7 +191,7 @@ class ProblemStages:
     ) -> Intervention:
         prefix_ids, exact, intervention_ids = [], True, []
         if cut is not None:
-            prefix_ids, exact = attempt.rollout.token_ids[: cut.tokens], cut.exact
+            prefix_ids, exact = attempt.rollout.token_ids[: cut.tokens].tolist(), cut.exact
             step = proposal.content + SEPARATORS[self.config.segmentation]
             intervention_ids = encode_text(self.sampler.tokenizer, step)
             if not rejected and decode(self.sampler.tokenizer, intervention_ids).strip() != step.strip():
@@ -207,7 +207,7 @@ class ProblemStages:
             location=proposal.location,
             steps=len(attempt.steps),
             content=proposal.content,
-            prompt_ids=attempt.rollout.prompt_ids,
+            prompt_ids=attempt.rollout.prompt_ids.tolist(),
             prefix_ids=prefix_ids,
             intervention_ids=intervention_ids,
             exact=exact,

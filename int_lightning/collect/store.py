@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,13 +19,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from int_lightning.collect.manifest import Manifest, Shard, sha256_of
-from int_lightning.run_files import read, written
-from int_lightning.types import Defect
+from int_lightning.run_files import read, replacing
+from int_lightning.types import Defect, TokenIds, TokenValues
 
 R = TypeVar("R")
 OUTCOMES = "outcomes"
 _SCALARS = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_(), Defect: pa.string()}
 _LISTS = {int: pa.list_(pa.int32()), float: pa.list_(pa.float32()), str: pa.list_(pa.string())}
+_SCALARS |= {TokenIds: pa.list_(pa.int32()), TokenValues: pa.list_(pa.float32())}
 
 
 class Store:
@@ -84,19 +84,10 @@ class Store:
         schema = schema_of(type(records[0]))
         rows = pa.Table.from_pylist([to_row(r) for r in records], self._manifest.mark(schema, table, number))
         final = self._manifest.file(table, number)
-        aside = final.with_suffix(".tmp")
-        with written(final):
+        with replacing(final) as aside:
             final.parent.mkdir(exist_ok=True)
-            with open(aside, "wb") as file:
-                pq.write_table(rows, file, compression="zstd")
-                file.flush()
-                os.fsync(file.fileno())
-            shard = Shard(len(records), aside.stat().st_size, sha256_of(aside))
-            aside.rename(final)
-            directory = os.open(final.parent, os.O_RDONLY)
-            os.fsync(directory)
-            os.close(directory)
-        return shard
+            pq.write_table(rows, aside, compression="zstd")
+            return Shard(len(records), aside.stat().st_size, sha256_of(aside))
 
     def read(self, table: str, record: type[R]) -> Iterator[R]:
         """All records of a table, in the order they were written."""

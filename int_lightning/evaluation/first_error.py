@@ -18,7 +18,7 @@ from torch import Tensor
 
 from int_lightning.console import interval, progress, show_table
 from int_lightning.evaluation.labelled_attempts import NO_ERROR, LabelledAttempt
-from int_lightning.metrics import bootstrap
+from int_lightning.metrics import bootstrap, with_interval
 from int_lightning.oracles.base import Oracle, is_waiting
 from int_lightning.rollout_sampler import RolloutSampler
 from int_lightning.types import DefectKind, Proposal, UserError
@@ -134,8 +134,7 @@ def _f1(hits: Tensor, passed: Tensor, seed: int = 0, resamples: int = 2000) -> d
         torch.binomial(torch.full((resamples,), float(len(v))).double(), v.mean().expand(resamples), generator) / len(v)
         for v in (hits, passed)
     )
-    low, high = torch.quantile(_harmonic(a, b), torch.tensor([0.025, 0.975]).double()).tolist()
-    return {"mean": float(_harmonic(hits.mean(), passed.mean())), "low": low, "high": high}
+    return with_interval(_harmonic(hits.mean(), passed.mean()), _harmonic(a, b))
 
 
 def _harmonic(a: Tensor, b: Tensor) -> Tensor:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import random
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
+from int_lightning.json_lines import json_lines, readable
 from int_lightning.mini import world
 from int_lightning.oracles.base import Attempt
-from int_lightning.sources.generated import mini_split
 from int_lightning.steps import SEPARATOR
 from int_lightning.types import Problem, Provenance, Rollout, Sampling, UserError
 
@@ -56,9 +56,10 @@ def load_labelled_attempts(
     solutions = {} if references is None else dict(_references(Path(references)))
     items: dict[str, LabelledAttempt] = {}
     for subset, source in sources.items():
-        mini = source.partition(":")[0] == "mini"
         taken: Counter[bool] = Counter()
-        for item in _from_mini(subset, source) if mini else _from_file(subset, Path(source), solutions):
+        for item in (
+            _from_mini(subset, source) if world.is_mini(source) else _from_file(subset, Path(source), solutions)
+        ):
             taken[item.label == NO_ERROR] += 1
             if limit is not None and taken[item.label == NO_ERROR] > limit:
                 continue
@@ -71,7 +72,7 @@ def load_labelled_attempts(
 
 
 def _from_mini(subset: str, source: str) -> Iterator[LabelledAttempt]:
-    for i, problem in enumerate(world.load_split(*mini_split(source))):
+    for i, problem in enumerate(world.load_source(source)):
         text, rng = problem.problem, random.Random(f"first-error/{problem.id}")
         chain = world.Chain(int(text[0]), tuple(zip(text[1::2], map(int, text[2::2]), strict=True)))
         steps, error = world.attempt(chain, rng, flaw=0.0), None
@@ -114,7 +115,9 @@ def _from_file(subset: str, path: Path, references: Mapping[str, tuple[str, str]
 def _attempt(problem: Problem, steps: list[str], correct: bool, generator: str) -> Attempt:
     steps = [*(step + SEPARATOR for step in steps[:-1]), steps[-1]]
     provenance = Provenance(generator, "", "given", "", _SAMPLING, 0)
-    rollout = Rollout(f"{problem.id}/given", problem.id, 0, [], [], [], "".join(steps), "stop", "", correct, provenance)
+    id, tokens, logprobs = f"{problem.id}/given", np.array([], np.int32), np.array([], np.float32)
+    text = "".join(steps)
+    rollout = Rollout(id, problem.id, 0, tokens, tokens, logprobs, text, "stop", "", correct, provenance)
     return Attempt(problem, rollout, steps)
 
 
@@ -130,42 +133,29 @@ def _reference(row: Mapping[str, Any], where: str) -> tuple[str, str]:
 
 def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """The rows of a JSON list or of JSON lines, counted from 1."""
-    try:
-        with (
-            gzip.open(path, "rt", encoding="utf-8-sig")
-            if path.suffix == ".gz"
-            else path.open(encoding="utf-8-sig") as file
-        ):
-            text = file.read()
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path}: cannot be read ({error}): give an intact UTF-8 file, .json or .jsonl, also as .gz"
-        ) from error
-    if path.name.removesuffix(".gz").endswith(".json"):
-        rows = _parsed(text, str(path))
-        if not isinstance(rows, list):
-            raise UserError(
-                f"{path}: a {type(rows).__name__} and no list of rows: give a JSON list, or lines as .jsonl"
-            )
-        numbered = list(enumerate(rows, 1))
-    else:
-        lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
-        numbered = [(number, _parsed(line, f"{path}: row {number}")) for number, line in lines]
-    if not numbered:
+    is_list = path.name.removesuffix(".gz").endswith(".json")
+    rows = list(_listed(path) if is_list else json_lines(path))
+    if not rows:
         raise UserError(f"{path}: nothing in it: give a file with at least one row")
-    for number, row in numbered:
+    yield from rows
+
+
+def _listed(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """The rows of a JSON list, counted from 1."""
+    with readable(path) as file:
+        text = file.read()
+    try:
+        rows = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f"{path}: not JSON ({error}): give a JSON list as .json, or an object a line as .jsonl"
+        ) from error
+    if not isinstance(rows, list):
+        raise UserError(f"{path}: not a list of rows but a {type(rows).__name__}: give a JSON list, or lines as .jsonl")
+    for number, row in enumerate(rows, 1):
         if not isinstance(row, dict):
             raise UserError(f"{path}: row {number} is a {type(row).__name__}: write a JSON object")
         yield number, row
-
-
-def _parsed(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UserError(
-            f"{where}: not JSON ({error}): give a JSON list as .json, or an object a line as .jsonl"
-        ) from error
 
 
 def _value(row: Mapping[str, Any], key: str, kind: type[T], where: str) -> T:

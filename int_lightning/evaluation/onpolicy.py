@@ -16,17 +16,17 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
 
-from int_lightning.learn.micro_batches import MicroBatch, Row, micro_batches
+from int_lightning.learn.micro_batches import MicroBatch, TrainingRow, micro_batches
 from int_lightning.learn.model import Policy
-from int_lightning.types import SFTExample, UserError, derive_seed
+from int_lightning.metrics import bootstrap_ratios
+from int_lightning.types import SFTExample, TokenValues, UserError, derive_seed
 
 TRAINED, ALL = "trained", "all"
 
 _WINDOW = 8  # micro-batches that are cut from the same rows: more of them, less padding
-_CHUNK = 100  # resamples drawn at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,26 +102,12 @@ def score(
     """
     scores = Scores()
     for window in _windows(examples, _WINDOW * max_tokens):
-        rows = [Row(e.token_ids, [0.0] + [1.0] * (len(e.token_ids) - 1)) for e in window]
+        rows = [TrainingRow(np.array(e.token_ids, np.int32), np.ones(len(e.token_ids), np.float32)) for e in window]
         for batch in micro_batches(rows, pad_id, max_tokens, packed):
             for i, nll, entropy in zip(batch.row_index, *_token_scores(policy, batch), strict=True):
-                scores.add(window[i], nll, entropy)
+                scores.add(window[i], nll.tolist(), entropy.tolist())
             done(len(batch.row_index))
     return scores
-
-
-def bootstrap_ratios(above: Tensor, below: Tensor, seed: int = 0, resamples: int = 2000) -> list[dict[str, float]]:
-    """For each column sum(above) / sum(below) over problems, float64 [P, C] both, with its 95% percentile bootstrap interval
-    over problems; all columns share their resamples. With ones below it is ``metrics.bootstrap``."""
-    problems, generator, ratios = len(above), torch.Generator().manual_seed(seed), []
-    for _ in range(resamples // _CHUNK):
-        drawn = torch.randint(problems, (_CHUNK, problems), generator=generator)
-        times = torch.zeros(_CHUNK, problems, dtype=above.dtype)
-        times.scatter_add_(1, drawn, torch.ones_like(times))
-        ratios.append((times @ above) / (times @ below))
-    low, high = torch.quantile(torch.cat(ratios), torch.tensor([0.025, 0.975], dtype=above.dtype), 0).tolist()
-    means = (above.sum(0) / below.sum(0)).tolist()
-    return [{"mean": m, "low": a, "high": b} for m, a, b in zip(means, low, high, strict=True)]
 
 
 def _estimates(part: Part) -> dict[str, Any]:
@@ -156,13 +142,9 @@ def _windows(examples: Iterable[SFTExample], tokens: int) -> Iterator[list[SFTEx
         yield window
 
 
-def _token_scores(policy: Policy, batch: MicroBatch) -> list[list[list[float]]]:
+def _token_scores(policy: Policy, batch: MicroBatch) -> tuple[list[TokenValues], list[TokenValues]]:
     """NLL and entropy of every token, row by row, 0 at the first of each."""
-    device = next(policy.parameters()).device
-    batch = batch.to(device)
+    batch = batch.to(next(policy.parameters()).device)
     scores = policy.log_probs(batch, batch.trained, entropy=True)
     assert scores.entropy is not None
-    grids = torch.zeros(2, *batch.weights.shape, device=device)
-    grids[0, :, 1:][batch.trained] = -scores.logprob
-    grids[1, :, 1:][batch.trained] = scores.entropy
-    return [batch.rows_of(grid) for grid in grids]
+    return batch.spread(-scores.logprob), batch.spread(scores.entropy)

@@ -87,7 +87,7 @@ def _opened(dataset: Path) -> Store:
 
 def _rollout_row(rollout: Rollout) -> SFTExample:
     ended = int(rollout.finish == "stop")
-    return _row(rollout.id, rollout.problem_id, rollout.prompt_ids, rollout.token_ids, ended)
+    return _row(rollout.id, rollout.problem_id, rollout.prompt_ids.tolist(), rollout.token_ids.tolist(), ended)
 
 
 def _from_file(path: Path, tokenizer: PreTrainedTokenizerBase, prompts: PromptSet) -> Iterator[SFTExample]:

@@ -12,7 +12,7 @@ from int_lightning.collect.store import Store
 from int_lightning.console import interval, progress, show_table
 from int_lightning.metrics import bootstrap, pass_at_k
 from int_lightning.rollout_sampler import RolloutSampler
-from int_lightning.types import Problem, Rollout, Sampling, UserError
+from int_lightning.types import Finish, Problem, Rollout, Sampling, UserError
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class EvaluatedRollout:
     sample: int
     reward: float
     answer: str
-    finish: str
+    finish: Finish
     text: str
     token_ids: list[int]
 
@@ -143,7 +143,7 @@ def _row(name: str, rollout: Rollout) -> EvaluatedRollout:
         rollout.answer,
         rollout.finish,
         rollout.text,
-        rollout.token_ids,
+        rollout.token_ids.tolist(),
     )
 
 

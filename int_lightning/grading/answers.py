@@ -1,4 +1,4 @@
-r"""Final answers as text: what never changes a meaning, and the verdicts that need no parser."""
+"""Final answers as text: what never changes their meaning, and the verdicts that need no parser."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from int_lightning.grading.extraction import final_answer
 from int_lightning.types import UserError
 
 MAX_ANSWER = 2000
-"""Longest answer that is compared, in characters."""
+"""The longest answer that is compared, in characters."""
 
 _DELIMITERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"))
 _TEXT = re.compile(r"\\(?:text|mathrm|textbf|mathbf)\s*\{([^{}\\]*)\}")
@@ -23,9 +23,9 @@ _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether two answers are equal, and why that could not be said ("" if it could).
+    """Whether two answers are equal, and a note on why that could not be decided ("" if it could).
 
-    ``note`` is "empty", "too long", "unparsable", "timeout", "crash" or "failed: <error>"; ``equal`` is False then.
+    ``note`` is "empty", "too long", "unparsable", "timeout", "crash" or "failed: <error>"; then ``equal`` is False.
     """
 
     equal: bool
@@ -33,7 +33,7 @@ class Verdict:
 
 
 def unwrap(answer: str) -> str:
-    """What a text concludes, without math delimiters, enclosing box and final period."""
+    """What a text concludes, without math delimiters, an enclosing box and a final period."""
     answer = (final_answer(answer) or answer).strip()
     while True:
         if answer.endswith(".") and not answer.endswith(".."):
@@ -52,8 +52,8 @@ def unwrap(answer: str) -> str:
 def normalise(answer: str) -> str:
     r"""The answer without what never changes its meaning.
 
-    All but the last box, label or closing sentence (``Answer: 5``, ``The answer is 5.``), math delimiters, ``\text{}``, a final
-    period, runs of spaces, thousands separators, ``\dfrac`` for ``\frac``, ``\left`` and ``\right``.
+    What goes is everything but the last box, label or closing sentence (``Answer: 5``, ``The answer is 5.``), math delimiters,
+    ``\text{}``, a final period, runs of spaces, thousands separators, ``\dfrac`` for ``\frac``, ``\left`` and ``\right``.
     """
     answer = _FRAC.sub(r"\\frac", _TEXT.sub(r"\1", unwrap(answer)))
     answer = " ".join(_SIZED.sub("", answer).split())
@@ -61,7 +61,11 @@ def normalise(answer: str) -> str:
 
 
 def check_gold(answer: str) -> None:
-    """Refuse a gold answer that nothing can equal: an empty one, one too long to compare, one with unbalanced braces."""
+    """Refuse a gold answer that nothing can equal.
+
+    Raises:
+        UserError: if it is empty, too long to compare, or its braces do not balance.
+    """
     if not answer.strip():
         raise UserError("the gold answer is empty: give the final answer, or leave the problem out")
     if len(answer) > MAX_ANSWER:
@@ -70,11 +74,11 @@ def check_gold(answer: str) -> None:
             "without its solution"
         )
     if extract_answer(rf"\boxed{{{answer}}}") != answer.strip():
-        raise UserError(f"the gold answer {answer!r} does not parse, its braces do not balance: correct it")
+        raise UserError(f"the gold answer {answer!r} does not parse because its braces do not balance: correct it")
 
 
 def decide(pred: str, gold: str) -> Verdict | None:
-    """The verdict where no parser is needed, else None."""
+    """The verdict if no parser is needed, else None."""
     if not pred.strip() or not gold.strip():
         return Verdict(False, "empty")
     if len(pred) > MAX_ANSWER or len(gold) > MAX_ANSWER:

@@ -1,4 +1,4 @@
-r"""Boxes of a text: ``\boxed{}`` and ``\fbox{}``, those linked to each other, and those without braces."""
+r"""The boxes of a text, ``\boxed{}`` and ``\fbox{}``, with or without braces, and which of them are one answer."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _LINK = re.compile(
     re.VERBOSE,
 )
 _NEAR = 60
-_BLANK = re.compile(r"(?:\s|~|\\[ ,;:!]|\\(?:text|mathrm)\s*\{\s*\}|[.…?_]|\\[lc]?dots)*")
+_BLANK = re.compile(r"(?: \s | ~ | \\[ ,;:!] | \\(?:text|mathrm)\s*\{\s*\} | [.…?_] | \\[lc]?dots )*", re.VERBOSE)
 
 
 def extract_answer(text: str) -> str:
-    r"""The content of the last ``\boxed{}`` or ``\fbox{}``; "" if there is none or its braces do not balance.
+    r"""The content of the last ``\boxed{}`` or ``\fbox{}``; "" without a box, or if its braces do not balance.
 
-    Escaped braces (``\{``) do not count. Linear in the length of the text.
+    Escaped braces (``\{``) do not count. Takes time linear in the length of the text.
     """
     start = max((box.end() for box in _BOX.finditer(text)), default=len(text))
     depth = 1
@@ -44,9 +44,9 @@ def extract_answer(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Boxes:
-    """The last boxes of a text that are linked to each other: what they hold, and where the last of them ends.
+    """The last boxes of a text that are linked to each other: what they hold, and where the last one ends.
 
-    ``contents`` is empty where the text ends inside of a box, and where all boxes are empty.
+    ``contents`` is empty if the text ends inside a box, and if all boxes are empty.
     """
 
     contents: list[str]
@@ -56,7 +56,7 @@ class Boxes:
 def last_boxes(text: str) -> Boxes | None:
     r"""The last box that holds something, with those before it that a comma or a word links to it; None without a box.
 
-    Of ``x=\boxed{1} and y=\boxed{2}`` the names are kept, of ``\boxed{2} ... \boxed{2}`` one is.
+    The names of ``x=\boxed{1} and y=\boxed{2}`` are kept; ``\boxed{2}, \boxed{2}`` is one box.
     """
     found: list[tuple[str, str]] = []
     last = 0
@@ -68,18 +68,21 @@ def last_boxes(text: str) -> Boxes | None:
             continue
         linked = found and start - last <= _NEAR and _LINK.fullmatch(text, last, start)
         label = _LABEL.search(text, max(0, start - 12), start)
-        found = [*(found if linked else []), (label[1] if label else "", content.strip())]
+        if not linked:
+            found = []
+        found.append((label[1] if label else "", content.strip()))
         last = end
     if not found:
         return Boxes([], len(text)) if boxes else None
     if len({content for _, content in found}) == 1 and len({name for name, _ in found}) == 1:
         found = found[:1]
-    named = len(found) > 1 and all(name for name, _ in found)
-    return Boxes([f"{name} = {content}" if named else content for name, content in found], last)
+    if len(found) > 1 and all(name for name, _ in found):
+        return Boxes([f"{name} = {content}" for name, content in found], last)
+    return Boxes([content for _, content in found], last)
 
 
 def _boxes(text: str) -> Iterator[tuple[int, int, str]]:
-    """Where each box begins and ends, and its content; it ends at -1 where the text ends first."""
+    """Where each box begins and ends, and its content; the end is -1 if the text ends first."""
     first = _ANY.search(text)
     opened: list[re.Match[str]] = []
     for mark in _MARK.finditer(text, first.start()) if first else ():
@@ -87,6 +90,8 @@ def _boxes(text: str) -> Iterator[tuple[int, int, str]]:
             yield mark.start(), mark.end(), bare
         elif mark["box"] or mark["brace"] == "{":
             opened.append(mark)
-        elif mark["brace"] == "}" and opened and (box := opened.pop())["box"]:
-            yield box.start(), mark.end(), text[box.end() : mark.start()]
+        elif mark["brace"] == "}" and opened:
+            box = opened.pop()
+            if box["box"]:
+                yield box.start(), mark.end(), text[box.end() : mark.start()]
     yield from ((box.start(), -1, "") for box in opened if box["box"])

@@ -24,7 +24,7 @@ _OTHERS = {
     "⅜": r"\frac38 ", "⅝": r"\frac58 ", "⅞": r"\frac78 ", "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℕ": r"\mathbb{N}",
     "ℚ": r"\mathbb{Q}", "ℂ": r"\mathbb{C}", "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "－": "-", "⁄": "/", "∕": "/",
     "′": "'", "’": "'", "″": "''", "∶": ":", "、": ",", "。": ".", "￥": "¥", "µ": r"\mu ",
-    "\f": r"\f", "\b": r"\b",  # "\frac" and "\boxed" that went through one unescaping too many
+    "\f": r"\f", "\b": r"\b",  # "\frac" and "\boxed" unescaped once too often
 }  # fmt: skip
 _CIRCLED = {chr(ord("①") + i): f"({i + 1})" for i in range(20)}
 _TABLE = str.maketrans({character: f"\\{command} " for character, command in _COMMANDS.items()} | _OTHERS | _CIRCLED)
@@ -43,7 +43,7 @@ _RAISED_HTML = re.compile(r"<(sup|sub)>([^<>]*)</\1>")
 
 
 def in_latex(text: str) -> str:
-    """The text with LaTeX for characters beyond ASCII, full-width and other compatible forms as their plain ones."""
+    """The text with LaTeX for characters beyond ASCII; full-width and other compatible forms become the plain ones."""
     text = _RAISED_HTML.sub(lambda html: f"{'^' if html[1] == 'sup' else '_'}{{{html[2]}}}", text)
     if text.isascii() and "\f" not in text and "\b" not in text:
         return text

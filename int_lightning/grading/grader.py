@@ -1,4 +1,4 @@
-"""The grader: equal texts and plain numbers are decided at once, everything else by worker processes."""
+"""The grader: decides equal texts and plain numbers at once, and has worker processes decide everything else."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from itertools import chain, starmap
 from operator import attrgetter
 from types import TracebackType
 from typing import Generic, TypeVar
@@ -21,7 +22,7 @@ T = TypeVar("T")
 
 
 class _Job(Generic[T]):
-    """Pairs that were asked for together, the verdicts so far, and the future that waits for them all."""
+    """Pairs that were submitted together, the verdicts so far, and the future that waits for all of them."""
 
     def __init__(self, pairs: list[Pair], outcome: Callable[[Verdict], T]) -> None:
         self.pairs = pairs
@@ -43,20 +44,20 @@ class _Job(Generic[T]):
 class Grader:
     """Compares final answers. Use it as a context manager, or close it; its workers start when first needed.
 
-    Every method may be called from any thread, and from several at a time. ``submit`` does not wait: completions are graded
-    while others are sampled.
+    Every method may be called from any thread, and from several at once. ``submit`` does not wait, so that completions are
+    graded while others are sampled.
 
-    The main module of a program that grades is imported by each worker, so it must guard its work by
-    ``if __name__ == "__main__"`` and is best kept light.
+    Each worker imports the main module of the program, which must therefore guard its work by ``if __name__ == "__main__"`` and
+    should be light.
 
     Args:
-        workers: Worker processes.
-        timeout: Processor seconds for one pair of answers: a busy machine makes no pair time out. A worker that hardly gets
-            a processor is given up after 20 times as long.
+        workers: Number of worker processes.
+        timeout: Processor seconds for one pair of answers, so that a busy machine does not make pairs time out. A worker that
+            hardly gets a processor is killed after 20 times as long.
 
     Attributes:
-        timeouts: Pairs given up for time.
-        crashes: Pairs given up because their worker died.
+        timeouts: Pairs without a verdict because they took too long.
+        crashes: Pairs without a verdict because their worker died.
     """
 
     def __init__(self, workers: int = 1, timeout: float = 5.0) -> None:
@@ -74,23 +75,25 @@ class Grader:
         self._cache: OrderedDict[Pair, Verdict] = OrderedDict()
 
     def grade(self, texts: Sequence[str], golds: Sequence[str]) -> list[bool]:
-        """Whether the answer that each completion gives (``final_answer``) equals its gold answer; one without is wrong."""
+        """Whether each completion's answer (``final_answer``) equals its gold answer; a completion without an answer is wrong."""
         return self.submit(texts, golds).result()
 
     def submit(self, texts: Sequence[str], golds: Sequence[str]) -> Future[list[bool]]:
-        """``grade`` without waiting: ``result()`` of the future waits and returns the list, in the order of the texts.
+        """``grade`` without waiting: the future's ``result()`` waits and returns the list, in the order of the texts.
 
-        The future cannot be cancelled; it fails with a RuntimeError where the grader is closed first.
+        The future cannot be cancelled. It fails with a RuntimeError if the grader is closed first.
         """
         return self._compare(texts, golds, attrgetter("equal"))
 
     def equivalent(self, preds: Sequence[str], golds: Sequence[str]) -> list[Verdict]:
-        """The verdict on each pair, of responses or of answers: both are read as ``grade`` reads them. A pair given twice is
-        compared, and counted in ``timeouts``, once."""
+        """The verdict on each pair of responses or answers, both of which are read as ``grade`` reads them.
+
+        A pair that is given twice is compared, and counted in ``timeouts``, once.
+        """
         return self._compare(preds, golds, lambda verdict: verdict).result()
 
     def close(self) -> None:
-        """Stop the workers. Grading again starts new ones."""
+        """Stop the workers; grading again starts new ones."""
         with self._lock:
             pool, self._pool = self._pool, None
         if pool is not None:
@@ -106,15 +109,12 @@ class Grader:
         self.close()
 
     def _compare(self, preds: Sequence[str], golds: Sequence[str], outcome: Callable[[Verdict], T]) -> Future[list[T]]:
-        pairs = [
-            (pred if pred == gold else final_answer(pred), final_answer(gold) or gold)
-            for pred, gold in zip(preds, golds, strict=True)
-        ]
-        job = _Job(pairs, outcome)
+        job = _Job(list(starmap(_answers, zip(preds, golds, strict=True))), outcome)
         with self._lock:
             new = []
             for pair in sorted(job.missing):
-                if (verdict := self._cache.get(pair)) is not None:
+                verdict = self._cache.get(pair)
+                if verdict is not None:
                     self._cache.move_to_end(pair)
                     job.settle(pair, verdict)
                     continue
@@ -123,7 +123,7 @@ class Grader:
                 self._waiting.setdefault(pair, []).append(job)
             if new:
                 self._pool = self._pool or GraderPool(self.workers, self.timeout, self._settle, self._fail)
-                self._pool.compare(new)
+                self._pool.submit(new)
             done = not job.missing
         if done:
             job.finish()
@@ -146,8 +146,13 @@ class Grader:
 
     def _fail(self, error: BaseException) -> None:
         with self._lock:
-            jobs = {id(job): job for jobs in self._waiting.values() for job in jobs}
+            jobs = set(chain.from_iterable(self._waiting.values()))
             self._waiting.clear()
             self._pool = None
-        for job in jobs.values():
+        for job in jobs:
             job.future.set_exception(error)
+
+
+def _answers(pred: str, gold: str) -> Pair:
+    """The answers that two texts give."""
+    return pred if pred == gold else final_answer(pred), final_answer(gold) or gold

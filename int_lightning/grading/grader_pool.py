@@ -18,14 +18,14 @@ from int_lightning.types import UserError
 
 _BATCH = 8
 _START = 120.0  # seconds for a worker to load its libraries
-_PATIENCE = 20  # wall-clock seconds for a processor second of a worker
-_BROKEN = 3  # worker starts in a row that may fail
+_PATIENCE = 20  # wall-clock seconds that a worker may take for a processor second
+_BROKEN = 3  # failed worker starts in a row that end the pool
 
 Pair = tuple[str, str]
 
 
 class _Worker:
-    """One worker process, the pairs it was sent and has not answered, and when the first of them is overdue."""
+    """A worker process, the pairs that it was sent and has not answered, and when the first of them is overdue."""
 
     def __init__(self, timeout: float) -> None:
         context = multiprocessing.get_context("spawn")
@@ -39,7 +39,7 @@ class _Worker:
         self.deadline = time.monotonic() + _START
 
     def send(self, pairs: list[Pair]) -> None:
-        """Give an idle worker its next pairs; one that has died shows when it is read from."""
+        """Give an idle worker its next pairs. If it has died, ``receive`` finds out."""
         self.pending.extend(pairs)
         self.deadline = time.monotonic() + self.limit
         try:
@@ -48,7 +48,11 @@ class _Worker:
             return
 
     def receive(self) -> tuple[bool, str] | None:
-        """The next message: None for ready, or the verdict on the first pending pair. EOFError if the worker died."""
+        """The next message: None when the worker is ready, or the verdict on the first pending pair.
+
+        Raises:
+            EOFError: if the worker died.
+        """
         try:
             message: tuple[bool, str] | None = self.connection.recv()
         except OSError as error:
@@ -63,10 +67,10 @@ class _Worker:
 
 
 class GraderPool:
-    """Workers that start when there is work, and a thread of its own that hands out pairs and passes on verdicts.
+    """Workers that start when there is work, and a thread that hands out pairs and passes on verdicts.
 
     Args:
-        workers: At most so many processes.
+        workers: The largest number of processes.
         timeout: Processor seconds for one pair.
         settle: Called in the pool's thread with each pair and its verdict.
         fail: Called in the pool's thread with the error that ends it.
@@ -92,19 +96,19 @@ class GraderPool:
         self._thread = threading.Thread(target=self._run, daemon=True, name="grading")
         self._thread.start()
 
-    def compare(self, pairs: Iterable[Pair]) -> None:
-        """Have pairs compared; does not wait."""
+    def submit(self, pairs: Iterable[Pair]) -> None:
+        """Have pairs compared, without waiting."""
         self._todo.extend(pairs)
         self._ring()
 
     def stop(self) -> None:
-        """Kill the workers; pairs without a verdict get none."""
+        """Kill the workers. Pairs that have no verdict yet get none."""
         self._stopped = True
         self._ring()
         self._thread.join()
 
     def _ring(self) -> None:
-        """Wake the thread; once is enough, and so the pipe never fills up."""
+        """Wake the thread. It is rung once until it wakes, so the pipe never fills up."""
         if not self._rung.is_set():
             self._rung.set()
             self._bell_rope.send_bytes(b"!")
@@ -121,9 +125,9 @@ class GraderPool:
                 worker.kill()
 
     def _hand_out(self) -> None:
-        """Send pairs to every idle worker, with fresh workers for those that died idle.
+        """Send pairs to every idle worker, and replace workers that died idle.
 
-        Batches are small while few pairs wait, so that none of these is behind a slow one.
+        Batches are small while few pairs wait, so that few of them are stuck behind a slow one.
         """
         self.workers = [w for w in self.workers if w.pending or not w.ready or w.process.is_alive()]
         while self._todo and len(self.workers) < min(self._wanted, 1 + len(self._todo) // _BATCH):
@@ -134,7 +138,7 @@ class GraderPool:
                 worker.send([self._todo.popleft() for _ in range(batch)])
 
     def _wait(self) -> None:
-        """Wait for the next message, the next deadline or a ring of the bell, and deal with it."""
+        """Wait for the next message, deadline or ring of the bell, and deal with it."""
         busy: dict[object, _Worker] = {w.connection: w for w in self.workers if w.pending or not w.ready}
         deadline = min((w.deadline for w in busy.values()), default=None)
         connections: list[Connection] = [self._bell, *(w.connection for w in busy.values())]
@@ -163,7 +167,7 @@ class GraderPool:
             self._settle(worker.pending.popleft(), Verdict(*message))
 
     def _give_up(self, worker: _Worker, why: str) -> None:
-        """Kill a worker: the pair it was at gets a note, those behind it go back to the queue."""
+        """Kill a worker: its current pair gets a verdict with this note, the pairs after it return to the queue."""
         worker.kill()
         self.workers.remove(worker)
         if worker.ready:

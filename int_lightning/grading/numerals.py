@@ -1,6 +1,6 @@
 r"""Numbers as people write them, in digits with a decimal point.
 
-Thousands are separated by ``{,}``, ``,\!``, ``\,`` or a space; a comma alone may separate values, see ``without_thousands``.
+``{,}``, ``,\!``, ``\,`` and a space separate thousands; a comma alone may separate values, see ``without_thousands``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from fractions import Fraction
 
 _THIN = r"(?:\\!|\s)*"
 _SEPARATOR = rf"(?:{_THIN}\{{,\}}{_THIN}|{_THIN}\\!\s*,{_THIN}|\s*,\s*\\!{_THIN}|,\s(?=0\d\d(?!\d))|\\,|\\?\s|~)"
-_SEPARATED = re.compile(
+_SEPARATED = re.compile(  # 12,\!345
     rf"(?<![\d.,/^_\\])(?<!\d\s)([1-9]\d{{0,2}}(?:{_SEPARATOR}\d{{3}})+)(?![\d/]|{_SEPARATOR}\d|,\d|\s*\\[dtc]?frac)"
 )
 _GROUPED = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?![\d,])")
@@ -29,7 +29,7 @@ _MIXED = re.compile(r"(?<![\w.,/^}])(\d+)(?:\s|~|\\ )+(\d+)/(\d+)(?![\w/.^])")
 
 
 def in_digits(latex: str) -> str:
-    """The text with its numbers in digits, repeating decimals and mixed numbers as fractions."""
+    """The text with its numbers in digits, and with fractions for repeating decimals and mixed numbers."""
     latex = _SEPARATED.sub(lambda number: re.sub(r"\D", "", number[1]), latex)
     latex = _DECIMAL_COMMA.sub(".", latex)
     latex = _REPEATING.sub(_fraction, latex)
@@ -48,31 +48,30 @@ def _fraction(number: re.Match[str]) -> str:
 
 
 def without_thousands(latex: str) -> str:
-    """The answer with ``1,000`` as 1000; brackets may make it two numbers."""
-    return latex if re.search(r"[(\[]|\\\{", latex) else _GROUPED.sub(lambda number: number[0].replace(",", ""), latex)
+    """The answer with ``1,000`` as 1000; as it is if it has brackets, in which that may be two numbers."""
+    if re.search(r"[(\[]|\\\{", latex):
+        return latex
+    return _GROUPED.sub(lambda number: number[0].replace(",", ""), latex)
 
 
 def is_grouped_only(latex: str) -> bool:
-    """Whether a comma cannot separate values: what is behind it starts with 0, as in ``1,000``."""
+    """Whether a comma cannot separate values, because what follows it starts with 0, as in ``1,000``."""
     return any(_SMALL_GROUP.search(number[0]) for number in _GROUPED.finditer(latex))
 
 
-_ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen "
-    "nineteen"
-)
+_TEENS = "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
+_ONES = f"zero one two three four five six seven eight nine {_TEENS}".split()
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-_VALUES = {word: n for n, word in enumerate(_ONES.split())} | {
-    word: 20 + 10 * n for n, word in enumerate(_TENS.split())
-}
+_VALUES = dict(zip(_ONES, range(20), strict=True)) | dict(zip(_TENS.split(), range(20, 100, 10), strict=True))
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6}
 
 
 def from_words(text: str) -> str:
-    """A number of words in digits, as "twenty-one" and "five dollars"; anything else as it is."""
+    """A number in words, such as "twenty-one" or "five dollars", in digits; anything else as it is."""
     words = text.split()
     for end in range(len(words), max(0, len(words) - 3), -1):
-        if (value := _value(" ".join(words[:end]))) is not None:
+        value = _value(" ".join(words[:end]))
+        if value is not None:
             return " ".join([str(value), *words[end:]])
     return text
 
@@ -83,9 +82,11 @@ def _value(text: str) -> int | None:
         return None
     total, part, last = 0, 0, 100
     for word in words:
-        if (value := _VALUES.get(word)) is not None and (last >= 100 or (20 <= last < 100 and 0 < value < 10)):
+        value, scale = _VALUES.get(word), _SCALES.get(word)
+        follows = last >= 100 or (20 <= last < 100 and value in range(1, 10))  # twenty-one, but not one-twenty
+        if value is not None and follows:
             part, last = part + value, value
-        elif (scale := _SCALES.get(word)) and part:
+        elif scale and part:
             part, last = part * scale, scale
             if scale > 100:
                 total, part = total + part, 0

@@ -1,7 +1,7 @@
-r"""The same answer in one notation: many ways of writing the same thing brought to one.
+r"""Rewrites answers in one notation, so that the parser knows one way of writing each thing.
 
-What is dropped here, beside layout and remarks, and nothing else: "st" in "1st", ``x :`` in ``\{x : ...\}``, ``f(x) =`` before
-cases, "exactly" and "approximately" before a number. All else is another notation of the same meaning.
+This drops layout and remarks, "st" in "1st", ``x :`` in ``\{x : ...\}``, ``f(x) =`` before cases, and "exactly" and
+"approximately" before a number. Everything else keeps its meaning in another notation.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _REWRITES: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = 
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         # symbols
-        (r"\t(?=ext|frac|imes|heta)", r"\\t"),  # of "\text" that went through one unescaping too many
+        (r"\t(?=ext|frac|imes|heta)", r"\\t"),  # of "\text", unescaped once too often
         (r"\\textcirc", r"\\circ"),
         (r"\\colon(?![a-zA-Z])", ":"),
         (r"<=(?!>)", r"\\le "),
@@ -59,12 +59,14 @@ _REWRITES: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = 
         (r"\\(?:[lc]?dots)(?![a-zA-Z])|\.\.\.", r"\\dots "),
         (r"\\[lr]angle(?![a-zA-Z])", lambda match: {"l": "(", "r": ")"}[match[0][1]]),
         (r"(^\s*|\\in\s*)\\mathbf\s*\{?([RZQNC])\}?", r"\1\\mathbb{\2}"),
+        # f^{\prime\prime}
         (r"\^\s*(?:\{\s*((?:\\prime\s*)+)\}|(\\prime)(?![a-zA-Z]))", lambda match: "'" * match[0].count("prime")),
+        # \begin{array}{cc}, \begin{smallmatrix}
         (r"(\\(?:begin|end)\s*\{)(?:array\}\s*\{[^{}]*|array|smallmatrix|Bmatrix)\}", r"\1matrix}"),
         # powers, roots, fractions, functions, indices
         (r"(?<=[\w)}\]])\s*\*\*\s*(?=[\w({-])", "^"),
-        (r"(?<![a-zA-Z])\\?sqrt\s*(\[\d+\])?\s*(\([^()]*\))", r"\\sqrt\1{\2}"),
-        (r"(?<![a-zA-Z\\])sqrt\s*(\d+(?:\.\d+)?|[a-zA-Z](?![a-zA-Z]))", r"\\sqrt{\1}"),
+        (r"(?<![a-zA-Z])\\?sqrt\s*(\[\d+\])?\s*(\([^()]*\))", r"\\sqrt\1{\2}"),  # sqrt(2), \sqrt[3](x)
+        (r"(?<![a-zA-Z\\])sqrt\s*(\d+(?:\.\d+)?|[a-zA-Z](?![a-zA-Z]))", r"\\sqrt{\1}"),  # sqrt2, sqrt x
         (r"(\\[dt]?frac\s*\{[^{}]*\})\s*([0-9a-zA-Z])", r"\1{\2}"),
         (rf"(?<!\d)(?<!\d ){_TEXT}\{{\s*({_FUNCTION})\s*\}}", r"\\\1"),
         (r"_\s*\{\s*\\(?:text|mathrm|rm)\s*\{([^{}]*)\}\s*\}", r"_{\1}"),
@@ -74,7 +76,7 @@ _REWRITES: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = 
         ),  # x_\theta
         # units, residues, ratios, ordinals
         (r"(?<=\d)\s*\\mathrm\s*\{\s*~?([^{}]*)\}", r"\\text{ \1}"),
-        (r"(?<!\d)(\\\$|[€£¥₹])\s*(-?\d[\d.,]*)(?=\s*(?:\\text|[a-zA-Z]{4}|$))", _price),
+        (r"(?<!\d)(\\\$|[€£¥₹])\s*(-?\d[\d.,]*)(?=\s*(?:\\text|[a-zA-Z]{4}|$))", _price),  # \$5, €5
         (r"(?<=\d)\s*(\\\$|[€£¥₹])", _price),
         (r"^([^$]*\d)\s*\$\s*$", r"\1\\text{dollars}"),
         (
@@ -82,7 +84,7 @@ _REWRITES: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = 
             r"\\text{\1/\2}",
         ),  # \frac{m}{s}
         (r"(\d)\s*\\text\s*\{\s*to\s*\}\s*(\d)", r"\1:\2"),
-        (r"(\d)\s*\^?\s*\{?\s*\\(?:text|mathrm)\s*\{\s*(?:st|nd|rd|th)\s*\}\s*\}?", r"\1"),
+        (r"(\d)\s*\^?\s*\{?\s*\\(?:text|mathrm)\s*\{\s*(?:st|nd|rd|th)\s*\}\s*\}?", r"\1"),  # 12^{\text{th}}
         (r"^\s*(\d+)(?:st|nd|rd|th)(?:\s+[A-Za-z]+)?\s*\.?$", r"\1"),
         # several values, sets, conditions
         (r"(\d)\s*\\(?:text|mathrm)\s*\{([^{}()]*)\b(and|or)\s*\}", r"\1\\text{\2} \3 "),  # 3\text{ cats and }4
@@ -93,12 +95,14 @@ _REWRITES: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = 
             r"^\\\{\s*[a-zA-Z]\s*(?:\\in\s*\\mathbb\s*\{?R\}?\s*)?(?:\||:|\\mid|\\vert)((?:(?!\\\}).)*)\\\}",
             r"\1",
         ),  # \{x : x>2\}
-        (rf"\s*\(\s*((?:[a-zA-Z]\s*,\s*)*[a-zA-Z]\s*{_DOMAIN})\s*\)\s*$", r", \1"),
-        (rf"^\s*\|\s*{_BOUND}\|\s*(<|>|\\leq?|\\geq?)\s*([^|<>=\\]+)$", _absolute),
-        (r"^\s*((?:[a-zA-Z]\s*=\s*){2,})([^=,;a-zA-Z]*\d[^=,;a-zA-Z]*)$", _equal_names),
+        (rf"\s*\(\s*((?:[a-zA-Z]\s*,\s*)*[a-zA-Z]\s*{_DOMAIN})\s*\)\s*$", r", \1"),  # 3k\pi (k \in \mathbb{Z})
+        (rf"^\s*\|\s*{_BOUND}\|\s*(<|>|\\leq?|\\geq?)\s*([^|<>=\\]+)$", _absolute),  # |x - 1| < 3
+        (r"^\s*((?:[a-zA-Z]\s*=\s*){2,})([^=,;a-zA-Z]*\d[^=,;a-zA-Z]*)$", _equal_names),  # x = y = 1
         (r"^\s*([A-Z])\s*(?=\([^(),]+(?:,[^(),]+)+\)\s*$)", r"\1="),  # A(1, 2)
-        (r"^\s*[a-zA-Z](?:\([a-z]\))?\s*=\s*(?=\\begin\s*\{cases\})", ""),
+        (r"^\s*[a-zA-Z](?:\([a-z]\))?\s*=\s*(?=\\begin\s*\{cases\})", ""),  # f(x) = \begin{cases}
+        # \text{exactly }5
         (r"^\s*(?:\\text\s*\{)?\s*(?:exactly|approximately|about|roughly)\s*\}?\s*(?=[\d\\$-])", ""),
+        # \text{infinitely many solutions}
         (r"^\s*(?:\\text\s*\{)?\s*(?i:infinity|inf|oo|infinite|infinitely many(?: [a-z]+)?)\s*\}?\s*$", r"\\infty"),
     )
 ]

@@ -1,6 +1,6 @@
-"""The worker process of grading: compares the pairs it is sent, each under a limit of processor time.
+"""A grading worker: compares the pairs it is sent, each within a limit of processor time.
 
-It runs in a process of its own, because a comparison may hang or exhaust memory.
+It is a separate process because a comparison may hang or exhaust memory.
 """
 
 from __future__ import annotations
@@ -10,22 +10,22 @@ import resource
 import signal
 from multiprocessing.connection import Connection
 
-from int_lightning.grading import compare
 from int_lightning.grading.answers import unwrap
+from int_lightning.grading.compare import compare
 from int_lightning.grading.rewriting import rewrite
 
 MEMORY_LIMIT = 2 << 30
-"""Address space of a worker, in bytes: an answer that needs more is an error, not a full machine."""
+"""Address space of a worker, in bytes: an answer that needs more fails, and the machine keeps its memory."""
 
 GRACE = 0.5
-"""Processor seconds past the limit for Python code to be interrupted before the worker is killed."""
+"""Processor seconds past the limit in which Python code can be interrupted before the worker is killed."""
 
 OVERRUN = signal.SIGVTALRM
-"""What kills a worker whose comparison cannot be interrupted."""
+"""The signal that kills a worker whose comparison cannot be interrupted."""
 
 
 class _OutOfTime(BaseException):
-    """Not an Exception, so that no handler inside the libraries swallows it."""
+    """Not an Exception, so that no handler in a library swallows it."""
 
 
 def serve(connection: Connection, timeout: float) -> None:
@@ -33,8 +33,8 @@ def serve(connection: Connection, timeout: float) -> None:
 
     Args:
         connection: Receives lists of pairs; sends None once ready, then (equal, note) for each pair, in order.
-        timeout: Processor seconds for one pair. Python code is interrupted after them; a worker that goes on for ``GRACE``
-            more is ended by the system with the signal ``OVERRUN``.
+        timeout: Processor seconds for one pair. Python code is interrupted after them; the system ends a worker that
+            continues for ``GRACE`` more with the signal ``OVERRUN``.
     """
     logging.disable(logging.CRITICAL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -52,7 +52,7 @@ def serve(connection: Connection, timeout: float) -> None:
 
 
 def _compare(pred: str, gold: str, timeout: float) -> tuple[bool, str]:
-    """Whether the answers are the same, and a note where that cannot be said, see ``Verdict``."""
+    """Whether the answers are the same, and a note if that cannot be decided; see ``Verdict``."""
     try:
         try:
             signal.setitimer(signal.ITIMER_VIRTUAL, timeout + GRACE)
@@ -68,8 +68,8 @@ def _compare(pred: str, gold: str, timeout: float) -> tuple[bool, str]:
 
 
 def verdict(pred: str, gold: str) -> tuple[bool, str]:
-    """Whether two answers mean the same, and a note: "unparsable" where no rule can say, "" where one can."""
-    same = compare.compare(rewrite(unwrap(pred)), rewrite(unwrap(gold)))
+    """Whether two answers mean the same, and a note: "unparsable" if no rule can say, else ""."""
+    same = compare(rewrite(unwrap(pred)), rewrite(unwrap(gold)))
     return (False, "unparsable") if same is None else (same, "")
 
 

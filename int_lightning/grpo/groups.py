@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from threading import TIMEOUT_MAX
 from typing import Literal
 
+import numpy as np
+
 from int_lightning.grpo.advantages import Advantage, group_advantages, rounded_to_zero
 from int_lightning.grpo.rewards import LARGEST, Rewards
-from int_lightning.learn.micro_batches import Row
+from int_lightning.learn.micro_batches import TrainingRow
 from int_lightning.types import Group, Intervention, Problem, Rollout, Sampling, UserError
 
 Truncated = Literal["keep", "mask", "zero"]
@@ -100,7 +101,7 @@ def _after_truncation(rollout: Rollout, reward: float, config: GroupConfig) -> f
 
 def loss_rows(
     groups: Sequence[Group], config: GroupConfig, with_engine_logprobs: bool, weight: float = 1.0
-) -> list[Row]:
+) -> list[TrainingRow]:
     """The rollouts that have an advantage as rows. The prompt, which for guided rollouts holds prefix and intervention, carries
     no loss; ``weight`` is that of all other tokens."""
     return [
@@ -121,34 +122,36 @@ def loss_count(groups: Sequence[Group], config: GroupConfig, sampling: Sampling)
     return float(max(1, len(rollouts)) * longest)
 
 
-def intervention_rows(interventions: Sequence[Intervention], weight: float, with_engine_logprobs: bool) -> list[Row]:
+def intervention_rows(
+    interventions: Sequence[Intervention], weight: float, with_engine_logprobs: bool
+) -> list[TrainingRow]:
     """Prefix and intervention of each as rows whose loss on policy has the gradient of weight x (mean NLL of all their tokens):
     with the ratio at 1, an advantage of 1 is a term of maximum likelihood. No engine's log-probs are known of them."""
     total = sum(len(i.prefix_ids) + len(i.intervention_ids) for i in interventions)
     rows = []
     for i in interventions:
-        token_ids = [*i.prompt_ids, *i.prefix_ids, *i.intervention_ids]
-        prompt = len(i.prompt_ids)
-        rows.append(
-            Row(
-                token_ids=token_ids,
-                weights=[0.0] * prompt + [weight / total] * (len(token_ids) - prompt),
-                advantage=1.0,
-                engine_logprobs=[math.nan] * len(token_ids) if with_engine_logprobs else None,
-            )
-        )
+        token_ids = np.array([*i.prompt_ids, *i.prefix_ids, *i.intervention_ids], np.int32)
+        weights = np.full(len(token_ids), weight / total, np.float32)
+        weights[: len(i.prompt_ids)] = 0.0
+        unknown = np.full(len(token_ids), np.nan, np.float32) if with_engine_logprobs else None
+        rows.append(TrainingRow(token_ids, weights, advantage=1.0, engine_logprobs=unknown))
     return rows
 
 
-def _row(rollout: Rollout, advantage: float, config: GroupConfig, with_engine_logprobs: bool, of_all: float) -> Row:
-    prompt, sampled = len(rollout.prompt_ids), len(rollout.token_ids)
-    weight = of_all / sampled if config.aggregation == "sequence" else of_all
-    return Row(
-        token_ids=[*rollout.prompt_ids, *rollout.token_ids],
-        weights=[0.0] * prompt + [weight] * sampled,
-        advantage=advantage,
-        engine_logprobs=[0.0] * prompt + rollout.logprobs if with_engine_logprobs else None,
-    )
+def _row(
+    rollout: Rollout, advantage: float, config: GroupConfig, with_engine_logprobs: bool, weight: float
+) -> TrainingRow:
+    token_ids = np.concatenate([rollout.prompt_ids, rollout.token_ids])
+    prompt = len(rollout.prompt_ids)
+    if config.aggregation == "sequence":
+        weight /= len(rollout.token_ids)
+    weights = np.full(len(token_ids), weight, np.float32)
+    weights[:prompt] = 0.0
+    engine_logprobs = None
+    if with_engine_logprobs:
+        engine_logprobs = np.zeros(len(token_ids), np.float32)
+        engine_logprobs[prompt:] = rollout.logprobs
+    return TrainingRow(token_ids, weights, advantage, engine_logprobs)
 
 
 def group_metrics(groups: Sequence[Group], drawn: int) -> dict[str, float]:

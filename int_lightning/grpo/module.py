@@ -10,37 +10,31 @@ optimiser step a batch the sampling policy's log-probs are the trainer's own, so
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 
+from int_lightning.grpo.objective import ObjectiveConfig
 from int_lightning.learn.liger_layers import Layers
 from int_lightning.learn.lora import LoRAConfig, without_adapters
-from int_lightning.learn.micro_batches import MicroBatch, Row, Step, micro_batches
+from int_lightning.learn.micro_batches import MicroBatch, Step, TrainingRow, micro_batches
 from int_lightning.learn.model import Policy
 from int_lightning.learn.module import PolicyModule
 from int_lightning.model_folder.check import dropouts
-from int_lightning.types import UserError
+from int_lightning.types import TokenValues, UserError
 from int_lightning_kernels import (
     MAX,
-    Form,
     Implementation,
-    Importance,
-    KLEstimator,
+    LogProbs,
     Loss,
     Metrics,
-    PolicyObjective,
     PolicyTokens,
     Rows,
     token_policy_loss,
 )
-
-if TYPE_CHECKING:
-    from int_lightning_kernels import LogProbs
 
 
 class GRPOModule(PolicyModule):
@@ -50,16 +44,7 @@ class GRPOModule(PolicyModule):
         model: ``mini``, ``smollm2-135m-instruct``, a model folder or a hub name.
         optimizer: Optimiser.
         scheduler: Learning-rate schedule; none keeps the rate.
-        form: ``clip`` (PPO, GRPO, DAPO, GSPO) or ``cispo``.
-        ratio: Of each ``token``, or of its whole ``sequence``, length-normalised (GSPO).
-        clip_low: Lower clip of the ratio.
-        clip_high: Upper clip of the ratio.
-        kl: Estimator of the KL term: k1, k2 or k3.
-        kl_coefficient: Weight of the KL term to the policy the run started from; 0 loads no reference.
-        entropy_coefficient: Weight of the entropy bonus.
-        importance_cap: Bound of the weights pi / pi_engine that correct for an engine whose log-probs differ (truncated
-            importance sampling); none leaves them out.
-        importance: Beyond the bound: ``truncate`` the weight to it, or ``mask`` the token, then also below 1 / importance_cap.
+        objective: Which loss: form and bounds of the ratio, KL term, entropy bonus, importance weights.
         dtype: Of the arithmetic; weights and optimiser state are float32.
         max_grad_norm: Gradients are clipped to this norm; 0 leaves them.
         gradient_checkpointing: Recompute activations in the backward pass.
@@ -79,15 +64,7 @@ class GRPOModule(PolicyModule):
         model: str = "mini",
         optimizer: OptimizerCallable = torch.optim.AdamW,
         scheduler: LRSchedulerCallable | None = None,
-        form: Form = "clip",
-        ratio: Literal["token", "sequence"] = "token",
-        clip_low: float = 0.2,
-        clip_high: float = 0.35,
-        kl: KLEstimator = "k3",
-        kl_coefficient: float = 0.0,
-        entropy_coefficient: float = 0.0,
-        importance_cap: float | None = None,
-        importance: Importance = "truncate",
+        objective: ObjectiveConfig = ObjectiveConfig(),
         dtype: Literal["float32", "bfloat16"] = "float32",
         max_grad_norm: float = 1.0,
         gradient_checkpointing: bool = False,
@@ -110,17 +87,7 @@ class GRPOModule(PolicyModule):
             lora=lora,
             layers=layers,
         )
-        self.objective = PolicyObjective(
-            form=form,
-            clip_low=clip_low,
-            clip_high=clip_high,
-            kl=kl,
-            kl_coefficient=kl_coefficient,
-            entropy_coefficient=entropy_coefficient,
-            importance_cap=importance_cap,
-            importance=importance,
-        )
-        self.ratio = ratio
+        self.objective = objective
         self._reference: list[Policy | Unadapted] = []
 
     def configure_model(self) -> None:
@@ -159,17 +126,15 @@ class GRPOModule(PolicyModule):
 
     @torch.no_grad()
     def score_rows(
-        self, policy: Policy | Unadapted, rows: Sequence[Row], pad_id: int, max_tokens: int, packed: bool
-    ) -> list[list[float]]:
+        self, policy: Policy | Unadapted, rows: Sequence[TrainingRow], pad_id: int, max_tokens: int, packed: bool
+    ) -> list[TokenValues]:
         """For each row the log-probs of its tokens, 0 where they carry no loss. Collective under FSDP2."""
-        scores: list[list[float]] = [[] for _ in rows]
+        scores: dict[int, TokenValues] = {}
         for batch in micro_batches(rows, pad_id, max_tokens, packed):
             on_device = batch.to(self.device)
-            grid = torch.zeros(on_device.weights.shape, device=self.device)
-            grid[:, 1:][on_device.trained] = policy.log_probs(on_device, on_device.trained).logprob
-            for i, line in zip(batch.row_index, batch.rows_of(grid), strict=True):
-                scores[i] = line
-        return scores
+            logprobs = policy.log_probs(on_device, on_device.trained).logprob
+            scores |= zip(batch.row_index, on_device.spread(logprobs), strict=True)
+        return [scores[i] for i in range(len(rows))]
 
     def _loss(self, batch: MicroBatch, step: Step) -> Loss:
         trained = batch.trained
@@ -194,23 +159,15 @@ class GRPOModule(PolicyModule):
 
     @torch.no_grad()
     def _sequence_ratio(self, batch: MicroBatch) -> Tensor | None:
-        """exp(mean_t(log pi - log pi_old)) of each scored token's rollout; None where it is exactly 1 or not asked for."""
-        if self.ratio == "token" or batch.old_logprobs is None:
+        """[N] float32: exp(mean_t(log pi - log pi_old)) of each scored token's rollout; None where it is exactly 1 or not asked
+        for."""
+        if self.objective.ratio == "token" or batch.old_logprobs is None:
             return None
-        gaps = torch.zeros_like(batch.weights)
-        scored = self.scorer.log_probs(batch, batch.trained).logprob
-        gaps[:, 1:][batch.trained] = scored - batch.old_logprobs[:, 1:][batch.trained]
-        ratios = [math.exp(sum(gap) / max(1, sum(map(bool, weight)))) for gap, weight in self._by_row(batch, gaps)]
-        spread = torch.empty_like(gaps)
-        if batch.attention_mask is None:
-            spread[0] = torch.cat([torch.full((n,), r) for r, n in zip(ratios, batch.lengths, strict=True)])
-        else:
-            spread[:] = torch.tensor(ratios)[:, None]
-        return spread[:, 1:][batch.trained]
-
-    @staticmethod
-    def _by_row(batch: MicroBatch, values: Tensor) -> Iterator[tuple[list[float], list[float]]]:
-        return zip(batch.rows_of(values), batch.rows_of(batch.weights), strict=True)
+        gap = self.scorer.log_probs(batch, batch.trained).logprob - batch.old_logprobs[:, 1:][batch.trained]
+        row = batch.row_of_token[:, 1:][batch.trained]
+        sums = gap.new_zeros(len(batch.lengths), dtype=torch.float64).index_add(0, row, gap.double())
+        means = sums / row.bincount(minlength=len(sums)).clamp(min=1)
+        return means.exp().float()[row]
 
 
 class Unadapted:

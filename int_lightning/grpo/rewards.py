@@ -121,12 +121,12 @@ class Rewards:
 
 
 def _copy(rollout: Rollout) -> Rollout:
-    """With lists of its own, so that a reward that changes them changes nothing that is trained on."""
+    """With arrays of its own, so that a reward that changes them changes nothing that is trained on."""
     return replace(
         rollout,
-        prompt_ids=[*rollout.prompt_ids],
-        token_ids=[*rollout.token_ids],
-        logprobs=[*rollout.logprobs],
+        prompt_ids=rollout.prompt_ids.copy(),
+        token_ids=rollout.token_ids.copy(),
+        logprobs=rollout.logprobs.copy(),
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import IterableDataset
@@ -26,22 +26,37 @@ from int_lightning.grpo.groups import (
 )
 from int_lightning.grpo.hints import hint
 from int_lightning.grpo.rollout_table import show_rollouts, write_rollouts
-from int_lightning.learn.micro_batches import Row, Step
-from int_lightning.learn.step_stream import Layout, balanced_part, gather
+from int_lightning.learn.micro_batches import Step, TrainingRow
+from int_lightning.learn.step_stream import Layout, balanced_parts, gather
 from int_lightning.rollout_sampler import RolloutSampler
-from int_lightning.types import Group, Problem, UserError
+from int_lightning.types import Group, Problem, TokenValues, UserError
 
 if TYPE_CHECKING:
     from int_lightning.grpo.data import RolloutData
 
 
 @dataclass(slots=True)
-class Pending:
-    """An optimiser step that waits in the buffer."""
+class WaitingStep:
+    """An optimiser step that waits in the buffer.
 
-    rows: list[Row]
+    Args:
+        rows: All ranks' rows.
+        count: What its loss is divided by.
+        metrics: Those of its batch.
+    """
+
+    rows: list[TrainingRow]
     count: float
     metrics: dict[str, float]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain values only, because checkpoints are read without unpickling objects."""
+        return {"rows": [row.state_dict() for row in self.rows], "count": self.count, "metrics": self.metrics}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> WaitingStep:
+        """The step whose state it is."""
+        return cls([TrainingRow(**row) for row in state["rows"]], state["count"], state["metrics"])
 
 
 @dataclass(slots=True)
@@ -72,7 +87,7 @@ class RolloutStream(IterableDataset[Step]):
         self.batch = 0
         self.taken = 0
         self.idle = 0
-        self.pending: list[Pending] = []
+        self.waiting: list[WaitingStep] = []
         self._seconds_training = 0.0
 
     def __len__(self) -> int:
@@ -80,16 +95,16 @@ class RolloutStream(IterableDataset[Step]):
 
     def __iter__(self) -> Iterator[Step]:
         while self.position < len(self):
-            if not self.pending:
-                self.pending = self.refill()
+            if not self.waiting:
+                self.waiting = self.refill()
                 self.batch += 1
-            item = self.pending.pop(0)
+            item = self.waiting.pop(0)
             self.position += 1
             given = time.perf_counter()
             yield self.layout.step(item.rows, item.count, item.metrics)
             self._seconds_training += time.perf_counter() - given
 
-    def refill(self) -> list[Pending]:
+    def refill(self) -> list[WaitingStep]:
         """Samples one batch of groups with the newest weights and cuts it into optimiser steps.
 
         Raises:
@@ -194,7 +209,7 @@ class RolloutStream(IterableDataset[Step]):
 
     def optimiser_step(
         self, groups: Sequence[Group], rescues: Mapping[str, Rescue], metrics: dict[str, float]
-    ) -> Pending:
+    ) -> WaitingStep:
         """Rows of the groups that have an advantage; the others count in the normaliser. What interventions made of a failed
         group goes with it."""
         data, module = self.data, self.data.module
@@ -214,33 +229,31 @@ class RolloutStream(IterableDataset[Step]):
         if module.reference is not None:
             scores = self.scored(module.reference, rows)
             rows = [replace(row, reference_logprobs=s) for row, s in zip(rows, scores, strict=True)]
-        return Pending(rows, count, metrics)
+        return WaitingStep(rows, count, metrics)
 
-    def scored(self, policy: Any, rows: Sequence[Row]) -> list[list[float]]:
-        """Log-probs of all rows, every rank scoring its part."""
+    def scored(self, policy: Any, rows: Sequence[TrainingRow]) -> list[TokenValues]:
+        """Log-probs of all rows, of which every rank scores its part."""
         if not rows:
             return []
         layout = self.layout
-        numbered = [replace(row, advantage=float(i)) for i, row in enumerate(rows)]
-        own = balanced_part(numbered, layout.rank, layout.world_size)
-        most = max((len(balanced_part(rows, r, layout.world_size)) for r in range(layout.world_size)), default=0)
-        padded = own + [numbered[0]] * (most - len(own))
+        parts = balanced_parts([len(row.token_ids) for row in rows], layout.world_size)
+        own, most = parts[layout.rank], max(map(len, parts))
         budget = layout.max_tokens if layout.world_size == 1 else 1
+        padded = [rows[i] for i in own] + [rows[0]] * (most - len(own))
         scores = self.data.module.score_rows(policy, padded, layout.pad_id, budget, layout.packed)
-        by_row = {int(row.advantage): s for row, s in gather(list(zip(padded, scores, strict=True)))}
+        by_row = dict(gather(list(zip(own, scores[: len(own)], strict=True))))
         return [by_row[i] for i in range(len(rows))]
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain containers only, for checkpoints are read without unpickling objects."""
-        pending = [asdict(p) for p in self.pending]
+        """Where the stream stands, and the steps that wait."""
         numbers = {name: getattr(self, name) for name in self._NUMBERS}
-        return {**numbers, "pending": pending}
+        return {**numbers, "waiting": [step.state_dict() for step in self.waiting]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes up from a saved state."""
+        """Continues from a saved state."""
         for name in self._NUMBERS:
             setattr(self, name, state[name])
-        self.pending = [Pending([Row(**r) for r in p["rows"]], p["count"], p["metrics"]) for p in state["pending"]]
+        self.waiting = [WaitingStep.from_state(step) for step in state["waiting"]]
 
 
 def shuffled(problems: Sequence[Problem], epoch_seed: int) -> list[Problem]:

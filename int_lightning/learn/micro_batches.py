@@ -6,41 +6,68 @@ how the rows are cut into micro-batches does not change the gradient.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from int_lightning.types import TokenIds, TokenValues, WithArrays
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A training sequence.
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingRow(WithArrays):
+    """A training sequence of T tokens.
 
     Args:
-        token_ids: T tokens.
-        weights: T loss weights; the weight of token i applies to its prediction from the tokens before it.
-        advantage: A_i of the rollout (GRPO), for every weighted token alike.
-        engine_logprobs: T log-probs the engine sampled with, 0 where it did not.
-        old_logprobs: T log-probs under the policy that sampled, by the trainer; empty where they were not computed.
-        reference_logprobs: T log-probs under the reference policy; empty where there is none.
+        token_ids: [T] int32.
+        weights: [T] float32, the loss weights; that of token i applies to its prediction from the tokens before it.
+        advantage: A_i of the rollout (GRPO), the same for every weighted token.
+        engine_logprobs: [T] float32, with which the engine sampled; 0 for tokens of the prompt, NaN for those of no rollout.
+        old_logprobs: [T] float32, under the policy that sampled, by the trainer; None where they were not computed.
+        reference_logprobs: [T] float32, under the reference policy; None where there is none.
+
+    Example:
+        >>> TrainingRow([5, 6, 7, 8], [0.0, 0.0, 1.0, 1.0], 0.75, [0.0, 0.0, -0.5, -0.25])
     """
 
-    token_ids: list[int]
-    weights: list[float]
+    token_ids: TokenIds
+    weights: TokenValues
     advantage: float = 0.0
-    engine_logprobs: list[float] | None = None
-    old_logprobs: list[float] | None = None
-    reference_logprobs: list[float] | None = None
+    engine_logprobs: TokenValues | None = None
+    old_logprobs: TokenValues | None = None
+    reference_logprobs: TokenValues | None = None
+
+    def __post_init__(self) -> None:
+        self._as_arrays(np.int32, "token_ids")
+        self._as_arrays(np.float32, "weights", "engine_logprobs", "old_logprobs", "reference_logprobs")
+
+    def state_dict(self) -> dict[str, Any]:
+        """The fields by name, arrays as tensors that share their memory; ``TrainingRow(**state)`` is the row again."""
+        return {f.name: _storable(getattr(self, f.name)) for f in fields(self)}
+
+
+def _storable(value: Any) -> Any:
+    return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
 
 
 @dataclass(slots=True)
 class MicroBatch:
-    """Rows side by side, padded on the right to one length, or end to end in one sequence (packed, B = 1).
+    """B rows side by side, padded on the right to one length T, or end to end in one sequence (packed, B = 1).
 
-    Shapes [B, T]: ``input_ids`` (int64), ``attention_mask`` (int64; None if packed), ``weights``, ``advantages`` and the three
-    log-prob tensors (float32; the latter may be None). ``row_index`` says which row of the step each one is, ``lengths`` how many
-    tokens it has.
+    Args:
+        input_ids: [B, T] int64.
+        attention_mask: [B, T] int64, 1 for tokens and 0 for padding; None if packed.
+        weights: [B, T] float32, 0 at the first token of every row.
+        advantages: [B, T] float32.
+        row_index: Which of the given rows each one is.
+        lengths: Tokens of each row.
+        engine_logprobs: [B, T] float32, or None where a row has none; so are the other two.
+        old_logprobs: See ``TrainingRow``.
+        reference_logprobs: See ``TrainingRow``.
     """
 
     input_ids: Tensor
@@ -58,11 +85,22 @@ class MicroBatch:
         """[B, T-1] bool: which predictions (of tokens 1..T-1) carry loss. The first token of a row never does."""
         return self.weights[:, 1:] != 0
 
-    def rows_of(self, values: Tensor) -> list[list[float]]:
-        """What [B, T] values hold of each row, in the order of ``row_index``."""
+    @property
+    def row_of_token(self) -> Tensor:
+        """[B, T] int64: the position in ``row_index`` of the row of each token."""
+        numbers = torch.arange(len(self.lengths), device=self.weights.device)
         if self.attention_mask is not None:
-            return [line[:n] for line, n in zip(values.tolist(), self.lengths, strict=True)]
-        return [part.tolist() for part in values[0].split(self.lengths)]
+            return numbers[:, None].expand_as(self.weights)
+        return numbers.repeat_interleave(torch.tensor(self.lengths, device=numbers.device))[None]
+
+    def spread(self, values: Tensor) -> list[TokenValues]:
+        """Values [N] of the ``trained`` predictions as one float32 array [T] for each row, in the order of ``row_index``; 0 for
+        all other tokens."""
+        grid = torch.zeros_like(self.weights)
+        grid[:, 1:][self.trained] = values
+        if self.attention_mask is not None:
+            return [line[:n] for line, n in zip(grid.cpu().numpy(), self.lengths, strict=True)]
+        return np.split(grid[0].cpu().numpy(), np.cumsum(self.lengths)[:-1])
 
     def to(self, device: torch.device) -> MicroBatch:
         """The same micro-batch on a device."""
@@ -75,9 +113,9 @@ class Step:
     """One optimiser step of one rank.
 
     Args:
-        batches: This rank's micro-batches; every rank has as many, some may carry no loss.
+        batches: This rank's micro-batches; every rank has equally many, some of which may carry no loss.
         count: What the loss is divided by, the same on every rank.
-        trained: Tokens that carry loss, over all ranks' rows, which means of metrics are divided by.
+        trained: Tokens that carry loss, over all ranks' rows, by which means of metrics are divided.
         metrics: Facts about the step that are known before it is taken, the same on every rank.
     """
 
@@ -91,81 +129,76 @@ class Step:
         return Step([b.to(device) for b in self.batches], self.count, self.trained, self.metrics)
 
 
-def micro_batches(rows: Sequence[Row], pad_id: int, max_tokens: int, packed: bool = False) -> list[MicroBatch]:
-    """Cuts the rows of one optimiser step into micro-batches of at most ``max_tokens`` tokens, padding included.
+def micro_batches(rows: Sequence[TrainingRow], pad_id: int, max_tokens: int, packed: bool = False) -> list[MicroBatch]:
+    """The rows in micro-batches of at most ``max_tokens`` tokens, padding included; see ``cut``."""
+    put = pack if packed else pad
+    cuts = cut([len(row.token_ids) for row in rows], max_tokens, packed)
+    return [put([rows[i] for i in batch], pad_id, batch) for batch in cuts]
 
-    A single row longer than the budget gets a micro-batch of its own. Padded: rows of like length share one. Packed: longest
+
+def cut(lengths: Sequence[int], max_tokens: int, packed: bool = False) -> list[list[int]]:
+    """Which rows of the given lengths share a micro-batch of at most ``max_tokens`` tokens, padding included.
+
+    A single row longer than the budget gets a micro-batch of its own. Padded: rows of similar length share one. Packed: longest
     first, each row goes into the first micro-batch that has room for it.
     """
-    order = sorted(range(len(rows)), key=lambda i: -len(rows[i].token_ids))
     batches: list[list[int]] = []
     room: list[int] = []
-    for i in order:
-        size = len(rows[i].token_ids)
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
         if packed:
-            at = next((k for k, left in enumerate(room) if left >= size), len(batches))
+            at = next((k for k, left in enumerate(room) if left >= lengths[i]), len(batches))
         else:
-            fits = batches and (len(batches[-1]) + 1) * len(rows[batches[-1][0]].token_ids) <= max_tokens
+            fits = batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= max_tokens
             at = len(batches) - 1 if fits else len(batches)
         if at == len(batches):
             batches.append([])
             room.append(max_tokens)
         batches[at].append(i)
-        room[at] -= size
-    put = pack if packed else pad
-    return [put([rows[i] for i in batch], pad_id, batch) for batch in batches]
+        room[at] -= lengths[i]
+    return batches
 
 
-def pad(rows: Sequence[Row], pad_id: int, row_index: list[int]) -> MicroBatch:
+def pad(rows: Sequence[TrainingRow], pad_id: int, row_index: list[int]) -> MicroBatch:
     """Rows side by side, filled on the right to the length of the longest."""
-    lengths = [len(r.token_ids) for r in rows]
-    width = max(lengths)
-    filled = [_filled(row, width, pad_id) for row in rows]
-    mask = torch.tensor([[1] * n + [0] * (width - n) for n in lengths])
-    return _micro_batch(filled, mask, row_index, lengths)
+
+    def side_by_side(values: list[Tensor], fill: float) -> Tensor:
+        return pad_sequence(values, batch_first=True, padding_value=fill)
+
+    mask = side_by_side([torch.ones(len(row.token_ids), dtype=torch.int64) for row in rows], 0)
+    batch = _collated(rows, pad_id, row_index, side_by_side, mask)
+    batch.weights[:, 0] = 0.0
+    return batch
 
 
-def pack(rows: Sequence[Row], pad_id: int, row_index: list[int]) -> MicroBatch:
+def pack(rows: Sequence[TrainingRow], pad_id: int, row_index: list[int]) -> MicroBatch:
     """Rows end to end; nothing is filled."""
-    lengths = [len(r.token_ids) for r in rows]
-    values = [_filled(row, n, pad_id) for row, n in zip(rows, lengths, strict=True)]
-    joined = {k: None if any(v[k] is None for v in values) else [x for v in values for x in v[k] or ()] for k in _FILL}
-    return _micro_batch([joined], None, row_index, lengths)
+    batch = _collated(rows, pad_id, row_index, lambda values, _: torch.cat(values)[None], None)
+    batch.weights[0, np.cumsum([0, *batch.lengths[:-1]])] = 0.0
+    return batch
 
 
-_FILL = {
-    "input_ids": 0,
-    "weights": 0.0,
-    "advantages": 0.0,
-    "engine_logprobs": 0.0,
-    "old_logprobs": 0.0,
-    "reference_logprobs": 0.0,
-}
-_Values = dict[str, list[float] | None]
-
-
-def _filled(row: Row, width: int, pad_id: int) -> _Values:
-    """The row's values by the names that tensors of a micro-batch have, each of one length."""
-    values: dict[str, Sequence[float] | None] = {
-        "input_ids": row.token_ids,
-        "weights": [0.0, *row.weights[1:]],
-        "advantages": [row.advantage] * len(row.token_ids),
-        "engine_logprobs": row.engine_logprobs,
-        "old_logprobs": row.old_logprobs,
-        "reference_logprobs": row.reference_logprobs,
-    }
-    fill = _FILL | {"input_ids": pad_id}
-    return {k: None if v is None else [*v, *[fill[k]] * (width - len(v))] for k, v in values.items()}
-
-
-def _micro_batch(
-    values: Sequence[_Values], mask: Tensor | None, row_index: list[int], lengths: list[int]
+def _collated(
+    rows: Sequence[TrainingRow],
+    pad_id: int,
+    row_index: list[int],
+    joined: Callable[[list[Tensor], float], Tensor],
+    mask: Tensor | None,
 ) -> MicroBatch:
-    def tensor(name: str, dtype: torch.dtype = torch.float32) -> Tensor | None:
-        lines = [v[name] for v in values]
-        return None if any(line is None for line in lines) else torch.tensor(lines, dtype=dtype)
+    """``joined`` makes [B, T] of the rows' tensors and of what fills them up."""
 
-    ids, weights, advantages = tensor("input_ids", torch.int64), tensor("weights"), tensor("advantages")
-    assert ids is not None and weights is not None and advantages is not None
-    logprobs = [tensor(name) for name in ("engine_logprobs", "old_logprobs", "reference_logprobs")]
-    return MicroBatch(ids, mask, weights, advantages, row_index, lengths, *logprobs)
+    def optional(name: str) -> Tensor | None:
+        values = [getattr(row, name) for row in rows]
+        return None if any(v is None for v in values) else joined([torch.from_numpy(v) for v in values], 0.0)
+
+    lengths = [len(row.token_ids) for row in rows]
+    return MicroBatch(
+        joined([torch.from_numpy(row.token_ids) for row in rows], pad_id).long(),
+        mask,
+        joined([torch.from_numpy(row.weights) for row in rows], 0.0),
+        joined(
+            [torch.full((n,), row.advantage, dtype=torch.float32) for row, n in zip(rows, lengths, strict=True)], 0.0
+        ),
+        row_index,
+        lengths,
+        *map(optional, ("engine_logprobs", "old_logprobs", "reference_logprobs")),
+    )

@@ -1,1 +1,1 @@
-"""The mini world: problems, tokenizer and base model of our own, in which hard problems really give no reward."""
+"""The mini world: our own problems, tokenizer and base model, in which hard problems really give no reward."""

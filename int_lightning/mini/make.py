@@ -1,6 +1,7 @@
-"""Writes the mini model's architecture with random weights, and its tokenizer.
+"""Writes the mini model with random weights, and its tokenizer.
 
-``python -m int_lightning.mini.make FOLDER`` then ``int-lightning fit -c configs/mini/pretrain.yaml`` makes the base model anew.
+``python -m int_lightning.mini.make FOLDER``, followed by ``int-lightning fit -c configs/mini/pretrain.yaml``, makes the base
+model again.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def architecture() -> Qwen3Config:
 
 
 def write_untrained(folder: Path) -> None:
-    """Writes the architecture with random weights, and the tokenizer."""
+    """Writes the model with random weights, and the tokenizer, into a folder."""
     torch.manual_seed(0)
     model = Qwen3ForCausalLM(architecture())
     tokenizer = build_tokenizer()

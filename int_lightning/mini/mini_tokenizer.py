@@ -1,4 +1,4 @@
-"""The mini world's tokenizer: digits, operators and the few pieces its texts are made of, with a chat template."""
+"""The mini world's tokenizer: digits, operators and the few other pieces of its texts, with a chat template."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CHAT_TEMPLATE = (
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """Builds the tokenizer; the longest piece that matches is taken, anything unknown becomes ``<|unk|>``."""
+    """Builds the tokenizer. It takes the longest piece that matches; anything unknown becomes ``<|unk|>``."""
     vocabulary = {piece: i for i, piece in enumerate([*SPECIAL, *PIECES])}
     core = Tokenizer(models.WordLevel(vocabulary, unk_token="<|unk|>"))
     longest_first = sorted(PIECES, key=len, reverse=True)

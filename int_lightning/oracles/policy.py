@@ -78,7 +78,7 @@ class PolicyOracle(Oracle):
         )
         records: dict[str, list[Proposal]] = {a.rollout.id: [] for a in attempts}
         for (a, k), completion, seed in zip(items, completions, seeds, strict=True):
-            text, cut = decode(sampler.tokenizer, completion.token_ids), completion.finish == "length"
+            text, cut = decode(sampler.tokenizer, completion.token_ids.tolist()), completion.finish == "length"
             provenance = sampler.provenance("verify", self.sampling, seed)
             records[a.rollout.id].append(self.proposal(a, k, text, provenance, cut))
         return [records[a.rollout.id] or [self._too_long(a, len(prompts[a.rollout.id]), longest)] for a in attempts]
@@ -99,7 +99,9 @@ class PolicyOracle(Oracle):
         completions = await sampler.loop.generate([ids for _, ids in asked], self.sampling, seeds)
         worked = {}
         for (problem, ids), completion in zip(asked, completions, strict=True):
-            answer = completion.token_ids[:-1] if completion.finish == "stop" else completion.token_ids
+            answer = completion.token_ids.tolist()
+            if completion.finish == "stop":
+                answer.pop()
             worked[problem.id] = _TurnOne(ids, answer, decode(sampler.tokenizer, answer))
         return worked
 

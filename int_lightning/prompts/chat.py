@@ -15,7 +15,7 @@ from int_lightning.model_folder.control_tokens import (
     encode_broken,
     separator_for,
 )
-from int_lightning.model_folder.ends import QUESTION, end_of_turn
+from int_lightning.model_folder.end_of_turn import QUESTION, end_of_turn
 from int_lightning.prompts.in_place import encode_in_place
 from int_lightning.prompts.round_trip import check_shown
 from int_lightning.types import UserError

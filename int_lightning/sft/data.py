@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
 
 import lightning as L
+import numpy as np
 from rich.markup import escape
 from torch.utils.data import Dataset
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from int_lightning.collect.store import Store
 from int_lightning.console import say
-from int_lightning.learn.micro_batches import Row, Step
+from int_lightning.learn.micro_batches import Step, TrainingRow
 from int_lightning.learn.module import PolicyModule
 from int_lightning.learn.step_stream import Layout, StepStream
 from int_lightning.model_folder.check import load_config
@@ -113,9 +114,9 @@ class InterventionData(L.LightningDataModule):
         self.packing = packing
         self.longest = longest
         self.seed = seed
-        self.rows: list[Row] = []
-        self.validation_rows: list[Row] = []
-        self._live: LiveRows[Row] | None = None
+        self.rows: list[TrainingRow] = []
+        self.validation_rows: list[TrainingRow] = []
+        self._live: LiveRows[TrainingRow] | None = None
 
     @property
     def streaming(self) -> bool:
@@ -164,7 +165,7 @@ class InterventionData(L.LightningDataModule):
         step = self._layout().step(self.validation_rows)
         return StatefulDataLoader(cast(Dataset[Step], [step]), batch_size=None)
 
-    def rows_of(self, step: int) -> list[Row]:
+    def rows_of(self, step: int) -> list[TrainingRow]:
         """The rows of a step; every epoch has its own order."""
         if self._live is not None:
             if rows := self._live.rows_of(step):
@@ -187,7 +188,7 @@ class InterventionData(L.LightningDataModule):
 
     @cached_property
     def _digest(self) -> str:
-        return digest([[row.token_ids, row.weights] for row in self.rows])
+        return digest([[row.token_ids.tolist(), row.weights.tolist()] for row in self.rows])
 
     def _read_all(self) -> None:
         """Reads the rows of all batches, ordered by id, so that their order is that of no particular collection."""
@@ -264,12 +265,13 @@ class InterventionData(L.LightningDataModule):
         )
 
 
-def training_row(example: SFTExample) -> Row:
+def training_row(example: SFTExample) -> TrainingRow:
     """A row with the loss weights of its spans."""
-    return Row(example.token_ids, example.loss_weights)
+    return TrainingRow(np.array(example.token_ids, np.int32), np.array(example.loss_weights, np.float32))
 
 
-def validation_row(example: SFTExample) -> Row:
+def validation_row(example: SFTExample) -> TrainingRow:
     """A row of which intervention or solution are scored, and prompt and prefix are not."""
-    scored = [float(span.name not in _CONTEXT) for span in example.spans for _ in range(span.tokens)]
-    return Row(example.token_ids, scored)
+    scored = [span.name not in _CONTEXT for span in example.spans]
+    weights = np.repeat(scored, [span.tokens for span in example.spans]).astype(np.float32)
+    return TrainingRow(np.array(example.token_ids, np.int32), weights)

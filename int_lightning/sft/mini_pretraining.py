@@ -10,10 +10,11 @@ from __future__ import annotations
 import random
 
 import lightning as L
+import numpy as np
 from torchdata.stateful_dataloader import StatefulDataLoader
 from transformers import PreTrainedTokenizerBase
 
-from int_lightning.learn.micro_batches import Row, Step
+from int_lightning.learn.micro_batches import Step, TrainingRow
 from int_lightning.learn.step_stream import Layout, StepStream
 from int_lightning.mini.mini_tokenizer import build_tokenizer
 from int_lightning.mini.world import (
@@ -74,7 +75,7 @@ class MiniPretrainData(L.LightningDataModule):
         layout = Layout(self.tokenizer.pad_token_id, self.max_tokens, rank=rank, world_size=world_size)
         return StatefulDataLoader(StepStream(self.rows, self.steps, layout), batch_size=None)
 
-    def rows(self, step: int) -> list[Row]:
+    def rows(self, step: int) -> list[TrainingRow]:
         """The rows of one step, a function of (seed, step) alone."""
         rng = random.Random(f"{self.seed}/{step}")
         solving, rewriting = (round(share * self.batch_size) for share in (self.solving, self.rewriting))
@@ -82,20 +83,20 @@ class MiniPretrainData(L.LightningDataModule):
         makers += [self.comparison_row] * (self.batch_size - len(makers))
         return [make(rng) for make in makers]
 
-    def solution_row(self, rng: random.Random) -> Row:
+    def solution_row(self, rng: random.Random) -> TrainingRow:
         """A problem and its solution as the flawed base would write it."""
         chain = draw_training_chain(rng, hard=rng.random() < 0.4)
         messages = self.prompts.solve(to_problem(chain, "pretrain", 0))
         return prompt_row(self.tokenizer, messages, solution_text(attempt(chain, rng, self.flaw)))
 
-    def comparison_row(self, rng: random.Random) -> Row:
+    def comparison_row(self, rng: random.Random) -> TrainingRow:
         """A problem, its reference and an attempt, and the intervention for the first wrong step."""
         chain = draw_training_chain(rng, hard=rng.random() < 0.5)
         steps = attempt(chain, rng, flaw=0.8, slip=0.12)
         messages = self.prompts.verify(to_problem(chain, "pretrain", 0), steps)
         return prompt_row(self.tokenizer, messages, intervention_text(first_error(chain, steps)))
 
-    def rewriting_row(self, rng: random.Random) -> Row:
+    def rewriting_row(self, rng: random.Random) -> TrainingRow:
         """A problem, its reference and an attempt, and the attempt without its errors."""
         chain = draw_training_chain(rng, hard=rng.random() < 0.5)
         steps = attempt(chain, rng, flaw=0.8, slip=0.12)
@@ -103,8 +104,9 @@ class MiniPretrainData(L.LightningDataModule):
         return prompt_row(self.tokenizer, messages, solution_text(attempt(chain, rng, flaw=0.0)))
 
 
-def prompt_row(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], response: str) -> Row:
+def prompt_row(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], response: str) -> TrainingRow:
     """A row trained on the response and the end of sequence after it."""
     prompt = encode_chat(tokenizer, messages)
     answer = [*tokenizer.encode(response, add_special_tokens=False), tokenizer.eos_token_id]
-    return Row([*prompt, *answer], [0.0] * len(prompt) + [1.0] * len(answer))
+    weights = np.repeat([0.0, 1.0], [len(prompt), len(answer)]).astype(np.float32)
+    return TrainingRow(np.array([*prompt, *answer], np.int32), weights)

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field, replace
 from textwrap import shorten
 from typing import Literal
 
+import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from int_lightning.collect.store import Store
@@ -112,7 +113,8 @@ class ExampleReader:
         elif self.config.target == "self_refined":
             prompts = self._prompts(batch)
             rewritten = (r for r in batch.read("refined", Rollout) if r.problem_id in prompts)
-            yield from self._right_rollouts(replace(r, prompt_ids=prompts[r.problem_id]) for r in rewritten)
+            asked = (replace(r, prompt_ids=np.array(prompts[r.problem_id], np.int32)) for r in rewritten)
+            yield from self._right_rollouts(asked)
         else:
             yield from self._right_rollouts(batch.read("attempts", Rollout))
 
@@ -138,12 +140,12 @@ class ExampleReader:
             spans = [Span("prompt", len(i.prompt_ids), 0.0), prefix, patch]
             token_ids = [*i.prompt_ids, *i.prefix_ids, *i.intervention_ids]
             if suffixed:
-                if right[i.id].prompt_ids != token_ids:
+                if right[i.id].prompt_ids.tolist() != token_ids:
                     raise UserError(
                         f"row {i.id!r}: its guided rollout {right[i.id].id!r} goes on from other tokens than prompt, prefix and "
                         "intervention: collect it again"
                     )
-                suffix = right[i.id].token_ids
+                suffix = right[i.id].token_ids.tolist()
                 spans += [self.config.span("suffix", len(suffix) - 1), self.config.span("end", 1)]
                 token_ids += suffix
             yield SFTExample(i.id, i.problem_id, token_ids, spans)
@@ -161,7 +163,7 @@ class ExampleReader:
     def _right_rollouts(self, rollouts: Iterable[Rollout]) -> Iterator[SFTExample]:
         for r in rollouts:
             if _whole(r) and self._take(r.problem_id, self.config.rows_per_problem):
-                yield self._solution_row(r.id, r.problem_id, r.prompt_ids, r.token_ids)
+                yield self._solution_row(r.id, r.problem_id, r.prompt_ids.tolist(), r.token_ids.tolist())
 
     def _solution_row(self, id: str, problem_id: str, prompt_ids: list[int], solution_ids: list[int]) -> SFTExample:
         solution = self.config.span("solution", len(solution_ids) - 1)
@@ -198,8 +200,8 @@ class ExampleReader:
 
 def _whole(rollout: Rollout) -> bool:
     """Right, and ended by the model itself, with one of the tokens at which its engine stopped."""
-    ends = [i for i, token in enumerate(rollout.token_ids) if token in rollout.provenance.ends]
-    return rollout.correct and ends == [len(rollout.token_ids) - 1]
+    (ends,) = np.isin(rollout.token_ids, rollout.provenance.ends).nonzero()
+    return rollout.correct and ends.tolist() == [len(rollout.token_ids) - 1]
 
 
 def examples(store: Store, config: TargetConfig, tokenizer: PreTrainedTokenizerBase) -> Iterator[SFTExample]:

@@ -1,4 +1,4 @@
-"""Benchmark items in a pool, found by their 13-word sequences."""
+"""Benchmark items in a pool, found by their sequences of 13 words."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FACTORS = np.random.default_rng(0).integers(0, 1 << 63, _WORDS, np.uint64) * np
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkItem:
-    """A problem to keep out, and the source it is from."""
+    """A problem to keep out of the pool, and the source it comes from."""
 
     source: str
     id: str
@@ -32,9 +32,9 @@ class Benchmarks:
     without typesetting), or, where they are shorter than 13 words, the same text. A single sequence is not enough:
     most that problems share are phrases such as "where m and n are relatively prime positive integers find m+n".
 
-    Measured on 28,211 problems (DAPO-Math-17k, Omni-MATH, GSM8K) against 856 of IMO-AnswerBench, OlymMATH, AIME and HMMT: 707
-    share a sequence with an item; the 76 with 0.4 of an item's are that item, here and there with other numbers. Of the
-    631 others, about 10 are reworded items.
+    Measured on 28,211 problems (DAPO-Math-17k, Omni-MATH, GSM8K) against 856 items of IMO-AnswerBench, OlymMATH, AIME and HMMT:
+    707 problems share a sequence with an item. The 76 that have 0.4 or more of an item's sequences are that item, some with
+    other numbers; about 10 of the other 631 are reworded items.
     """
 
     def __init__(self, items: Iterable[tuple[BenchmarkItem, list[str]]]) -> None:
@@ -49,19 +49,22 @@ class Benchmarks:
         self._sequences, self._owners = joined[order], np.concatenate(owners)[order]
 
     def find(self, tokens: list[str]) -> BenchmarkItem | None:
-        """The benchmark item that a problem is most of, None if there is none."""
+        """The benchmark item that a problem, given as its text tokens, repeats; None if it repeats none."""
         if not self._items:
             return None
         sequences = _sequences(tokens)
         starts = np.searchsorted(self._sequences, sequences)
         ends = np.searchsorted(self._sequences, sequences, side="right")
-        shared = Counter(i for a, b in zip(starts, ends, strict=True) if a < b for i in self._owners[a:b].tolist())
+        shared = Counter[int]()
+        for start, end in zip(starts, ends, strict=True):
+            if start < end:
+                shared.update(self._owners[start:end].tolist())
         best = max(shared, key=lambda i: shared[i] / self._sizes[i], default=None)
         return None if best is None or shared[best] < _SHARE * self._sizes[best] else self._items[best]
 
 
 def _sequences(tokens: list[str]) -> Hashes:
-    """The hashes of a text's 13-word sequences, each once; of the whole text, with operators, if it is shorter."""
+    """The distinct hashes of a text's 13-word sequences; if it has fewer words, the hash of all its tokens."""
     text = words(tokens)
     if len(text) < _WORDS:
         return np.array([hash64(" ".join(tokens))], np.uint64)

@@ -1,4 +1,4 @@
-"""Problems that a pool already has: exact and near duplicates, found while streaming, with 8 bytes of state for each hash."""
+"""Exact and near duplicates of a pool's problems, found while streaming, with 8 bytes of state per hash."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from int_lightning.grading.answers import normalise
 from int_lightning.sources.hashes import Hashes, HashSet, hash64
 
 _BANDS, _ROWS = 8, 5
-_WINDOW = 8  # bytes of a shingle, which is read as a 64-bit integer
-_SHORTEST = 64  # bytes of text; below, a few shingles say too little
-_BLOCK = 4096  # shingles hashed at a time
+_WINDOW = 8  # bytes in a shingle, which is read as one 64-bit integer
+_SHORTEST = 64  # bytes of text; shorter texts have too few shingles to compare
+_BLOCK = 4096  # number of shingles hashed at a time
 
 _RANDOM = np.random.default_rng(0)
 _FACTORS = _RANDOM.integers(0, 1 << 63, (_BANDS * _ROWS, 1), np.uint64) * np.uint64(2) + np.uint64(1)
@@ -23,17 +23,17 @@ _NOT_ANSWER = re.compile(r"\\[a-zA-Z]+|[^\w.-]|_")
 
 
 class Duplicates:
-    """What has been seen of a stream of problems.
+    """The problems of a stream that have been seen so far.
 
     An exact duplicate has the same tokens. A near duplicate has the same numbers in its text (in any order), the same
     answer, and shares most of its text: MinHash over 8-byte shingles in 8 bands of 5 finds a pair of Jaccard similarity
     0.9 with probability 0.9999, 0.8 with 0.96, 0.7 with 0.77, 0.5 with 0.22 and 0.3 with 0.02. Texts under 64 bytes have
-    no near duplicates. The first of its kind stays.
+    no near duplicates. The first copy is kept.
 
-    Measured on DAPO-Math-17k (17,917 rows): all 662 rows that repeat a text letter by letter are exact duplicates, with 1,056
-    more that are typeset otherwise. Of 8,163 pairs with equal numbers and answer, those of similarity 0.9 and more are all
-    found (291), 99% from 0.8 (465), 90% from 0.7 (349), 62% from 0.6 (310), 32% from 0.5 (228), and none of the 6,275 below
-    0.3. Of 60 pairs found and read, 59 are the same problem; 1 asks something else about the same figure.
+    Measured on DAPO-Math-17k (17,917 rows): all 662 rows that repeat a text letter by letter are found as exact duplicates, and
+    so are 1,056 more that are typeset differently. Of 8,163 pairs with equal numbers and answers, all of similarity 0.9 and
+    above are found (291), 99% from 0.8 (465), 90% from 0.7 (349), 62% from 0.6 (310), 32% from 0.5 (228), and none of the 6,275
+    below 0.3. Of 60 found pairs that were read, 59 are the same problem; 1 asks something else about the same figure.
     """
 
     def __init__(self) -> None:
@@ -41,11 +41,11 @@ class Duplicates:
         self._bands = HashSet()
 
     def find(self, tokens: list[str], answer: str) -> Literal["", "exact", "near"]:
-        """Whether a problem was seen before; if not, it has been now."""
+        """Which kind of duplicate of an earlier problem this is, "" for none; the problem is remembered."""
         return self._find(tokens, answer, keep=True)
 
     def has(self, tokens: list[str], answer: str) -> Literal["", "exact", "near"]:
-        """Whether a problem was seen before."""
+        """Which kind of duplicate of an earlier problem this is, "" for none; the problem is not remembered."""
         return self._find(tokens, answer, keep=False)
 
     def _find(self, tokens: list[str], answer: str, keep: bool) -> Literal["", "exact", "near"]:
@@ -68,12 +68,12 @@ class Duplicates:
 
 
 def _answer_key(answer: str) -> str:
-    r"""What is left of an answer without TeX, so that ``1/2`` and ``\frac{1}{2}`` agree."""
+    r"""An answer without its TeX, so that ``1/2`` and ``\frac{1}{2}`` agree."""
     return _NOT_ANSWER.sub("", normalise(answer)).lower()
 
 
 def _band_hashes(text: bytes, same: int) -> Hashes:
-    """One hash for each band of the text's MinHash signature, and of what else has to be the same."""
+    """A hash of each band of the text's MinHash signature, uint64 [bands], mixed with a hash of what else must be the same."""
     windows = np.ndarray(len(text) - _WINDOW + 1, np.uint64, text, strides=(1,))
     smallest = np.full(_BANDS * _ROWS, np.iinfo(np.uint64).max, np.uint64)
     for start in range(0, len(windows), _BLOCK):

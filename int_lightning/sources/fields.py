@@ -1,4 +1,4 @@
-"""One row -> one problem: where each field is and what it may hold."""
+"""One row -> one problem: where each field is found and what it may hold."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from int_lightning.sources.lines import MAX_FIELD
 from int_lightning.sources.source_config import FIELDS, SourceConfig
 from int_lightning.types import Problem, UserError
 
-_CALCULATION = re.compile(r"<<[^<>]*>>")
+_CALCULATION = re.compile(r"<<[^<>]*>>")  # GSM8K's annotations: <<2*600=1200>>
 _FINAL = "####"
 _LINE_ENDS = (r"\\", r"\noindent")
 _ALIASES = {
@@ -41,6 +41,7 @@ _ALIASES = {
         "output",
     ],
 }
+# Line ends and white space at the start of a reversed text, which takes linear time; from the left, backtracking does not.
 _BACKWARDS = re.compile(r"(?:\s|" + "|".join(re.escape(end[::-1]) for end in _LINE_ENDS) + ")*")
 
 
@@ -52,7 +53,7 @@ def to_problem(row: Mapping[str, object], source: SourceConfig, default_id: str)
     """The problem of a row.
 
     Raises:
-        RowError: if the problem, its answer or, where required, its reference solution is missing or of no use.
+        RowError: if the problem, its answer or, where required, its reference solution is missing or cannot be used.
     """
     problem, answer, solution = statement(row, source), _answer(row, source), ""
     if source.require_solution or _is_given(row, source, "solution"):
@@ -60,18 +61,22 @@ def to_problem(row: Mapping[str, object], source: SourceConfig, default_id: str)
     if source.require_solution and not solution:
         raise RowError(
             "no reference solution: interventions are found by comparing with one; give the worked solution in key "
-            f"{source.column('solution')!r} (GSM8K's before {_FINAL}), remove the row, or set require_solution to false"
+            f"{source.column('solution')!r} (in GSM8K, before {_FINAL}), remove the row, or set require_solution to false"
         )
     return Problem(row_id(row, source) or default_id, problem, solution, answer, source.path)
 
 
 def row_id(row: Mapping[str, object], source: SourceConfig) -> str:
-    """The id that a row gives itself, "" if it gives none."""
+    """The row's own id, "" if it has none."""
     return _text(row, source, "id") if _is_given(row, source, "id") else ""
 
 
 def statement(row: Mapping[str, object], source: SourceConfig) -> str:
-    """The problem's text, without what the source wraps it in."""
+    """The problem's text, without the source's prefix and suffix.
+
+    Raises:
+        RowError: if there is no text, or nothing is left of it.
+    """
     text = _text(row, source, "problem")
     if source.prefix and (wrapped := _words(source.prefix).match(text)):
         text = text[wrapped.end() :].strip()
@@ -83,7 +88,7 @@ def statement(row: Mapping[str, object], source: SourceConfig) -> str:
 
 
 def has_column(row: Mapping[str, object], path: str) -> bool:
-    """Whether a dotted path leads somewhere, if only to null."""
+    """Whether a dotted path leads to a value, which may be null."""
     try:
         _look_up(row, path)
     except KeyError:
@@ -92,7 +97,8 @@ def has_column(row: Mapping[str, object], path: str) -> bool:
 
 
 def from_gsm8k(row: Mapping[str, object]) -> Mapping[str, object]:
-    """A row of GSM8K as published (``question``; ``answer`` with worked solution, ####, final answer) in our columns."""
+    """A row of GSM8K as published (``question``; ``answer`` with worked solution, ####, final answer) in our columns; any other
+    row unchanged."""
     if "question" not in row or "problem" in row or "answer" not in row:
         return row
     answer, solution = row["answer"], row.get("solution", "")
@@ -121,7 +127,7 @@ def _answer(row: Mapping[str, object], source: SourceConfig) -> str:
 
 
 def _text(row: Mapping[str, object], source: SourceConfig, name: str) -> str:
-    """A string or number, as text without what only ends lines in TeX; a list of one string counts as that string."""
+    """A string or number as text, without the TeX that ends its last line; a list of one string counts as that string."""
     column = source.column(name)
     try:
         value = _look_up(row, column)
@@ -147,7 +153,7 @@ def _text(row: Mapping[str, object], source: SourceConfig, name: str) -> str:
 
 
 def _plain(value: object, key: str, cure: str) -> str:
-    """A string, or a number as it is written by hand: 12 for 12.0."""
+    """A string, or a number as people write it: 12 for 12.0."""
     match value:
         case str():
             return value
@@ -161,7 +167,7 @@ def _plain(value: object, key: str, cure: str) -> str:
             if math.isnan(value):
                 raise RowError(f"{key} is null: write a string or a number")
             if math.isinf(value):
-                raise RowError(f"{key} is infinite: write a string or a finite number")
+                raise RowError(f"{key} is infinite: write a string or a number")
             exact = Decimal(str(value))
             return str(int(exact)) if exact == int(exact) else f"{exact.normalize():f}"
         case list() if value:
@@ -176,28 +182,38 @@ def _plain(value: object, key: str, cure: str) -> str:
 
 def _inner(value: object) -> object:
     """The first part of a list or dict, as a dotted path names it."""
-    return next(iter(value), "") if isinstance(value, dict) else 0
+    if isinstance(value, dict) and value:
+        first, *_ = value
+        return first
+    return 0
 
 
 def guessed_columns(row: Mapping[str, object], source: SourceConfig) -> str:
-    """How to name the columns that a row does not have, as ``columns: {problem: Question}``, by names that are common and, for an
-    answer, by a solution with its box; "" if there is nothing to guess."""
+    """A guess at the columns that a row lacks, such as ``columns: {problem: Question}``; "" if there is nothing to guess.
+
+    Columns are guessed from common names, and an answer from a solution that holds a box.
+    """
     missing = [name for name in FIELDS if not has_column(row, source.column(name))]
     taken = {source.column(name) for name in FIELDS if name not in missing}
     free = {re.sub(r"[\W_]+", "_", str(column)).lower(): str(column) for column in row if column not in taken}
-    guesses = {
-        name: free[alias]
-        for name in missing
-        if (alias := next((a for a in (name, *_ALIASES[name]) if a in free), None)) is not None
-    }
+    guesses: dict[str, str] = {}
+    for name in missing:
+        found = [free[alias] for alias in (name, *_ALIASES[name]) if alias in free]
+        if found:
+            guesses[name] = found[0]
     solution = source.column("solution")
     if "answer" in missing and "answer" not in guesses and r"\boxed" in str(row.get(solution)):
         guesses["answer"] = solution
-    return f"columns: {{{', '.join(f'{name}: {column}' for name, column in guesses.items())}}}" if guesses else ""
+    pairs = ", ".join(f"{name}: {column}" for name, column in guesses.items())
+    return f"columns: {{{pairs}}}" if guesses else ""
 
 
 def _look_up(row: Mapping[str, object], path: str) -> object:
-    """The value at a dotted path. KeyError if there is none."""
+    """The value at a dotted path.
+
+    Raises:
+        KeyError: if there is none.
+    """
     if path in row:
         return row[path]
     value: object = dict(row)
@@ -218,5 +234,5 @@ def _look_up(row: Mapping[str, object], path: str) -> object:
 
 @lru_cache
 def _words(text: str, after: str = "") -> re.Pattern[str]:
-    """The words of a text with any whitespace between them, and what is to come after."""
+    """A pattern for the words of a text with any white space between them, followed by the pattern ``after``."""
     return re.compile(r"\s*".join(map(re.escape, text.split())) + after)

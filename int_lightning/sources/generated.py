@@ -1,4 +1,4 @@
-"""Rows that are not in files: datasets of the hub, streamed, tasks of reasoning-gym, and the parts of the mini world."""
+"""Rows that are not in files: datasets streamed from the hub, and tasks that reasoning-gym generates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _GYM_SEED = 0
 
 
 def hub_rows(path: str, needed: Sequence[str], optional: Sequence[str]) -> Iterator[SourceRow]:
-    """The rows of ``hf:ID[:CONFIG[:SPLIT]]``, never the whole dataset at a time.
+    """The rows of ``hf:ID[:CONFIG[:SPLIT]]``, streamed.
 
     Raises:
         UserError: if the datasets library is not installed, the dataset cannot be opened, or the connection breaks.
@@ -55,7 +55,7 @@ def _streamed(path: str, dataset: Iterator) -> Iterator[tuple[int, dict[str, obj
 def gym_rows(path: str) -> Iterator[SourceRow]:
     """Generated problems of ``gym:TASK[:COUNT]``, the same ones every time.
 
-    They have an answer and no solution. Answers are graded as any other: choose tasks with one right answer.
+    They have an answer but no solution. Answers are graded like any other: choose tasks with one right answer.
 
     Raises:
         UserError: if reasoning-gym is not installed or has no such task.
@@ -74,19 +74,6 @@ def gym_rows(path: str) -> Iterator[SourceRow]:
         raise UserError(f"{path}: reasoning-gym has no task {task!r}: did you mean one of {near}?")
     dataset = reasoning_gym.create_dataset(task, size=int(count), seed=_GYM_SEED)
     return ((i + 1, {"problem": e["question"], "answer": e["answer"]}) for i, e in enumerate(dataset))
-
-
-def mini_split(path: str) -> tuple[str, int | None]:
-    """Split and number of ``mini:SPLIT[:COUNT]``; None for all.
-
-    Raises:
-        UserError: if the count is not a number above 0.
-    """
-    _, _, rest = path.partition(":")
-    split, _, count = rest.partition(":")
-    if count and not (count.isdecimal() and int(count)):
-        raise UserError(f"{path}: {count!r} is not a number of problems: write mini:{split}:200")
-    return split, int(count) if count else None
 
 
 def _first_line(error: Exception) -> str:

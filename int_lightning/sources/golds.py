@@ -1,4 +1,4 @@
-"""The gold answers of the texts of a pool, to see where one text comes with two."""
+"""The gold answers of the texts in a pool, to find texts that come with two different ones."""
 
 from __future__ import annotations
 
@@ -8,12 +8,19 @@ from fractions import Fraction
 from int_lightning.grading.answers import normalise
 from int_lightning.sources.hashes import HashMap, hash64
 
-_NUMBER = re.compile(r"([+-]?)(?:(\d+)/(\d+)|\\frac\{?(\d+)\}?\{?(\d+)\}?|(\d+\.?\d*|\.\d+))", re.ASCII)
-_LABEL = re.compile(r"[a-z]=(?=[^=]+$)")
+_NUMBER = re.compile(
+    r"""([+-]?)
+    (?: (\d+) / (\d+)                           # 1/2
+      | \\frac \{? (\d+) \}? \{? (\d+) \}?     # \frac{1}{2}, \frac12 with one digit each
+      | (\d+\.?\d* | \.\d+)                    # 12, 12.0, .5
+    )""",
+    re.ASCII | re.VERBOSE,
+)
+_LABEL = re.compile(r"[a-z]=(?=[^=]+$)")  # the "x=" of x=1/2
 
 
 class Golds:
-    """The gold answer of every text so far, in 12 bytes each and one copy of every answer."""
+    """The gold answer of every text so far: 12 bytes a text, and one copy of each answer."""
 
     def __init__(self) -> None:
         self._of_text = HashMap()
@@ -21,14 +28,14 @@ class Golds:
         self._numbers: dict[str, int] = {}
 
     def put(self, tokens: list[str], answer: str) -> None:
-        """The answer that a text has from now on."""
+        """Sets the gold answer of a text."""
         number = self._numbers.setdefault(answer, len(self._answers))
         if number == len(self._answers):
             self._answers.append(answer)
         self._of_text.put(_key(tokens), number)
 
     def other(self, tokens: list[str], answer: str) -> str | None:
-        """The answer that a text has already, if it is another; None if it is the same or there is none."""
+        """The gold answer that a text already has, if it differs from this one; otherwise None."""
         number = self._of_text.get(_key(tokens))
         if number is None or same_gold(answer, self._answers[number]):
             return None
@@ -36,7 +43,7 @@ class Golds:
 
 
 def same_gold(one: str, other: str) -> bool:
-    r"""Whether two gold answers are written alike, or are the same number: ``1/2``, ``\frac{1}{2}``, ``x = 0.50``."""
+    r"""Whether two gold answers are written alike or denote the same number: ``1/2``, ``\frac{1}{2}``, ``x = 0.50``."""
     return one == other or _written(one) == _written(other)
 
 
@@ -48,7 +55,8 @@ def _written(answer: str) -> str:
     digits = [part for part in parts if part]
     if digits and not int(digits[1]):
         return text
-    return f"{sign if sign == '-' else ''}{Fraction(int(digits[0]), int(digits[1])) if digits else Fraction(decimal)}"
+    value = Fraction(int(digits[0]), int(digits[1])) if digits else Fraction(decimal)
+    return f"-{value}" if sign == "-" else str(value)
 
 
 def _key(tokens: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""64-bit hashes of texts, and a set and a map of them that take 8 and 12 bytes for each."""
+"""64-bit hashes of texts, and a set and a map of them that take 8 and 12 bytes per hash."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _FRESH = 1 << 16
 
 
 def hash64(text: str) -> int:
-    """A hash that is the same in every run."""
+    """A 64-bit hash of a text, the same in every run."""
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
 class HashSet:
-    """A growing set of 64-bit hashes: a few sorted arrays, each at least twice as long as the next, and a small set before them.
+    """A growing set of 64-bit hashes: a small set of new ones, and a few sorted arrays, each at least twice as long as the next.
 
-    Ten million hashes take 80 MB and, while arrays are merged, as much again.
+    Ten million hashes take 80 MB, and as much again while arrays are merged.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class HashSet:
         return len(self._fresh) + sum(map(len, self._sorted))
 
     def contains(self, hashes: Hashes) -> NDArray[np.bool_]:
-        """Whether each hash is in the set."""
+        """Whether each hash, uint64 [N], is in the set: bool [N]."""
         found = np.fromiter((h in self._fresh for h in hashes.tolist()), np.bool_, len(hashes))
         for array in self._sorted:
             at = np.minimum(np.searchsorted(array, hashes), len(array) - 1)
@@ -39,7 +39,7 @@ class HashSet:
         return found
 
     def add(self, hashes: Hashes) -> None:
-        """Put hashes into the set that are not in it."""
+        """Adds hashes, uint64 [N], none of which may be in the set already."""
         self._fresh.update(hashes.tolist())
         if len(self._fresh) >= _FRESH:
             self._sorted.append(np.sort(np.fromiter(self._fresh, np.uint64, len(self._fresh))))
@@ -51,14 +51,14 @@ class HashSet:
 
 
 class HashMap:
-    """A growing map from 64-bit hashes to numbers below 2^32, kept as ``HashSet`` keeps its hashes."""
+    """A growing map from 64-bit hashes to numbers below 2^32, stored the way ``HashSet`` stores its hashes."""
 
     def __init__(self) -> None:
         self._sorted: list[tuple[Hashes, NDArray[np.uint32]]] = []
         self._fresh: dict[int, int] = {}
 
     def get(self, key: int) -> int | None:
-        """The number of a hash, the last that was put; None if there is none."""
+        """The number that was last set for a hash; None if there is none."""
         if (fresh := self._fresh.get(key)) is not None:
             return fresh
         for keys, values in reversed(self._sorted):
@@ -68,7 +68,7 @@ class HashMap:
         return None
 
     def put(self, key: int, value: int) -> None:
-        """Map a hash to a number, whatever it had."""
+        """Sets the number of a hash."""
         self._fresh[key] = value
         if len(self._fresh) >= _FRESH:
             self._sorted.append(
@@ -82,6 +82,6 @@ class HashMap:
 
 
 def _by_key(keys: Hashes, values: NDArray[np.uint32]) -> tuple[Hashes, NDArray[np.uint32]]:
-    """Both in the order of the keys; of a key that is there twice the first."""
+    """Both arrays in the order of the keys; of equal keys, the first is kept."""
     unique, first = np.unique(keys, return_index=True)
     return unique, values[first]

@@ -1,4 +1,4 @@
-"""Rows of JSON files, however they are laid out: one object a line, a list of objects, or an object that holds the list."""
+"""Rows of JSON files in any layout: one object a line, a list of objects, or an object that holds the list."""
 
 from __future__ import annotations
 
@@ -8,30 +8,31 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from int_lightning.json_lines import json_object
 from int_lightning.sources.lines import MAX_ROW, SourceRow, lines, open_text
 from int_lightning.types import UserError
 
 _PIECE = 1 << 18  # characters read at a time
-_WHOLE = 1 << 28  # characters of a file that is decoded as a whole
+_WHOLE = 1 << 28  # most characters of a file that is decoded whole
 _LOST = "all rows from here on are lost, get an intact copy"
 _SPACE = re.compile(r"\s*")
 _DECODER = json.JSONDecoder()
 
 
 def json_rows(path: Path, needed: Sequence[str]) -> Iterator[SourceRow]:
-    """The rows of a JSON file; a list is decoded row by row, and only an object that holds one as a whole.
+    """The rows of a JSON file. A list is decoded row by row; an object that holds a list is decoded whole.
 
     Args:
-        path: The file, whose name does not say how it is laid out.
-        needed: Columns of a row, by which it is told from an object that holds rows.
+        path: The file. Its name does not tell how it is laid out.
+        needed: Dotted paths of a row's columns; they tell a row from an object that holds rows.
 
     Raises:
-        UserError: if the file is one object that holds no list of rows, or several.
+        UserError: if the file is one object that holds no list of rows, or several lists.
     """
-    first = next((line for line in lines(path) if line.strip()), "").strip()
-    if first.startswith("["):
+    first = next((line for line in lines(path) if line.strip()), "")
+    if first.lstrip().startswith("["):
         return _listed(path)
-    whole = _decoded(first)
+    whole = _decoded(first.strip())
     in_one_line = whole is not None
     if whole is None:
         with open_text(path) as file:  # the object may continue in the next lines
@@ -40,7 +41,7 @@ def json_rows(path: Path, needed: Sequence[str]) -> Iterator[SourceRow]:
         return _lines(path)
     tables = {key: value for key, value in whole.items() if _is_table(value)}
     if _is_row(whole, needed):
-        plain = [whole[name] for name in needed if name in whole]  # a text or a number each, where it is a row
+        plain = [whole[name] for name in needed if name in whole]  # each a text or a number if the object is a row
         if plain and all(isinstance(value, list | dict) and len(value) > 1 for value in plain):
             raise UserError(f"{path}: one object of columns: save it as a list of rows (pandas: orient='records')")
         return _lines(path) if in_one_line else iter([(1, whole)])
@@ -80,11 +81,11 @@ def _lines(path: Path) -> Iterator[SourceRow]:
             yield number, f"the row is too long: {MAX_ROW} characters or more"
             continue
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            yield number, f"not JSON: {error}; write one object a line"
+            row = json_object(line)
+        except UserError as error:
+            yield number, str(error)
             continue
-        yield number, row if isinstance(row, dict) else f"not a JSON object: a {type(row).__name__}; write one a line"
+        yield number, row
 
 
 def _listed(path: Path) -> Iterator[SourceRow]:
@@ -108,7 +109,7 @@ def _listed(path: Path) -> Iterator[SourceRow]:
 
 
 class _Text:
-    """A text that is read as far as its values are asked for."""
+    """A text whose JSON values are decoded one by one; only as much of the file is read as they need."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -117,7 +118,7 @@ class _Text:
 
     @property
     def next(self) -> str:
-        """The next character that is no space; "" at the end."""
+        """The next character that is not white space; "" at the end."""
         while True:
             space = _SPACE.match(self._text, self._at)
             assert space is not None
@@ -128,13 +129,17 @@ class _Text:
                 return ""
 
     def take(self, sign: str) -> bool:
-        """Whether the next character is this one, which is then passed."""
+        """Whether the next character is this one; if so, it is consumed."""
         found = self.next == sign
         self._at += found
         return found
 
     def value(self) -> Any:
-        """The JSON value that comes next. ValueError if there is none within ``MAX_ROW`` characters."""
+        """The next JSON value.
+
+        Raises:
+            ValueError: if there is none within ``MAX_ROW`` characters.
+        """
         while True:
             if not self.next:
                 raise ValueError("the text ends")

@@ -1,4 +1,4 @@
-"""Text files line by line, with a bound on what one line may cost, and what a row of any file is."""
+"""Text files line by line, each line of bounded length, and the type of a row of any source."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ MAX_ROW = 16 * MAX_FIELD
 _LFS = b"version https://git-lfs"
 
 SourceRow = tuple[int, Mapping[str, object] | str]
-"""A row's number, from 1, and its columns, or why it cannot be read."""
+"""A row's number, from 1, and its columns, or the reason why it cannot be read."""
 
 
 def open_text(path: Path) -> TextIO:
-    """A file as text, unpacked where it is gzip, whatever its name. What is not UTF-8 becomes lone surrogates, which fields must
-    not contain.
+    """Opens a file as text, unpacking gzip even where the name does not say so.
+
+    Bytes that are not UTF-8 become lone surrogates, which no field may contain.
 
     Raises:
-        UserError: if it begins as UTF-16 or a pointer of Git LFS does.
+        UserError: if the file is UTF-16 or a pointer of Git LFS.
     """
     with open(path, "rb") as file:
         packed = path.suffix == ".gz" or file.read(2) == b"\x1f\x8b"
@@ -41,7 +42,7 @@ def open_text(path: Path) -> TextIO:
 
 
 def lines(path: Path) -> Iterator[str]:
-    """Lines, none longer than ``MAX_ROW``: of a longer one the beginning."""
+    """The lines of a file; of a line longer than ``MAX_ROW`` characters, only the first ``MAX_ROW``."""
     with open_text(path) as file:
         while line := file.readline(MAX_ROW):
             rest = line

@@ -1,33 +1,32 @@
-"""Values of Arrow tables as Python has them, single precision read as the decimal that was written."""
+"""Values of Arrow tables as Python values, with single precision read as the decimal that was written."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+import pyarrow as pa
 
 Convert = Callable[[Any], Any]
 
 
 def shortest_floats(schema: pa.Schema) -> dict[str, Convert]:
-    """For each column with single or half precision in it, what makes 33.3 of 33.29999923706055: the shortest decimal that is
-    this number in its own precision."""
+    """A converter for each column with single or half precision in it. It turns 33.29999923706055 into 33.3: the shortest decimal
+    that denotes the same number in the column's own precision."""
     found = {field.name: _converter(field.type) for field in schema}
     return {name: convert for name, convert in found.items() if convert is not None}
 
 
 def converted(row: Mapping[str, Any], converters: Mapping[str, Convert]) -> Mapping[str, Any]:
-    """A row whose columns have gone through their converters."""
-    return {k: converters[k](v) if k in converters else v for k, v in row.items()} if converters else row
+    """The row with each converter applied to its column."""
+    if not converters:
+        return row
+    values = {name: convert(row[name]) for name, convert in converters.items() if name in row}
+    return {**row, **values}
 
 
 def _converter(kind: pa.DataType) -> Convert | None:
-    import pyarrow as pa
-
     if pa.types.is_float32(kind):
         return lambda value: None if value is None else float(str(np.float32(value)))
     if pa.types.is_float16(kind):

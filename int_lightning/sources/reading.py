@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+from int_lightning.mini.world import is_mini, load_source
 from int_lightning.sources.fields import (
     RowError,
     from_gsm8k,
@@ -16,24 +17,25 @@ from int_lightning.sources.fields import (
     statement,
     to_problem,
 )
-from int_lightning.sources.generated import gym_rows, hub_rows, mini_split
+from int_lightning.sources.generated import gym_rows, hub_rows
 from int_lightning.sources.lines import SourceRow
 from int_lightning.sources.row_files import file_rows
-from int_lightning.sources.source_config import FIELDS, MINI, Quarantined, SourceConfig, Sources
+from int_lightning.sources.source_config import FIELDS, Quarantined, SourceConfig, Sources
 from int_lightning.types import Problem, UserError
 
-_PROOF_OF_ABSENCE = 100  # rows without a column that show that it is not there at all
+_PROOF_OF_ABSENCE = 100  # rows without a column that show that the source does not have it
 
-Item = tuple[int, Problem | Quarantined]
+NumberedItem = tuple[int, Problem | Quarantined]
+"""A row's number, from 1, and what it was read as."""
 
 
 def read(source: SourceConfig | str) -> Iterator[Problem | Quarantined]:
-    """The problems of a source, row by row, in its order; a row that cannot be used is quarantined and reading goes on.
+    """The problems of a source, row by row and in order; a row that cannot be used is quarantined, and reading continues.
 
     A problem without an id is numbered: ``train-000012`` is the 13th row of ``train.jsonl``.
 
     Raises:
-        UserError: at once for a source that does not exist or of an unknown kind; after 100 rows, or at the end, for a
+        UserError: at once for a source that does not exist or is of an unknown kind; after 100 rows, or at the end, for a
             column that none of them has.
     """
     return (item for _, item in _numbered(as_source(source)))
@@ -45,13 +47,14 @@ def load_problems(
     """All problems of sources that must not have a bad row, such as an evaluation set.
 
     Args:
-        source: Whatever ``Sources.of`` takes; of several, one after the other. Files have the columns ``problem``, ``solution``,
-            ``answer`` and optionally ``id``, or GSM8K's ``question`` and ``answer`` (worked solution, ``####``, final answer).
-        limit: Keep the first so many problems; rows after them are not read.
+        source: Anything that ``Sources.of`` takes; several sources are read one after the other. Files have the columns
+            ``problem``, ``solution``, ``answer`` and optionally ``id``, or GSM8K's ``question`` and ``answer`` (worked solution,
+            ``####``, final answer).
+        limit: Number of problems to keep, from the first; later rows are not read.
         require_solution: Refuse a problem without a reference solution, if the source requires one too.
 
     Raises:
-        UserError: naming source, row (from 1, a CSV's header not counted) and key, for the first row that cannot be used.
+        UserError: for the first row that cannot be used, naming source, row (from 1, a CSV's header not counted) and key.
     """
     if limit is not None and limit < 1:
         raise UserError(f"limit is {limit}: give at least 1, or leave it out for all problems")
@@ -78,7 +81,7 @@ def _strict(source: SourceConfig, limit: int | None) -> list[Problem]:
         if item.id in first_row:
             raise UserError(
                 f"{source.path}: rows {first_row[item.id]} and {row} both have id {item.id!r}: "
-                "make ids unique, or remove the key and they are numbered"
+                "make ids unique, or remove the key to have them numbered"
             )
         first_row[item.id] = row
         problems.append(item)
@@ -86,14 +89,14 @@ def _strict(source: SourceConfig, limit: int | None) -> list[Problem]:
 
 
 def statements(source: SourceConfig | str) -> Iterator[tuple[str, str]]:
-    """Id and text of every problem of a source, whatever its answers: what it takes to keep a benchmark out of a pool.
+    """Id and text of every problem of a source; its answers are not read. This is what keeps a benchmark out of a pool.
 
     Raises:
-        UserError: as ``read``, and for a row whose text cannot be read.
+        UserError: as ``read`` does, and for a row whose text cannot be read.
     """
     source = as_source(source)
-    if _is_mini(source):
-        yield from ((p.id, p.problem) for p in _mini(source.path))
+    if is_mini(source.path):
+        yield from ((p.id, p.problem) for p in load_source(source.path))
         return
     stem, rows = _open(source)
     for index, (number, row) in enumerate(rows):
@@ -107,17 +110,17 @@ def statements(source: SourceConfig | str) -> Iterator[tuple[str, str]]:
 
 
 def as_source(source: SourceConfig | str) -> SourceConfig:
-    """A path as a source with our own columns."""
+    """The source itself, or a path as a source with our own columns."""
     return SourceConfig(source) if isinstance(source, str) else source
 
 
-def _numbered(source: SourceConfig) -> Iterator[Item]:
-    if _is_mini(source):
-        return enumerate(_mini(source.path), 1)
+def _numbered(source: SourceConfig) -> Iterator[NumberedItem]:
+    if is_mini(source.path):
+        return enumerate(load_source(source.path), 1)
     return _problems(source, *_open(source))
 
 
-def _problems(source: SourceConfig, stem: str, rows: Iterator[SourceRow]) -> Iterator[Item]:
+def _problems(source: SourceConfig, stem: str, rows: Iterator[SourceRow]) -> Iterator[NumberedItem]:
     absent, seen, last = source.needed, 0, dict[str, object]()
     for index, (number, row) in enumerate(rows):
         default_id = f"{stem}-{index:06d}"
@@ -147,7 +150,7 @@ def _lacking(source: SourceConfig, absent: list[str], rows: int, last: dict[str,
 
 
 def _open(source: SourceConfig) -> tuple[str, Iterator[SourceRow]]:
-    """The stem of ids, and the rows."""
+    """What the ids of numbered problems begin with, and the rows."""
     kind, _, name = source.path.partition(":")
     optional = [source.column(field) for field in FIELDS]
     if kind == "hf":
@@ -156,13 +159,3 @@ def _open(source: SourceConfig) -> tuple[str, Iterator[SourceRow]]:
         return name.partition(":")[0], gym_rows(source.path)
     path = Path(source.path)
     return path.name.removesuffix(".gz").rpartition(".")[0], file_rows(path, source.needed, optional)
-
-
-def _is_mini(source: SourceConfig) -> bool:
-    return source.path.partition(":")[0] == MINI
-
-
-def _mini(path: str) -> list[Problem]:
-    from int_lightning.mini.world import load_split
-
-    return load_split(*mini_split(path))

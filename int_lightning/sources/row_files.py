@@ -1,4 +1,4 @@
-"""Rows of files, one by one: JSON, CSV and Parquet. A bad row is a reason instead of columns, and reading goes on."""
+"""Rows of JSON, CSV and Parquet files, one by one. A bad row comes as a reason instead of columns, and reading continues."""
 
 from __future__ import annotations
 
@@ -8,32 +8,34 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from int_lightning.sources.json_rows import json_rows
 from int_lightning.sources.lines import MAX_FIELD, SourceRow, lines
 from int_lightning.sources.parquet_values import converted, shortest_floats
 from int_lightning.types import UserError
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
 _PARQUET_ROWS = 128  # rows decoded at a time
 _PARQUET_BUFFER = 1 << 20  # bytes of a column chunk read at a time
 _DELIMITERS = ",\t;|"
-_SEPARATOR = re.compile(r"sep=(.)\s*", re.IGNORECASE)
+_SEPARATOR = re.compile(r"sep=(.)\s*", re.IGNORECASE)  # the first line of a file that Excel wrote: sep=;
 _KINDS = ".jsonl, .json, .csv, .tsv (each also as .gz) or .parquet"
 
 
 def file_rows(path: Path, needed: Sequence[str], optional: Sequence[str]) -> Iterator[SourceRow]:
     """The rows of a file.
 
-    A file that breaks off ends with one bad row for all that is lost. Of Parquet, only the needed and optional columns
-    are read, if all needed ones are there.
+    A file that breaks off ends with one bad row, which stands for all rows that are lost. Of a Parquet file, only the needed and
+    optional columns are read, provided that it has all needed ones.
+
+    Args:
+        needed: Dotted paths of the columns that the source must have.
+        optional: Dotted paths of the columns that are read where there are any.
 
     Raises:
-        UserError: at once, if there is no such file, it is of an unknown kind, or nothing of it can be read.
+        UserError: at once, if the file does not exist, is of an unknown kind, or nothing of it can be read.
     """
     name = path.name.lower().removesuffix(".gz")
     if path.is_dir():
@@ -54,11 +56,19 @@ def file_rows(path: Path, needed: Sequence[str], optional: Sequence[str]) -> Ite
 
 
 def project(names: Sequence[str], needed: Sequence[str], optional: Sequence[str]) -> list[str] | None:
-    """The columns to read for some dotted paths, or None for all of them if a needed one is not there."""
-    top = {path if path in names else path.partition(".")[0] for path in needed}
+    """The columns that hold some dotted paths; None, for all columns, if a needed one is missing.
+
+    >>> project(["a", "b", "c"], ["a.0.x"], ["c", "d"])
+    ['a', 'c']
+    """
+
+    def column(path: str) -> str:
+        return path if path in names else path.partition(".")[0]
+
+    top = set(map(column, needed))
     if not top <= set(names):
         return None
-    top |= {path if path in names else path.partition(".")[0] for path in optional}
+    top.update(map(column, optional))
     return [name for name in names if name in top]
 
 
@@ -77,12 +87,13 @@ def _csv_rows(path: Path) -> Iterator[SourceRow]:
     csv.field_size_limit(MAX_FIELD)
     rest = lines(path)
     first = next((line for line in rest if line.strip()), "")
-    if named := _SEPARATOR.fullmatch(first):  # as Excel begins a file: sep=;
-        first, delimiter = next(rest, ""), named[1]
-    else:
-        delimiter = max(_DELIMITERS, key=first.count)  # a comma where there is none of them
+    delimiter = max(_DELIMITERS, key=first.count)  # a comma if the line has none of them
+    if named := _SEPARATOR.fullmatch(first):
+        delimiter = named[1]
+        first = next(rest, "")
     reader = csv.reader(chain([first], rest), strict=True, delimiter=delimiter)
-    header = [name.strip() for name in next(reader, [])]
+    names = next(reader, [])
+    header = [name.strip() for name in names]
     if twice := sorted({name for name in header if name and header.count(name) > 1}):
         raise UserError(f"{path}: the header has {', '.join(map(repr, twice))} twice: rename one of them")
     number = 0
@@ -105,9 +116,6 @@ def _csv_rows(path: Path) -> Iterator[SourceRow]:
 
 
 def _open_parquet(path: Path) -> pq.ParquetFile:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
         return pq.ParquetFile(path, buffer_size=_PARQUET_BUFFER, pre_buffer=False)
     except (pa.ArrowInvalid, OSError) as error:
@@ -115,8 +123,6 @@ def _open_parquet(path: Path) -> pq.ParquetFile:
 
 
 def _parquet_rows(file: pq.ParquetFile, columns: list[str] | None) -> Iterator[SourceRow]:
-    import pyarrow as pa
-
     converters = shortest_floats(file.schema_arrow)
     first = 1
     for group in range(file.num_row_groups):

@@ -1,4 +1,4 @@
-"""What a source of problems is, how it is written in configs and on the command line, and the record of a row of no use."""
+"""A source of problems, how it is written in configs and on the command line, and the record of a row that cannot be used."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 from jsonargparse.typing import register_type
 
+from int_lightning.mini.world import is_mini
 from int_lightning.types import UserError
 
 FIELDS = ("id", "problem", "solution", "answer")
-MINI = "mini"
 
 _FORMS = "a path (problems.jsonl, hf:ID, gym:TASK, mini:SPLIT), a mapping with a path and columns, or a list of these"
 _TYPES = {
@@ -32,16 +32,19 @@ class SourceConfig:
 
     Args:
         path: A ``.jsonl``, ``.json``, ``.csv``, ``.tsv`` (each also ``.gz``) or ``.parquet`` file;
-            ``hf:ID[:CONFIG[:SPLIT]]``, a dataset of the Hugging Face hub (or a local folder in its layout) with split ``train``
-            unless named; ``gym:TASK[:COUNT]``, problems that reasoning-gym generates, 500 unless told; ``mini:SPLIT[:COUNT]``,
-            the built-in world.
+            ``hf:ID[:CONFIG[:SPLIT]]``, a dataset of the Hugging Face hub (or a local folder in its layout), split ``train`` by
+            default; ``gym:TASK[:COUNT]``, problems that reasoning-gym generates, 500 by default; ``mini:SPLIT[:COUNT]``, the
+            built-in world.
         columns: Where ``id``, ``problem``, ``solution`` and ``answer`` are, if not under these names. A dotted path reaches
-            into nested columns, by name, list index or ``*`` (the only value there is): ``prompt.0.content``.
+            into nested columns by name, list index or ``*`` (the only value that is not null): ``prompt.0.content``.
         weight: Share of this source in a mixture, relative to the others' weights.
-        prefix: Text taken off the start of a problem, where it is there; whitespace in it matches any.
-        suffix: Text taken off the end of a problem, likewise.
-        attempts: Rollouts per problem for the hard filter (the paper: 32, 64 or 128); the collection's own if not given.
-        require_solution: Whether a row without a reference solution is of no use.
+        prefix: Text to remove from the start of a problem if it begins with it; white space in it matches any white space.
+        suffix: Text to remove from the end of a problem, likewise.
+        attempts: Rollouts per problem for the hard filter (the paper: 32, 64 or 128); by default the collection's number.
+        require_solution: Whether a row must have a reference solution.
+
+    Raises:
+        UserError: for a value of the wrong type or out of range.
     """
 
     path: str
@@ -68,7 +71,7 @@ class SourceConfig:
             raise UserError(
                 f"{self.path}: columns maps {wrong}: give the source's name as text, such as {{answer: gold}}"
             )
-        if self.columns and self.path.partition(":")[0] == MINI:
+        if self.columns and is_mini(self.path):
             raise UserError(f"{self.path}: problems of the mini world have no columns: leave columns out")
         if not self.weight > 0:
             raise UserError(f"{self.path}: weight is {self.weight}: give a number above 0, or leave the source out")
@@ -76,42 +79,43 @@ class SourceConfig:
             raise UserError(f"{self.path}: attempts is {self.attempts}: give at least 1, or leave it out")
 
     def column(self, name: str) -> str:
-        """The source's own name for one of ``FIELDS``."""
+        """The name that the source uses for one of ``FIELDS``."""
         return self.columns.get(name, name)
 
     @property
     def needed(self) -> list[str]:
-        """Columns that have to be there."""
+        """The columns that the source must have."""
         names = {"problem", "answer", *self.columns} | ({"solution"} if self.require_solution else set())
         return [self.column(name) for name in FIELDS if name in names]
 
 
 class Sources(tuple[SourceConfig, ...]):
-    """Sources of problems as every command takes them: one or several, each a path or a mapping."""
+    """One or several sources of problems, as every command takes them."""
 
     __slots__ = ()
 
     @classmethod
     def of(cls, given: object) -> Sources:
-        """The sources that a path, a mapping, a SourceConfig or a list of these describes; none for None.
+        """The sources described by a path, a mapping, a SourceConfig or a list of these; none for None.
 
         Raises:
-            UserError: for anything else, and for a mapping with a key or value that a source does not have.
+            UserError: for anything else, and for a mapping with a key or value that a source cannot have.
         """
         if isinstance(given, Sources):
             return given
         if given is None:
             return cls()
-        if hasattr(given, "_fields"):  # one key of a source by itself, as jsonargparse has it
+        if hasattr(given, "_fields"):  # a single key of a source, which jsonargparse passes as a namespace
             raise UserError(
                 f"{given}: a source's keys are given together, such as '{{path: p.jsonl, columns: {{answer: gold}}}}'"
             )
-        return cls(_source(item) for item in (given if isinstance(given, list | tuple) else [given]))
+        items = given if isinstance(given, list | tuple) else [given]
+        return cls(map(_source, items))
 
     def plain(self) -> Any:
-        """The same in plain values, as short as it can be said."""
-        said = [_plain(source) for source in self]
-        return said[0] if len(said) == 1 else said
+        """The sources as plain values, in the shortest form that reads back as the same."""
+        plain = [_plain(source) for source in self]
+        return plain[0] if len(plain) == 1 else plain
 
     def __str__(self) -> str:
         return ", ".join(source.path for source in self)
@@ -122,9 +126,7 @@ def _source(given: object) -> SourceConfig:
         return given
     if isinstance(given, str):
         if given.startswith(("{", "[")):
-            raise UserError(
-                f"{given}: begins as a mapping or list does, and is not YAML: check its brackets and quotes"
-            )
+            raise UserError(f"{given}: begins like a mapping or list but is not YAML: check its brackets and quotes")
         return SourceConfig(given)
     if not isinstance(given, Mapping):
         raise UserError(f"a source of problems is {given!r}: give {_FORMS}")
@@ -142,8 +144,8 @@ def _source(given: object) -> SourceConfig:
 
 def _plain(source: SourceConfig) -> Any:
     default = asdict(SourceConfig(source.path))
-    said = {name: value for name, value in asdict(source).items() if name == "path" or value != default[name]}
-    return source.path if len(said) == 1 else said
+    changed = {name: value for name, value in asdict(source).items() if name == "path" or value != default[name]}
+    return source.path if len(changed) == 1 else changed
 
 
 register_type(Sources, Sources.plain, Sources.of)
@@ -151,9 +153,13 @@ register_type(Sources, Sources.plain, Sources.of)
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """A row that cannot be used: its source, row (from 1; a CSV's header is not counted) and id, "" if it has none.
+    """A row that cannot be used.
 
-    ``reason`` says what is wrong in what key, after its kind and a colon what was found and what to do.
+    Attributes:
+        source: Path of its source.
+        row: Its number, from 1; a CSV's header is not counted.
+        id: The id its problem would have.
+        reason: What is wrong with which key, a colon, what was found and what to do.
     """
 
     source: str
@@ -166,10 +172,10 @@ class Quarantined:
 
     @property
     def kind(self) -> str:
-        """The reason without its particulars."""
+        """The reason without its details."""
         return self.reason.partition(":")[0]
 
 
 def own_attempts(sources: Sequence[SourceConfig]) -> dict[str, int]:
-    """Rollouts per problem for the hard filter, by the path of the sources that have their own number."""
+    """Rollouts per problem for the hard filter, by path, of the sources that set their own number."""
     return {source.path: source.attempts for source in sources if source.attempts is not None}

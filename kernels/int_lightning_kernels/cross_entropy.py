@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from jaxtyping import Float, Float32, Int
 from torch import Tensor
 
 from int_lightning_kernels.dispatch import Implementation
@@ -14,25 +15,25 @@ from int_lightning_kernels.vocab_parallel import VocabShard
 
 
 def linear_cross_entropy(
-    hidden: Tensor,
-    weight: Tensor,
-    targets: Tensor,
+    hidden: Float[Tensor, "*tokens H"],
+    weight: Float[Tensor, "V H"],
+    targets: Int[Tensor, "*tokens"],
     *,
-    weights: Tensor | None = None,
+    weights: Float[Tensor, "*tokens"] | None = None,
     reduction: Literal["mean", "sum"] = "mean",
-    temperature: float | Tensor = 1.0,
-    bias: Tensor | None = None,
+    temperature: float | Float[Tensor, "*#tokens"] = 1.0,
+    bias: Float[Tensor, " V"] | None = None,
     softcap: float | None = None,
     ignore_index: int = -100,
     shard: VocabShard | None = None,
     implementation: Implementation = "auto",
     logits_bytes: int | None = None,
-) -> Tensor:
-    """-sum_i w_i log p(y_i), divided by sum_i w_i where the reduction is ``mean``; a float32 scalar.
+) -> Float32[Tensor, ""]:
+    """-sum_i w_i log p(y_i), divided by sum_i w_i where the reduction is ``mean``.
 
     Args:
-        weights: w_i, float32 of the targets' shape; 1 if not given. Tokens of weight exactly 0 cost nothing on CPU.
-        reduction: With ``mean``, no token of non-zero weight at all gives NaN, as elsewhere in PyTorch.
+        weights: w_i; 1 if not given. Tokens of weight exactly 0 cost nothing on CPU.
+        reduction: With ``mean`` the loss is NaN, as elsewhere in PyTorch, if all weights are 0.
         ignore_index: Tokens with this target have weight 0.
 
     The other arguments, and errors, are those of ``linear_logprob``.
@@ -49,7 +50,9 @@ def linear_cross_entropy(
         raise ValueError(f"reduction must be mean or sum, not {reduction!r}")
     w = w.where(flat != ignore_index, 0.0).detach()
 
-    def negative_log_likelihood(logprob: Tensor, _: Tensor, rows: Rows) -> tuple[Tensor, Metrics]:
+    def negative_log_likelihood(
+        logprob: Float32[Tensor, " n"], _: Float32[Tensor, " n"], rows: Rows
+    ) -> tuple[Float32[Tensor, ""], Metrics]:
         return -(w[rows] * logprob).sum(), {}
 
     loss = linear_token_loss(

@@ -19,11 +19,11 @@ log = logging.getLogger("int_lightning_kernels")
 def implementation_for(tensor: Tensor, wanted: Implementation = "auto") -> Chosen:
     """The implementation that a call on ``tensor`` takes.
 
-    ``auto`` is Triton on CUDA where Triton is installed, and chunked PyTorch otherwise. The first time that a kind of device
+    ``auto`` is Triton on CUDA where Triton is installed, and chunked PyTorch otherwise. The first time that a type of device
     takes an implementation, the logger ``int_lightning_kernels`` says so.
 
     Raises:
-        ValueError: if ``triton`` is asked for where it cannot run, or ``wanted`` is no implementation.
+        ValueError: if ``triton`` is asked for where it cannot run, or ``wanted`` is not an implementation.
     """
     if wanted not in ("auto", "triton", "chunked", "reference"):
         raise ValueError(f"implementation must be auto, triton, chunked or reference, not {wanted!r}")

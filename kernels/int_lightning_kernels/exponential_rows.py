@@ -1,16 +1,19 @@
 """Row operations for losses of log-probs alone, in PyTorch: the statistics leave exp(z - m) in place of the logits, and the
-gradient starts from there, which spares half of its work. Float32 logits without a softcap, all of the vocabulary at once."""
+gradient starts from there, which saves half of its work. Float32 logits without a softcap, the whole vocabulary at once."""
 
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from int_lightning_kernels.rows import Coefficients, Scores, Statistics
 from int_lightning_kernels.torch_rows import LOWEST, blocks, columns_of, scores_of
 
 
-def row_statistics(logits: Tensor, targets: Tensor, scores: Scores, offset: int, weighted: bool) -> Statistics:
+def row_statistics(
+    logits: Float[Tensor, "n S"], targets: Int64[Tensor, " n"], scores: Scores, offset: int, weighted: bool
+) -> Statistics:
     """See ``RowOperations``, but ``logits`` become exp(z - maximum)."""
     assert not weighted
     maximum, total, weighted_sum, target = torch.zeros(4, len(logits), dtype=torch.float32, device=logits.device)
@@ -27,12 +30,12 @@ def row_statistics(logits: Tensor, targets: Tensor, scores: Scores, offset: int,
 
 
 def row_gradients_(
-    logits: Tensor,
-    targets: Tensor,
+    logits: Float[Tensor, "n S"],
+    targets: Int64[Tensor, " n"],
     scores: Scores,
     offset: int,
-    maximum: Tensor,
-    total: Tensor,
+    maximum: Float32[Tensor, " n"],
+    total: Float32[Tensor, " n"],
     coefficients: Coefficients,
 ) -> None:
     """See ``RowOperations``, but ``logits`` hold exp(z - maximum)."""

@@ -1,4 +1,4 @@
-"""Arguments of the linear forms: flattened, gathered and checked, each refusal naming the argument."""
+"""Arguments of the linear forms: flattened, gathered and checked. Each refusal names the argument."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Float, Float32, Int, Int64
 from torch import Tensor
 
 from int_lightning_kernels import torch_rows
@@ -22,18 +23,18 @@ class Call:
     """What belongs to a call and gets no gradient.
 
     Args:
-        targets: [N] int64.
-        inverse_temperature: [N] float32, or None for 1.
+        targets: Token ids.
+        inverse_temperature: Of each token; None for 1.
         softcap: Positive, or None.
         shard: The part of the vocabulary that the weight is, or None.
-        dtype: Of the products.
+        dtype: What products are computed in.
         logits_dtype: What logits are stored in.
         chosen: The implementation.
         entropy: Whether entropies are asked for.
     """
 
-    targets: Tensor
-    inverse_temperature: Tensor | None
+    targets: Int64[Tensor, " N"]
+    inverse_temperature: Float32[Tensor, " N"] | None
     softcap: float | None
     shard: VocabShard | None
     dtype: torch.dtype
@@ -41,12 +42,14 @@ class Call:
     chosen: Chosen
     entropy: bool
 
-    def head(self, weight: Tensor, bias: Tensor | None, rows: RowOperations | None = None) -> Head:
+    def head(
+        self, weight: Float[Tensor, "V H"], bias: Float[Tensor, " V"] | None, rows: RowOperations | None = None
+    ) -> Head:
         """The head with these settings, and with the implementation's row operations unless others are given."""
         scores = Scores(self.inverse_temperature, None if bias is None else bias.contiguous(), self.softcap)
         return Head(weight.to(self.dtype), scores, rows or row_operations(self.chosen), self.shard, self.logits_dtype)
 
-    def select(self, rows: Tensor) -> Call:
+    def select(self, rows: Int64[Tensor, " n"]) -> Call:
         """The call for some of its rows."""
         inverse = self.inverse_temperature
         return replace(
@@ -66,24 +69,23 @@ def row_operations(chosen: Chosen) -> RowOperations:
 
 
 def check_inputs(
-    hidden: Tensor,
-    weight: Tensor,
-    targets: Tensor,
-    bias: Tensor | None,
+    hidden: Float[Tensor, "*tokens H"],
+    weight: Float[Tensor, "V H"],
+    targets: Int[Tensor, "*tokens"],
+    bias: Float[Tensor, " V"] | None,
     *,
-    temperature: float | Tensor = 1.0,
+    temperature: float | Float[Tensor, "*#tokens"] = 1.0,
     softcap: float | None = None,
     shard: VocabShard | None = None,
     ignore_index: int | None = None,
     implementation: Implementation = "auto",
     logits_dtype: torch.dtype | None = None,
     entropy: bool = True,
-) -> tuple[Tensor, Tensor, Tensor | None, Call]:
-    """Flattens [B, T, H] to [N, H], gathers a DTensor weight once, and checks all that can be checked without waiting for
-    a GPU.
+) -> tuple[Float[Tensor, "N H"], Float[Tensor, "V H"], Float[Tensor, " V"] | None, Call]:
+    """Flattens the tokens, gathers a DTensor weight once, and checks all that can be checked without waiting for a GPU.
 
     Returns:
-        hidden [N, H], weight [V, H], bias [V] or None, and the rest of the call.
+        hidden, weight, bias, and the rest of the call.
 
     Raises:
         ValueError: naming the argument, with the shapes, dtypes, devices or values that disagree.
@@ -108,7 +110,7 @@ def check_inputs(
     chosen = implementation_for(hidden, implementation)
     if chosen == "reference" and shard is not None:
         raise ValueError(
-            "shard: the reference implementation knows no vocabulary spread over ranks; use chunked or triton"
+            "shard: the reference implementation cannot take a vocabulary spread over ranks; use chunked or triton"
         )
     dtype = _dtype(hidden, weight)
     call = Call(
@@ -135,11 +137,11 @@ def check_devices(hidden: Tensor, **others: Tensor | None) -> None:
             raise ValueError(f"{name} is on {tensor.device} and hidden on {hidden.device}")
 
 
-def checked_targets(targets: Tensor, vocabulary: int, ignore_index: int | None) -> Tensor:
-    """Targets as int64 [N], checked against the vocabulary where that needs no waiting for a GPU.
+def checked_targets(targets: Int[Tensor, "*tokens"], vocabulary: int, ignore_index: int | None) -> Int64[Tensor, " N"]:
+    """Targets in one row as int64, checked against the vocabulary where that does not mean waiting for a GPU.
 
     Raises:
-        ValueError: with the first id outside the vocabulary and its row, or if they are no integers.
+        ValueError: with the first id outside the vocabulary and its row, or if they are not integers.
     """
     if targets.dtype not in (torch.int64, torch.int32):
         raise ValueError(f"targets must be int64 token ids, not {targets.dtype}")
@@ -155,8 +157,10 @@ def checked_targets(targets: Tensor, vocabulary: int, ignore_index: int | None) 
     return flat
 
 
-def inverse_temperature(temperature: float | Tensor, targets: Tensor) -> Tensor | None:
-    """[N] float32, or None where the temperature is 1.
+def inverse_temperature(
+    temperature: float | Float[Tensor, "*#tokens"], targets: Int[Tensor, "*tokens"]
+) -> Float32[Tensor, " N"] | None:
+    """1 / temperature of each token, or None where the temperature is 1.
 
     Raises:
         ValueError: if a temperature is not positive, is neither a number nor one per target, or asks for a gradient.
@@ -194,7 +198,8 @@ def _dtype(hidden: Tensor, weight: Tensor) -> torch.dtype:
 
 def _gathered(tensor: Tensor) -> Tensor:
     """A sharded parameter in one piece; its gradient is summed over the ranks that share it."""
-    if "torch.distributed.tensor" not in sys.modules:  # it takes a second to import, and without it there is none
+    # importing it takes a second, and until something else has, no tensor can be a DTensor
+    if "torch.distributed.tensor" not in sys.modules:
         return tensor
     from torch.distributed.tensor import DTensor, Partial
 

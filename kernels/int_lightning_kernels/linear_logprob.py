@@ -2,7 +2,7 @@
 
 The general form, whose outputs can be used in any way. Forward: chunks of rows pass through one buffer of logits. Backward:
 the rows whose logits are still in the buffer are turned into gradients in place; those of the others are formed again, slab
-of the vocabulary by slab, so that every part of the weight's gradient is written once, its sum over all tokens in float32.
+of the vocabulary by slab, so that every part of the weight's gradient is written once, summed over all tokens in float32.
 In units of 2NVH operations that is between three (all logits kept) and four; ``linear_token_loss`` always takes three.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from jaxtyping import Float, Float32, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -32,12 +33,12 @@ from int_lightning_kernels.vocab_parallel import VocabShard
 
 
 def linear_logprob(
-    hidden: Tensor,
-    weight: Tensor,
-    targets: Tensor,
+    hidden: Float[Tensor, "*tokens H"],
+    weight: Float[Tensor, "V H"],
+    targets: Int[Tensor, "*tokens"],
     *,
-    temperature: float | Tensor = 1.0,
-    bias: Tensor | None = None,
+    temperature: float | Float[Tensor, "*#tokens"] = 1.0,
+    bias: Float[Tensor, " V"] | None = None,
     softcap: float | None = None,
     entropy: bool = False,
     ignore_index: int | None = None,
@@ -52,16 +53,16 @@ def linear_logprob(
     Args:
         hidden: [N, H] or [B, T, H]; float32, bfloat16 or float16.
         weight: [V, H], of hidden's dtype; under autocast any float dtype. A DTensor is gathered once.
-        targets: [N] or [B, T] token ids. An id outside the vocabulary raises on CPU, and gives NaN on CUDA.
+        targets: Token ids, [N] or [B, T]. An id outside the vocabulary raises on CPU, and gives NaN on CUDA.
         temperature: Divides the logits, in float32: a number, or one per token.
-        bias: [V]. Entries may be -inf.
+        bias: Of each token of the vocabulary. Entries may be -inf.
         softcap: Bounds the logits, before the temperature.
         entropy: Whether to return the entropy.
         ignore_index: Tokens with this target get 0 in every output, and no gradient.
         shard: The part of the vocabulary that weight and bias are, where they are spread over a process group.
         implementation: See ``implementation_for``.
-        logits_bytes: Logits held at a time; more of it means less to form again in the backward pass.
-        logits_dtype: What logits are rounded to; hidden's dtype if not given. float32 doubles the memory and takes away the
+        logits_bytes: Logits held at a time; the more there are, the fewer are formed again in the backward pass.
+        logits_dtype: What logits are rounded to; hidden's dtype if not given. float32 doubles the memory and removes the
             rounding of 16-bit logits (0.06 near 20).
 
     Raises:
@@ -94,8 +95,8 @@ def linear_logprob(
 
 
 def reference_log_probs(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, call: Call
-) -> tuple[Tensor, Tensor, Tensor]:
+    hidden: Float[Tensor, "N H"], weight: Float[Tensor, "V H"], bias: Float[Tensor, " V"] | None, call: Call
+) -> tuple[Float32[Tensor, " N"], Float32[Tensor, " N"], Float32[Tensor, " N"]]:
     """Log-probs, entropies and logsumexps by the written-out arithmetic, with gradients by autograd."""
     logits = hidden.to(call.dtype) @ weight.to(call.dtype).T
     z = reference.scores(logits, call.inverse_temperature, bias, call.softcap)
@@ -103,8 +104,12 @@ def reference_log_probs(
 
 
 def _log_probs(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, call: Call, logits_bytes: int | None
-) -> tuple[Tensor, Tensor, Tensor]:
+    hidden: Float[Tensor, "N H"],
+    weight: Float[Tensor, "V H"],
+    bias: Float[Tensor, " V"] | None,
+    call: Call,
+    logits_bytes: int | None,
+) -> tuple[Float32[Tensor, " N"], Float32[Tensor, " N"], Float32[Tensor, " N"]]:
     if call.chosen == "reference":
         return reference_log_probs(hidden, weight, bias, call)
     wanted = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (hidden, weight, bias))
@@ -115,13 +120,13 @@ class _LinearLogProb(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        hidden: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
+        hidden: Float[Tensor, "N H"],
+        weight: Float[Tensor, "V H"],
+        bias: Float[Tensor, " V"] | None,
         call: Call,
         logits_bytes: int | None,
         wanted: bool,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Float32[Tensor, " N"], Float32[Tensor, " N"], Float32[Tensor, " N"]]:
         head, x = call.head(weight, bias), hidden.to(call.dtype)
         n, vocabulary = len(x), len(weight)
         most = head.rows_within(logits_bytes, GENERAL)
@@ -142,24 +147,30 @@ class _LinearLogProb(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, of_logprob: Tensor | None, of_entropy: Tensor | None, of_logsumexp: Tensor | None) -> Any:
+    def backward(
+        ctx: Any,
+        grad_logprob: Float32[Tensor, " N"] | None,
+        grad_entropy: Float32[Tensor, " N"] | None,
+        grad_logsumexp: Float32[Tensor, " N"] | None,
+    ) -> Any:
         hidden, weight, bias, *saved = ctx.saved_tensors
         values = RowValues(*saved)
-        upstream = torch.zeros_like(values.logprob) if of_logprob is None else of_logprob
-        of_rows = coefficients(values.entropy, upstream, of_entropy, of_logsumexp)
+        if grad_logprob is None:
+            grad_logprob = torch.zeros_like(values.logprob)
+        grad_scores = coefficients(values.entropy, grad_logprob, grad_entropy, grad_logsumexp)
         kept, ctx.kept = ctx.kept, None  # overwritten below: another backward pass forms all logits again
-        return *_gradients(ctx, hidden, weight, bias, values, of_rows, kept), None, None, None
+        return *_gradients(ctx, hidden, weight, bias, values, grad_scores, kept), None, None, None
 
 
 def _gradients(
     ctx: Any,
-    hidden: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
+    hidden: Float[Tensor, "N H"],
+    weight: Float[Tensor, "V H"],
+    bias: Float[Tensor, " V"] | None,
     values: RowValues,
-    of_rows: Coefficients,
-    kept: Tensor | None,
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    grad_scores: Coefficients,
+    kept: Float[Tensor, "k V"] | None,
+) -> tuple[Float[Tensor, "N H"] | None, Float[Tensor, "V H"] | None, Float[Tensor, " V"] | None]:
     """Gradients of hidden, weight and bias. ``kept`` holds the logits of the last rows; those of the others are formed
     again, for one slab of the vocabulary at a time."""
     call: Call = ctx.call
@@ -168,22 +179,22 @@ def _gradients(
     last = slice(again.stop, len(x))
     wants_hidden, wants_weight, wants_bias = ctx.needs_input_grad[:3]
     summed = again.stop or call.shard is not None
-    of_hidden = torch.zeros(x.shape, dtype=torch.float32 if summed else call.dtype, device=x.device)
-    of_weight = torch.empty_like(weight) if wants_weight else None
-    of_bias = torch.empty_like(bias) if wants_bias and bias is not None else None
+    grad_hidden = torch.zeros(x.shape, dtype=torch.float32 if summed else call.dtype, device=x.device)
+    grad_weight = torch.empty_like(weight) if wants_weight else None
+    grad_bias = torch.empty_like(bias) if wants_bias and bias is not None else None
 
-    def turn_into_gradients(logits: Tensor, rows: slice, columns: slice) -> Tensor:
+    def turn_into_gradients(logits: Float[Tensor, "n S"], rows: slice, columns: slice) -> Float[Tensor, "n S"]:
         operations, scores = head.rows, head.scores.rows(rows).columns(columns)
         statistics = values.maximum[rows], values.total[rows]
         operations.row_gradients_(
-            logits, call.targets[rows], scores, head.offset + columns.start, *statistics, of_rows.rows(rows)
+            logits, call.targets[rows], scores, head.offset + columns.start, *statistics, grad_scores.rows(rows)
         )
         return logits.to(call.dtype)
 
     if kept is not None:
         kept = turn_into_gradients(kept, last, slice(0, len(weight)))
         if wants_hidden:
-            multiply_into(of_hidden[last], kept, head.weight)
+            multiply_into(grad_hidden[last], kept, head.weight)
     width = _slab_width(again.stop, len(weight), ctx.most, kept is not None)
     scratch = torch.empty(again.stop * width, dtype=call.logits_dtype, device=x.device)
     for columns in pieces(0, len(weight), width):
@@ -194,17 +205,19 @@ def _gradients(
             slab = turn_into_gradients(logits, again, columns)
             parts.append((slab, x[again]))
             if wants_hidden:
-                add_product(of_hidden[again], slab, head.weight[columns])
-        if of_weight is not None:
-            _sum_of_products(of_weight[columns], [(a.T, b) for a, b in parts])
-        if of_bias is not None:
-            of_bias[columns] = torch.stack([a.sum(0, dtype=torch.float32) for a, _ in parts]).sum(0)
+                add_product(grad_hidden[again], slab, head.weight[columns])
+        if grad_weight is not None:
+            _sum_of_products(grad_weight[columns], [(a.T, b) for a, b in parts])
+        if grad_bias is not None:
+            grad_bias[columns] = torch.stack([a.sum(0, dtype=torch.float32) for a, _ in parts]).sum(0)
     if call.shard is not None:
-        call.shard.sum(of_hidden)
-    return (of_hidden.to(hidden.dtype) if wants_hidden else None), of_weight, of_bias
+        call.shard.sum(grad_hidden)
+    return (grad_hidden.to(hidden.dtype) if wants_hidden else None), grad_weight, grad_bias
 
 
-def _sum_of_products(out: Tensor, factors: list[tuple[Tensor, Tensor]]) -> None:
+def _sum_of_products(
+    out: Float[Tensor, "m n"], factors: list[tuple[Float[Tensor, "m _"], Float[Tensor, "_ n"]]]
+) -> None:
     """Writes the sum of products into ``out``, rounded to its dtype once."""
     first, *others = factors
     total = out if out.dtype == torch.float32 or not others else torch.empty_like(out, dtype=torch.float32)
@@ -226,7 +239,8 @@ def _chunks(n: int, most: int) -> tuple[list[slice], bool]:
 
 
 def _slab_width(rows: int, vocabulary: int, most: int, beside_kept: bool) -> int:
-    """Columns of a slab: its logits take what ``most`` whole rows take, or a sixteenth beside logits that were kept."""
+    """Columns of a slab: its logits take what ``most`` whole rows take, or a sixteenth of that beside logits that were
+    kept."""
     if not rows:
         return max(1, vocabulary)
     width = most * vocabulary // rows // (16 if beside_kept else 1)

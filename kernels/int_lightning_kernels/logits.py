@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from jaxtyping import Float, Float32, Int, Int64
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -16,10 +17,10 @@ from int_lightning_kernels.rows import Scores, coefficients, row_values
 
 
 def logprob_from_logits(
-    logits: Tensor,
-    targets: Tensor,
+    logits: Float[Tensor, "*tokens V"],
+    targets: Int[Tensor, "*tokens"],
     *,
-    temperature: float | Tensor = 1.0,
+    temperature: float | Float[Tensor, "*#tokens"] = 1.0,
     entropy: bool = False,
     ignore_index: int | None = None,
     inplace_backward: bool = False,
@@ -29,12 +30,12 @@ def logprob_from_logits(
 
     Args:
         logits: [N, V] or [B, T, V]; float32, bfloat16 or float16. Entries may be -inf.
-        targets: [N] or [B, T] token ids. An id outside the vocabulary raises on CPU, and gives NaN on CUDA.
+        targets: Token ids, [N] or [B, T]. An id outside the vocabulary raises on CPU, and gives NaN on CUDA.
         temperature: Divides the logits, in float32: a number, or one per row.
         entropy: Whether to return the entropy.
         ignore_index: Rows with this target get 0 in every output, and no gradient.
-        inplace_backward: The backward pass writes the gradient over the logits, and no second [N, V] exists. They must not
-            be needed afterwards; a second backward pass then raises.
+        inplace_backward: The backward pass writes the gradient over the logits, so that no second [N, V] exists. Nothing else
+            may need them afterwards; a second backward pass raises.
         implementation: See ``implementation_for``.
 
     Raises:
@@ -42,7 +43,7 @@ def logprob_from_logits(
     """
     if logits.ndim < 2 or targets.shape != logits.shape[:-1] or not logits.shape[-1]:
         raise ValueError(
-            f"targets must have the shape of logits {list(logits.shape)} without a last axis that is not empty, "
+            f"targets must have the shape of logits {list(logits.shape)} without the last axis (which is not empty), "
             f"not {list(targets.shape)}"
         )
     if logits.dtype not in FLOATS:
@@ -66,8 +67,14 @@ def logprob_from_logits(
 class _LogitsLogProb(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, logits: Tensor, targets: Tensor, scores: Scores, chosen: Chosen, inplace: bool, entropy: bool
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        ctx: Any,
+        logits: Float[Tensor, "N V"],
+        targets: Int64[Tensor, " N"],
+        scores: Scores,
+        chosen: Chosen,
+        inplace: bool,
+        entropy: bool,
+    ) -> tuple[Float32[Tensor, " N"], Float32[Tensor, " N"], Float32[Tensor, " N"]]:
         rows = logits if logits.stride(-1) == 1 else logits.contiguous()
         found = row_operations(chosen).row_statistics(rows, targets, scores, 0, entropy)
         values = row_values(found, targets, logits.shape[1])
@@ -78,13 +85,19 @@ class _LogitsLogProb(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, of_logprob: Tensor | None, of_entropy: Tensor | None, of_logsumexp: Tensor | None) -> Any:
+    def backward(
+        ctx: Any,
+        grad_logprob: Float32[Tensor, " N"] | None,
+        grad_entropy: Float32[Tensor, " N"] | None,
+        grad_logsumexp: Float32[Tensor, " N"] | None,
+    ) -> tuple[Float[Tensor, "N V"], None, None, None, None, None]:
         logits, targets, entropy, maximum, total = ctx.saved_tensors
-        upstream = torch.zeros_like(entropy) if of_logprob is None else of_logprob
-        of_rows = coefficients(entropy, upstream, of_entropy, of_logsumexp)
+        if grad_logprob is None:
+            grad_logprob = torch.zeros_like(entropy)
+        grad_scores = coefficients(entropy, grad_logprob, grad_entropy, grad_logsumexp)
         inplace = ctx.inplace and logits.stride(1) == 1 and logits.stride(0) >= logits.shape[1]
-        gradient = logits if inplace else logits.clone(memory_format=torch.contiguous_format)
-        row_operations(ctx.chosen).row_gradients_(gradient, targets, ctx.scores, 0, maximum, total, of_rows)
+        grad_logits = logits if inplace else logits.clone(memory_format=torch.contiguous_format)
+        row_operations(ctx.chosen).row_gradients_(grad_logits, targets, ctx.scores, 0, maximum, total, grad_scores)
         if inplace:
             torch.autograd.graph.increment_version(logits)
-        return gradient, None, None, None, None, None
+        return grad_logits, None, None, None, None, None

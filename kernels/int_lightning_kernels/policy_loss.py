@@ -1,7 +1,9 @@
 """The per-token losses of the GRPO family, alone and fused with the head.
 
-With rho = pi(y) / pi_old(y), A the advantage of the token's rollout, w the token's weight (which carries the aggregation:
-1 / tokens of the batch, 1 / (sequences * tokens of the sequence), or a constant) and s a truncated importance weight:
+With rho = pi(y) / pi_old(y), where pi is the current policy and pi_old the one that sampled, both as the trainer computes
+them; A the advantage of the token's rollout; w the token's weight (which carries the aggregation: 1 / tokens of the batch,
+1 / (sequences * tokens of the sequence), or a constant); and s = pi_old(y) / pi_engine(y), bounded, or 1, which corrects for
+an engine whose log-probs differ from the trainer's:
 
     clip   (PPO, GRPO; DAPO with clip_high > clip_low)   -min(rho A, clip(rho, 1 - clip_low, 1 + clip_high) A)
     gspo   (clip with sequence_ratio for rho)             one ratio for all tokens of a rollout
@@ -18,6 +20,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from jaxtyping import Float, Float32, Int, Int64
 from torch import Tensor
 
 from int_lightning_kernels.dispatch import Implementation
@@ -41,8 +44,8 @@ class PolicyObjective:
         kl: Estimator of KL(pi, reference) from g = log reference - log pi: k1 = -g, k2 = g^2 / 2, k3 = exp(g) - g - 1.
         kl_coefficient: Weight of the KL term.
         entropy_coefficient: Weight of the entropy bonus.
-        importance_cap: Upper bound of the importance weight pi_old / pi_engine; None leaves it out.
-        importance: Beyond the bound: ``truncate`` the weight to it, or ``mask`` the token, then also below 1 / importance_cap.
+        importance_cap: Upper bound of the importance weight s = pi_old / pi_engine; None leaves it out.
+        importance: Beyond the bound: ``truncate`` the weight to it, or ``mask`` the token, also below 1 / importance_cap.
 
     Raises:
         ValueError: if a choice is unknown or a bound negative.
@@ -72,45 +75,55 @@ class PolicyObjective:
 
 @dataclass(frozen=True, slots=True)
 class PolicyTokens:
-    """What is known of each token besides its log-prob now; float32 [N], constants.
+    """What is known of N tokens apart from their current log-probs; constants.
 
     Args:
         advantage: A of the token's rollout.
         weight: w.
-        old_logprob: Under the policy that sampled, by the trainer; None where that is the policy of now (rho = 1).
+        old_logprob: log pi_old, computed by the trainer; None where pi_old is the current policy (rho = 1).
         reference_logprob: Under the reference policy.
-        engine_logprob: As the engine sampled it, for the importance weight; NaN for tokens that no engine sampled.
-        sequence_ratio: exp(mean_t(log pi - log pi_old)) over the token's whole rollout, which then stands for rho (GSPO). Its
-            gradient is that of rho_t scaled, which is GSPO's where all tokens of a rollout have one advantage and weight.
+        engine_logprob: log pi_engine, for the importance weight; NaN for tokens that the engine did not sample.
+        sequence_ratio: exp(mean_t(log pi - log pi_old)) over the token's whole rollout, which takes the place of rho (GSPO).
+            Its gradient is that of rho_t scaled, which is GSPO's where all tokens of a rollout share advantage and weight.
     """
 
-    advantage: Tensor
-    weight: Tensor
-    old_logprob: Tensor | None = None
-    reference_logprob: Tensor | None = None
-    engine_logprob: Tensor | None = None
-    sequence_ratio: Tensor | None = None
+    advantage: Float32[Tensor, " N"]
+    weight: Float32[Tensor, " N"]
+    old_logprob: Float32[Tensor, " N"] | None = None
+    reference_logprob: Float32[Tensor, " N"] | None = None
+    engine_logprob: Float32[Tensor, " N"] | None = None
+    sequence_ratio: Float32[Tensor, " N"] | None = None
 
     def rows(self, rows: Rows) -> PolicyTokens:
         """The same for some of the tokens."""
-        fields = (getattr(self, name) for name in self.__slots__)
-        return PolicyTokens(*(None if f is None else f[rows] for f in fields))  # type: ignore[arg-type]
+
+        def some(values: Float32[Tensor, " N"] | None) -> Float32[Tensor, " n"] | None:
+            return None if values is None else values[rows]
+
+        return PolicyTokens(
+            advantage=self.advantage[rows],
+            weight=self.weight[rows],
+            old_logprob=some(self.old_logprob),
+            reference_logprob=some(self.reference_logprob),
+            engine_logprob=some(self.engine_logprob),
+            sequence_ratio=some(self.sequence_ratio),
+        )
 
 
 def token_policy_loss(
-    logprob: Tensor, entropy: Tensor, tokens: PolicyTokens, objective: PolicyObjective
-) -> tuple[Tensor, Metrics]:
+    logprob: Float32[Tensor, " n"], entropy: Float32[Tensor, " n"], tokens: PolicyTokens, objective: PolicyObjective
+) -> tuple[Float32[Tensor, ""], Metrics]:
     """The loss of some tokens, and sums over them for metrics.
 
     Args:
-        logprob: log pi(y), float32 [n], with gradient.
-        entropy: Float32 [n], with gradient where the bonus is to have one.
+        logprob: log pi(y), with gradient.
+        entropy: With gradient where the bonus is to have one.
 
     Returns:
-        The scalar loss, and sums over tokens: ``clip_low`` and ``clip_high`` (tokens whose gradient the clip takes away or,
-        for cispo, whose ratio it bounds), ``ratio``, ``entropy``, and where they apply ``kl``, ``importance``,
-        ``engine_gap`` (absolute difference of old and engine log-probs), ``engine_kl`` (k3 of the two) and
-        ``engine_gap_max``, which is no sum but the largest.
+        The loss, and sums over tokens: ``clip_low`` and ``clip_high`` (tokens whose gradient the clip removes or, for
+        cispo, whose ratio it bounds), ``ratio``, ``entropy``, and where they apply ``kl``, ``importance``, ``engine_gap``
+        (absolute difference of log pi_old and log pi_engine), ``engine_kl`` (k3 of the two) and ``engine_gap_max``, which
+        is the largest difference instead of a sum.
     """
     old = logprob.detach() if tokens.old_logprob is None else tokens.old_logprob
     ratio = (logprob - old).exp()
@@ -145,15 +158,15 @@ def token_policy_loss(
 
 
 def policy_loss(
-    hidden: Tensor,
-    weight: Tensor,
-    targets: Tensor,
+    hidden: Float[Tensor, "*tokens H"],
+    weight: Float[Tensor, "V H"],
+    targets: Int[Tensor, "*tokens"],
     *,
-    advantage: Tensor,
-    token_weight: Tensor,
-    old_logprob: Tensor | None = None,
-    reference_logprob: Tensor | None = None,
-    engine_logprob: Tensor | None = None,
+    advantage: Float[Tensor, "*tokens"],
+    token_weight: Float[Tensor, "*tokens"],
+    old_logprob: Float[Tensor, "*tokens"] | None = None,
+    reference_logprob: Float[Tensor, "*tokens"] | None = None,
+    engine_logprob: Float[Tensor, "*tokens"] | None = None,
     form: Form = "clip",
     clip_low: float = 0.2,
     clip_high: float = 0.28,
@@ -162,10 +175,10 @@ def policy_loss(
     entropy_coefficient: float = 0.0,
     importance_cap: float | None = None,
     importance: Importance = "truncate",
-    temperature: float | Tensor = 1.0,
-    bias: Tensor | None = None,
+    temperature: float | Float[Tensor, "*#tokens"] = 1.0,
+    bias: Float[Tensor, " V"] | None = None,
     softcap: float | None = None,
-    active: Tensor | None = None,
+    active: Int64[Tensor, " n"] | None = None,
     shard: VocabShard | None = None,
     implementation: Implementation = "auto",
     logits_bytes: int | None = None,
@@ -174,10 +187,10 @@ def policy_loss(
     """``token_policy_loss`` fused with the head: three units of work, and no waiting for a GPU.
 
     Args:
-        advantage: A per token, float32 of the targets' shape, like the four after it.
+        advantage: A per token.
         token_weight: w per token.
-        active: [n] int64, the tokens that count; the others cost nothing. On CPU, where it is not given, tokens whose loss
-            is zero whatever the policy does are found and left out.
+        active: The row numbers of the tokens that count; the others cost nothing. If it is not given, tokens whose loss is
+            always zero are found and left out on CPU.
 
     Returns:
         The loss, and as metrics the means of ``token_policy_loss``'s sums over the tokens that count.
@@ -202,15 +215,22 @@ def policy_loss(
         raise ValueError("importance_cap needs engine_logprob")
     if kl_coefficient and reference_logprob is None:
         raise ValueError("kl_coefficient needs reference_logprob")
-    flat = [None if v is None else v.detach().reshape(-1).float() for v in named.values()]
-    tokens = PolicyTokens(*flat)  # type: ignore[arg-type]
+    tokens = PolicyTokens(
+        advantage=_flat(advantage),
+        weight=_flat(token_weight),
+        old_logprob=None if old_logprob is None else _flat(old_logprob),
+        reference_logprob=None if reference_logprob is None else _flat(reference_logprob),
+        engine_logprob=None if engine_logprob is None else _flat(engine_logprob),
+    )
     if active is None and not hidden.is_cuda:
         counts = tokens.weight != 0
         if not kl_coefficient and not entropy_coefficient:
             counts &= tokens.advantage != 0
         active = counts.nonzero().squeeze(1)
 
-    def chunk_loss(logprob: Tensor, entropy: Tensor, rows: Rows) -> tuple[Tensor, Metrics]:
+    def chunk_loss(
+        logprob: Float32[Tensor, " n"], entropy: Float32[Tensor, " n"], rows: Rows
+    ) -> tuple[Float32[Tensor, ""], Metrics]:
         return token_policy_loss(logprob, entropy, tokens.rows(rows), objective)
 
     loss, sums = linear_token_loss(
@@ -228,16 +248,22 @@ def policy_loss(
         logits_dtype=logits_dtype,
     )
     count = max(1, targets.numel() if active is None else len(active))
-    return Loss(loss, {name: value if name.endswith(MAX) else value / count for name, value in sums.items()})
+    means = {name: value / count for name, value in sums.items() if not name.endswith(MAX)}
+    return Loss(loss, sums | means)
 
 
-def _importance(weight: Tensor, cap: float, how: Importance) -> Tensor:
+def _flat(values: Float[Tensor, "*tokens"]) -> Float32[Tensor, " N"]:
+    """One row of constants."""
+    return values.detach().reshape(-1).float()
+
+
+def _importance(weight: Float32[Tensor, " n"], cap: float, how: Importance) -> Float32[Tensor, " n"]:
     if how == "truncate":
         return weight.clamp(max=cap)
     return weight.where((weight <= cap) & (weight >= 1 / cap), 0.0)
 
 
-def _kl(gap: Tensor, estimator: KLEstimator) -> Tensor:
+def _kl(gap: Float32[Tensor, " n"], estimator: KLEstimator) -> Float32[Tensor, " n"]:
     if estimator == "k1":
         return -gap
     return gap.square() / 2 if estimator == "k2" else gap.exp() - gap - 1

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Float32
 from torch import Tensor
 
 GIB = 2**30
@@ -14,7 +15,7 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Budget:
-    """Bytes of logits held at a time: on CUDA so many, on CPU half of what the weight takes and at least so many."""
+    """Bytes of logits held at a time: ``cuda`` on CUDA; on CPU half of what the weight takes, but at least ``cpu``."""
 
     cuda: int
     cpu: int
@@ -25,8 +26,8 @@ FUSED = Budget(cuda=int(1.05 * GIB), cpu=32 * MIB)  # each chunk passes over the
 MULTIPLE = 128  # rows and columns are cut at multiples of this, which matrix units like
 
 
-def multiply_into(out: Tensor, a: Tensor, b: Tensor) -> None:
-    """``out = a @ b`` with [m, n] = [m, k] @ [k, n]; ``out`` has the factors' dtype or float32."""
+def multiply_into(out: Float[Tensor, "m n"], a: Float[Tensor, "m k"], b: Float[Tensor, "k n"]) -> None:
+    """``out = a @ b``; ``out`` has the factors' dtype or float32."""
     if out.dtype == a.dtype:
         torch.mm(a, b, out=out)
     elif a.is_cuda:
@@ -35,8 +36,8 @@ def multiply_into(out: Tensor, a: Tensor, b: Tensor) -> None:
         out.copy_(a @ b)
 
 
-def add_product(out: Tensor, a: Tensor, b: Tensor) -> None:
-    """``out += a @ b`` for a float32 ``out``. On CPU a product of 16-bit factors is rounded once before it is added."""
+def add_product(out: Float32[Tensor, "m n"], a: Float[Tensor, "m k"], b: Float[Tensor, "k n"]) -> None:
+    """``out += a @ b``. On CPU a product of 16-bit factors is rounded once before it is added."""
     if a.dtype == torch.float32:
         out.addmm_(a, b)
     elif a.is_cuda:
@@ -46,7 +47,7 @@ def add_product(out: Tensor, a: Tensor, b: Tensor) -> None:
 
 
 def even_rows(n: int, most: int) -> int:
-    """Rows of a chunk when ``n`` rows are cut into as few and as even chunks of at most ``most`` rows as can be."""
+    """Rows of a chunk when ``n`` rows are cut into as few chunks of at most ``most`` rows as possible, of even size."""
     if n <= most:
         return max(1, n)
     most = rounded(most)

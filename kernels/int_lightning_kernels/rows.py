@@ -11,107 +11,127 @@ backward pass and shards of a tensor-parallel head alike.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 
-class Scores(NamedTuple):
-    """How raw logits become scores.
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """How raw logits become scores, for n rows and the S columns of a slab.
 
     Args:
-        inverse_temperature: [n] float32, or None for 1.
-        bias: Of the slab's columns, any float dtype, or None. Entries may be -inf.
+        inverse_temperature: Of each row; None for 1.
+        bias: Of each column, or None. Entries may be -inf.
         softcap: Positive, or None.
         masked: Whether logits themselves may be -inf.
     """
 
-    inverse_temperature: Tensor | None = None
-    bias: Tensor | None = None
+    inverse_temperature: Float32[Tensor, " n"] | None = None
+    bias: Float[Tensor, " S"] | None = None
     softcap: float | None = None
     masked: bool = False
 
-    def rows(self, rows: slice | Tensor) -> Scores:
+    def rows(self, rows: slice | Int64[Tensor, " k"]) -> Scores:
         """The same for some of the rows."""
         inverse = self.inverse_temperature
-        return self if inverse is None else self._replace(inverse_temperature=inverse[rows])
+        return self if inverse is None else replace(self, inverse_temperature=inverse[rows])
 
     def columns(self, columns: slice) -> Scores:
         """The same for some of the columns."""
-        return self if self.bias is None else self._replace(bias=self.bias[columns])
+        return self if self.bias is None else replace(self, bias=self.bias[columns])
 
 
-class Statistics(NamedTuple):
-    """A row's reduction, float32 [n]: m = max_v z_v; sum_v exp(z_v - m); sum_v exp(z_v - m) (z_v - m); and z of the target,
-    0 where the target lies outside the slab. Relative to m nothing large cancels, however far the logits are from 0."""
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """The reduction of n rows. Relative to the maximum m nothing large cancels, however far the logits are from 0.
 
-    maximum: Tensor
-    total: Tensor
-    weighted: Tensor
-    target: Tensor
+    Args:
+        maximum: m = max_v z_v.
+        total: sum_v exp(z_v - m).
+        weighted: sum_v exp(z_v - m) (z_v - m).
+        target: z of the target; 0 where the target lies outside the slab.
+    """
+
+    maximum: Float32[Tensor, " n"]
+    total: Float32[Tensor, " n"]
+    weighted: Float32[Tensor, " n"]
+    target: Float32[Tensor, " n"]
 
 
 class RowValues(NamedTuple):
-    """Float32 [n]: what ``LogProbs`` holds, and the maximum and total that a row's probabilities are formed from."""
+    """What ``LogProbs`` holds, and the maximum and total that a row's probabilities are formed from."""
 
-    logprob: Tensor
-    entropy: Tensor
-    logsumexp: Tensor
-    maximum: Tensor
-    total: Tensor
+    logprob: Float32[Tensor, " n"]
+    entropy: Float32[Tensor, " n"]
+    logsumexp: Float32[Tensor, " n"]
+    maximum: Float32[Tensor, " n"]
+    total: Float32[Tensor, " n"]
 
 
-class Coefficients(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Coefficients:
     """The gradient of a loss towards row i's score v is  at_target_i 1[v = y_i] - p_iv (constant_i + slope_i log p_iv);
-    float32 [n], ``slope`` None where it is zero everywhere."""
+    ``slope`` is None where it is zero everywhere."""
 
-    at_target: Tensor
-    constant: Tensor
-    slope: Tensor | None
+    at_target: Float32[Tensor, " n"]
+    constant: Float32[Tensor, " n"]
+    slope: Float32[Tensor, " n"] | None
 
     def rows(self, rows: slice) -> Coefficients:
         """The same for some of the rows."""
         return Coefficients(self.at_target[rows], self.constant[rows], None if self.slope is None else self.slope[rows])
 
 
+@runtime_checkable
 class RowOperations(Protocol):
-    """An implementation's two operations. ``logits`` is [n, S], float32, bfloat16 or float16, each row contiguous; its
-    columns are the ids from ``offset`` on. ``targets`` is [n] int64. Arithmetic is float32."""
+    """An implementation's two operations. ``logits`` are float32, bfloat16 or float16, each row contiguous; their columns
+    are the ids from ``offset`` on. Arithmetic is float32."""
 
     def row_statistics(
-        self, logits: Tensor, targets: Tensor, scores: Scores, offset: int, weighted: bool
+        self,
+        logits: Float[Tensor, "n S"],
+        targets: Int64[Tensor, " n"],
+        scores: Scores,
+        offset: int,
+        weighted: bool,
     ) -> Statistics:
-        """Reduces each row, and leaves ``logits`` as they are. The weighted sum, which only entropies need, is left at 0
-        unless it is asked for."""
+        """Reduces each row, and leaves ``logits`` as they are. The weighted sum, which only entropies need, stays 0 unless
+        it is asked for."""
 
     def row_gradients_(
         self,
-        logits: Tensor,
-        targets: Tensor,
+        logits: Float[Tensor, "n S"],
+        targets: Int64[Tensor, " n"],
         scores: Scores,
         offset: int,
-        maximum: Tensor,
-        total: Tensor,
+        maximum: Float32[Tensor, " n"],
+        total: Float32[Tensor, " n"],
         coefficients: Coefficients,
     ) -> None:
         """Overwrites ``logits`` with the gradient towards them, where p = exp(z - maximum) / total over the whole row."""
 
 
 def coefficients(
-    entropy: Tensor, of_logprob: Tensor, of_entropy: Tensor | None, of_logsumexp: Tensor | None
+    entropy: Float32[Tensor, " n"],
+    grad_logprob: Float32[Tensor, " n"],
+    grad_entropy: Float32[Tensor, " n"] | None,
+    grad_logsumexp: Float32[Tensor, " n"] | None,
 ) -> Coefficients:
-    """Upstream gradients (float32 [n]) towards a row's log-prob, entropy and logsumexp, as coefficients:
+    """Upstream gradients towards a row's log-prob, entropy and logsumexp, as coefficients:
 
     d log p_y / dz_v = 1[v = y] - p_v,  dH / dz_v = -p_v (log p_v + H),  d lse / dz_v = p_v.
     """
-    constant = of_logprob if of_logsumexp is None else of_logprob - of_logsumexp
-    if of_entropy is not None:
-        constant = torch.addcmul(constant, of_entropy, entropy)
-    return Coefficients(of_logprob, constant, of_entropy)
+    constant = grad_logprob if grad_logsumexp is None else grad_logprob - grad_logsumexp
+    if grad_entropy is not None:
+        constant = torch.addcmul(constant, grad_entropy, entropy)
+    return Coefficients(grad_logprob, constant, grad_entropy)
 
 
-def row_values(found: Statistics, targets: Tensor, vocabulary: int) -> RowValues:
+def row_values(found: Statistics, targets: Int64[Tensor, " n"], vocabulary: int) -> RowValues:
     """Log-probs and entropies from the statistics of whole rows. A target outside the vocabulary gives NaN."""
     log_total = found.total.log()
     known = (targets >= 0) & (targets < vocabulary)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
+from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor
 
 from int_lightning_kernels.rows import Coefficients, Scores, Statistics
@@ -13,7 +14,9 @@ BLOCK_ELEMENTS = 2**19  # 2 MiB of float32
 LOWEST = -1.0e30  # in place of -inf, whose product with a probability of 0 is NaN
 
 
-def row_statistics(logits: Tensor, targets: Tensor, scores: Scores, offset: int, weighted: bool) -> Statistics:
+def row_statistics(
+    logits: Float[Tensor, "n S"], targets: Int64[Tensor, " n"], scores: Scores, offset: int, weighted: bool
+) -> Statistics:
     """See ``RowOperations``."""
     if not logits.shape[1]:  # a rank may hold nothing of the vocabulary
         zeros = torch.zeros(3, len(logits), device=logits.device)
@@ -35,17 +38,17 @@ def row_statistics(logits: Tensor, targets: Tensor, scores: Scores, offset: int,
 
 
 def row_gradients_(
-    logits: Tensor,
-    targets: Tensor,
+    logits: Float[Tensor, "n S"],
+    targets: Int64[Tensor, " n"],
     scores: Scores,
     offset: int,
-    maximum: Tensor,
-    total: Tensor,
+    maximum: Float32[Tensor, " n"],
+    total: Float32[Tensor, " n"],
     coefficients: Coefficients,
 ) -> None:
     """See ``RowOperations``. With s = z - m, the gradient is  -exp(s) (constant' + slope' s), the row's total, its log and
     the temperature folded into constant' and slope'."""
-    at_target, constant, slope = coefficients
+    at_target, constant, slope = coefficients.at_target, coefficients.constant, coefficients.slope
     scale = total.reciprocal() if scores.inverse_temperature is None else scores.inverse_temperature / total
     if slope is not None:
         constant = torch.addcmul(constant, slope, total.log(), value=-1)
@@ -74,7 +77,7 @@ def row_gradients_(
             block.copy_(gradient)
 
 
-def blocks(logits: Tensor) -> Iterator[slice]:
+def blocks(logits: Float[Tensor, "n S"]) -> Iterator[slice]:
     """Rows of about ``BLOCK_ELEMENTS`` logits at a time."""
     n, size = logits.shape
     height = max(1, BLOCK_ELEMENTS // max(1, size))
@@ -82,7 +85,9 @@ def blocks(logits: Tensor) -> Iterator[slice]:
         yield slice(start, min(start + height, n))
 
 
-def _with_scratch(logits: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
+def _with_scratch(
+    logits: Float[Tensor, "n S"],
+) -> Iterator[tuple[slice, Float32[Tensor, "k S"], Float32[Tensor, "k S"]]]:
     """The blocks, each with two float32 buffers of its shape."""
     height = max((rows.stop - rows.start for rows in blocks(logits)), default=0)
     scratch = torch.empty(2, height, logits.shape[1], dtype=torch.float32, device=logits.device)
@@ -91,8 +96,8 @@ def _with_scratch(logits: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
         yield rows, first, second
 
 
-def scores_of(block: Tensor, scores: Scores, out: Tensor) -> Tensor:
-    """The block's scores: in ``out``, or the block itself where scores are the raw logits."""
+def scores_of(block: Float[Tensor, "n S"], scores: Scores, out: Float32[Tensor, "n S"]) -> Float[Tensor, "n S"]:
+    """The block's scores: in ``out``, or the block itself where the scores are the raw logits."""
     z = block
     if scores.bias is not None:
         z = torch.add(z, scores.bias.float(), out=out)
@@ -103,7 +108,7 @@ def scores_of(block: Tensor, scores: Scores, out: Tensor) -> Tensor:
     return z
 
 
-def _slope_of_cap(z: Tensor, scores: Scores) -> Tensor | None:
+def _slope_of_cap(z: Float[Tensor, "n S"], scores: Scores) -> Float[Tensor, "n S"] | None:
     """d (softcap tanh(r / softcap)) / dr = 1 - tanh^2, from the scores."""
     if scores.softcap is None:
         return None
@@ -113,7 +118,7 @@ def _slope_of_cap(z: Tensor, scores: Scores) -> Tensor | None:
     return tanh.square_().neg_().add_(1)
 
 
-def columns_of(targets: Tensor, offset: int, size: int) -> tuple[Tensor, Tensor]:
-    """[n] whether the target is one of the slab's columns, and [n, 1] its column (some column where it is not)."""
+def columns_of(targets: Int64[Tensor, " n"], offset: int, size: int) -> tuple[Bool[Tensor, " n"], Int64[Tensor, "n 1"]]:
+    """Whether the target is one of the slab's columns, and its column (some column where it is not)."""
     column = targets - offset
     return (column >= 0) & (column < size), column.clamp(0, size - 1)[:, None]

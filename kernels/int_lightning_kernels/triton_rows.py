@@ -1,10 +1,16 @@
-"""Row operations in Triton: a program per row reduces it in one pass, a program per row and block writes its gradient."""
+"""Row operations in Triton: a program per row reduces it in one pass, a program per row and block writes its gradient.
+
+Annotations of kernels are Triton's own and not types; ``no_type_check`` says so to whatever checks types.
+"""
 
 from __future__ import annotations
+
+from typing import no_type_check
 
 import torch
 import triton
 import triton.language as tl
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from int_lightning_kernels.rows import Coefficients, Scores, Statistics
@@ -12,7 +18,9 @@ from int_lightning_kernels.rows import Coefficients, Scores, Statistics
 BLOCK = 8192
 
 
-def row_statistics(logits: Tensor, targets: Tensor, scores: Scores, offset: int, weighted: bool) -> Statistics:
+def row_statistics(
+    logits: Float[Tensor, "n S"], targets: Int64[Tensor, " n"], scores: Scores, offset: int, weighted: bool
+) -> Statistics:
     """See ``RowOperations``."""
     n, size = logits.shape
     out = torch.empty(4, n, dtype=torch.float32, device=logits.device)
@@ -38,12 +46,12 @@ def row_statistics(logits: Tensor, targets: Tensor, scores: Scores, offset: int,
 
 
 def row_gradients_(
-    logits: Tensor,
-    targets: Tensor,
+    logits: Float[Tensor, "n S"],
+    targets: Int64[Tensor, " n"],
     scores: Scores,
     offset: int,
-    maximum: Tensor,
-    total: Tensor,
+    maximum: Float32[Tensor, " n"],
+    total: Float32[Tensor, " n"],
     coefficients: Coefficients,
 ) -> None:
     """See ``RowOperations``."""
@@ -79,6 +87,7 @@ def warps_of(size: int) -> int:
 
 
 @triton.jit
+@no_type_check
 def statistics_kernel(
     logits, targets, inverse_temperature, bias, out, n, size, stride, offset, softcap,
     capped: tl.constexpr, with_weighted: tl.constexpr, block: tl.constexpr,
@@ -124,6 +133,7 @@ def statistics_kernel(
 
 
 @triton.jit
+@no_type_check
 def gradients_kernel(
     logits, targets, inverse_temperature, bias, maximum, total, at_target, constant, slope, size, stride, offset, softcap,
     capped: tl.constexpr, block: tl.constexpr,
@@ -157,6 +167,7 @@ def gradients_kernel(
 
 
 @triton.jit
+@no_type_check
 def tanh(x):
     """Hyperbolic tangent to float32 rounding: a series near 0, where the quotient of exponentials cancels."""
     square = x * x

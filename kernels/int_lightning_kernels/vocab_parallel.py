@@ -1,7 +1,7 @@
 """A head whose vocabulary is spread over the ranks of a process group (tensor parallelism).
 
 Every rank holds some consecutive rows of the weight (and of the bias) and the same hidden states and targets; log-probs and
-the gradient of the hidden states come out the same on every rank, that of the weight is the rank's own.
+the gradient of the hidden states come out the same on every rank; that of the weight is the rank's own.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
+from jaxtyping import Float, Float32
 from torch import Tensor
 
 from int_lightning_kernels.rows import Statistics
@@ -32,8 +33,9 @@ class VocabShard:
     largest: int
 
     @classmethod
-    def of(cls, weight: Tensor, group: dist.ProcessGroup) -> VocabShard:
-        """The shard that ``weight`` [V of this rank, H] is, parts in the order of the ranks. Collective; call it once."""
+    def of(cls, weight: Float[Tensor, "V H"], group: dist.ProcessGroup) -> VocabShard:
+        """The shard that ``weight`` is, with V the tokens of this rank and parts in the order of the ranks. Collective; call
+        it once."""
         sizes = torch.zeros(dist.get_world_size(group), dtype=torch.int64, device=weight.device)
         sizes[dist.get_rank(group)] = weight.shape[0]
         dist.all_reduce(sizes, group=group)
@@ -50,7 +52,7 @@ class VocabShard:
         dist.all_reduce(sums, group=self.group)
         return Statistics(maximum, *sums)
 
-    def sum(self, tensor: Tensor) -> Tensor:
+    def sum(self, tensor: Float32[Tensor, "n H"]) -> Float32[Tensor, "n H"]:
         """Sums ``tensor`` over the ranks, in place."""
         dist.all_reduce(tensor, group=self.group)
         return tensor

@@ -31,8 +31,8 @@ def test_the_prefix_is_a_slice_of_the_sampled_tokens(dataset: Path) -> None:
     assert accepted
     for item in accepted:
         rollout = rollouts[item.rollout_id]
-        assert item.prefix_ids == rollout.token_ids[: len(item.prefix_ids)]
-        assert item.prompt_ids == rollout.prompt_ids
+        assert item.prefix_ids == rollout.token_ids[: len(item.prefix_ids)].tolist()
+        assert item.prompt_ids == rollout.prompt_ids.tolist()
         assert decode(build_tokenizer(), item.prefix_ids) == "".join(split_steps(rollout.text)[: item.location])
         assert not rollout.correct
         assert proposals[item.proposal_id].content == item.content

@@ -13,9 +13,10 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
+from int_lightning.engines import vllm
 from int_lightning.engines.base import EngineConfig
 from int_lightning.engines.loop import EngineLoop
-from int_lightning.engines.opening import open_engine, vllm
+from int_lightning.engines.opening import open_engine
 from int_lightning.grading.grader import Grader
 from int_lightning.model_folder.weights import weights_of_folder
 from int_lightning.models.resolve import resolve_model
@@ -50,7 +51,7 @@ def test_the_proposals_of_a_short_attempt_share_their_prompt() -> None:
         before = engine.prompt_tokens_cached
         (alone,) = engine.generate([prompt], HOT, [seed])
         assert engine.prompt_tokens_cached == before
-        assert alone.token_ids == completion.token_ids
+        assert alone.token_ids.tolist() == completion.token_ids.tolist()
         assert alone.logprobs == pytest.approx(completion.logprobs, abs=1e-4)
 
 
@@ -62,7 +63,7 @@ def test_prompts_found_in_part_keep_their_seeds_where_a_step_has_no_room_for_all
     together = engine.generate(prompts, HOT, range(50))
     assert engine.prompt_tokens_cached - before >= sum(whole_blocks(300 - i) for i in range(1, 50))
     again = engine.generate(prompts[::-1], HOT, range(49, -1, -1))[::-1]
-    assert [c.token_ids for c in together] == [c.token_ids for c in again]
+    assert [c.token_ids.tolist() for c in together] == [c.token_ids.tolist() for c in again]
 
 
 ALPHABET = string.ascii_letters + string.digits + " :\n"
@@ -130,7 +131,7 @@ def test_turn_2_goes_on_from_the_tokens_of_turn_1_and_finds_them_cached(tmp_path
         asyncio.run(PolicyOracle(3, Sampling(max_tokens=120)).propose(attempts, sampler))
 
     (asked, completions), (prompts, _) = loop.calls
-    answers = [c.token_ids[:-1] if c.finish == "stop" else c.token_ids for c in completions]
+    answers = [c.token_ids.tolist()[: -1 if c.finish == "stop" else None] for c in completions]
     turn_one = [[*ids, *answer] for ids, answer in zip(asked, answers, strict=True)]
     assert any(encode(tokenizer, tokenizer.decode(ids)) != ids for ids in turn_one)
     assert len(prompts) == 6 * 3

@@ -35,7 +35,7 @@ def engine() -> TransformersEngine:
 
 
 def same(one: list[Completion], other: list[Completion]) -> None:
-    assert [c.token_ids for c in one] == [c.token_ids for c in other]
+    assert [c.token_ids.tolist() for c in one] == [c.token_ids.tolist() for c in other]
     assert [c.finish for c in one] == [c.finish for c in other]
     for a, b in zip(one, other, strict=True):
         assert a.logprobs == pytest.approx(b.logprobs, abs=1e-4)
@@ -69,7 +69,7 @@ def test_greedy_is_the_argmax_of_the_model(engine: TransformersEngine) -> None:
     model = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32).eval()
     (completion,) = engine.generate(PROMPTS[:1], GREEDY, [0])
     ids = list(PROMPTS[0])
-    for token in completion.token_ids:
+    for token in completion.token_ids.tolist():
         with torch.no_grad():
             assert int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax()) == token
         ids.append(token)
@@ -79,7 +79,7 @@ def test_greedy_is_the_argmax_of_the_model(engine: TransformersEngine) -> None:
 @pytest.mark.parametrize("sampling", [WARM, GREEDY, Sampling(max_tokens=30, temperature=0.7, top_p=0.8, top_k=20)])
 def test_logprobs_are_those_of_the_unscaled_distribution(engine: TransformersEngine, sampling: Sampling) -> None:
     completions = engine.generate(PROMPTS, sampling, SEEDS)
-    scores = engine.score([p + c.token_ids for p, c in zip(PROMPTS, completions, strict=True)])
+    scores = engine.score([[*p, *c.token_ids.tolist()] for p, c in zip(PROMPTS, completions, strict=True)])
     for prompt, completion, score in zip(PROMPTS, completions, scores, strict=True):
         assert len(score) == len(prompt) + len(completion.token_ids) - 1
         assert len(completion.logprobs) == len(completion.token_ids)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from int_lightning.engines import vllm
 from int_lightning.engines.base import EngineConfig
-from int_lightning.engines.opening import open_engine, vllm
+from int_lightning.engines.opening import open_engine
 from int_lightning.engines.transformers import TransformersEngine
 from int_lightning.mini.mini_tokenizer import build_tokenizer
 from int_lightning.mini.world import load_split
@@ -26,7 +27,7 @@ def test_it_agrees_with_transformers() -> None:
     greedy = Sampling(max_tokens=48, temperature=0.0)
     ours = engine.generate(PROMPTS, greedy, list(range(6)))
     theirs = reference.generate(PROMPTS, greedy, list(range(6)))
-    assert [c.token_ids for c in ours] == [c.token_ids for c in theirs]
+    assert [c.token_ids.tolist() for c in ours] == [c.token_ids.tolist() for c in theirs]
     for a, b in zip(ours, theirs, strict=True):
         assert a.logprobs == pytest.approx(b.logprobs, abs=1e-4)
     scores, expected = engine.score(PROMPTS), reference.score(PROMPTS)
@@ -39,7 +40,7 @@ def test_a_completion_depends_on_its_seed_and_not_on_its_batch() -> None:
     hot = Sampling(max_tokens=48, temperature=2.0)
     together = engine.generate(PROMPTS, hot, list(range(6)))
     alone = [engine.generate([p], hot, [i])[0] for i, p in enumerate(PROMPTS)]
-    assert [c.token_ids for c in together] == [c.token_ids for c in alone]
+    assert [c.token_ids.tolist() for c in together] == [c.token_ids.tolist() for c in alone]
 
 
 def test_a_prompt_that_fills_the_context_is_refused() -> None:

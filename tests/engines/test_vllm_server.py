@@ -24,8 +24,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from int_lightning.engines import vllm
 from int_lightning.engines.base import EngineConfig
-from int_lightning.engines.opening import open_engine, vllm
+from int_lightning.engines.opening import open_engine
 from int_lightning.engines.server import ServerEngine
 from int_lightning.learn.model import Policy
 from int_lightning.learn.sync import SyncError, sync, verify
@@ -218,8 +219,8 @@ def test_a_completion_of_the_server_has_its_tokens_and_logprobs(engine: ServerEn
     hot = Sampling(max_tokens=24, temperature=1.5)
     completions = engine.generate(prompts, hot, [1, 2, 3])
     assert completions == engine.generate(prompts, hot, [1, 2, 3])
-    assert completions[0].token_ids != completions[1].token_ids
-    whole = [prompt + c.token_ids for prompt, c in zip(prompts, completions, strict=True)]
+    assert completions[0].token_ids.tolist() != completions[1].token_ids.tolist()
+    whole = [[*prompt, *c.token_ids.tolist()] for prompt, c in zip(prompts, completions, strict=True)]
     for prompt, completion, scores in zip(prompts, completions, engine.score(whole), strict=True):
         assert completion.logprobs == pytest.approx(scores[len(prompt) - 1 :], abs=1e-4)
 

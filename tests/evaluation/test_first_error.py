@@ -273,7 +273,7 @@ def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("x.json", b"{}", "a dict and no list"),
+        ("x.json", b"{}", "not a list of rows but a dict"),
         ("x.json", b"[", "not JSON"),
         ("x.json", b"[1]", "row 1 is a int"),
         ("x.json", b"[]", "nothing in it"),

@@ -33,11 +33,11 @@ def test_by_default_a_right_answer_is_worth_1_and_all_tokens_weigh_alike() -> No
     groups = groups_of()
     assert groups[0].rewards == [1.0, 0.0, 0.0, 0.0]
     rows = loss_rows(groups, GroupConfig(), with_engine_logprobs=True)
-    assert [(r.token_ids, r.weights, r.advantage) for r in rows[:2]] == [
+    assert [(r.token_ids.tolist(), r.weights.tolist(), r.advantage) for r in rows[:2]] == [
         ([5, 6, 7, 8], [0.0, 0.0, 1.0, 1.0], 0.75),
         ([5, 6, 7, 8, 9, 9], [0.0, 0.0, 1.0, 1.0, 1.0, 1.0], -0.25),
     ]
-    assert rows[0].engine_logprobs == [0.0, 0.0, -0.5, -0.25]
+    assert rows[0].engine_logprobs.tolist() == [0.0, 0.0, -0.5, -0.25]
     assert loss_count(groups, GroupConfig(), SAMPLING) == 2 + 4 + 8 + 4
 
 
@@ -97,10 +97,10 @@ def test_a_reward_that_exits_is_an_error_at_once(path: str, said: str, capfd: py
 
 
 def test_a_reward_that_changes_its_rollout_changes_nothing_that_is_trained_on() -> None:
-    (group,) = groups_of(GroupConfig(), RewardConfig(f"{HERE}.empties"), RewardConfig(f"{HERE}.empties"))
+    (group,) = groups_of(GroupConfig(), RewardConfig(f"{HERE}.blanks"), RewardConfig(f"{HERE}.blanks"))
     assert group.rewards == [4.0, 8.0, 16.0, 8.0]
     assert group.rollouts == [RIGHT, WRONG, CUT, WRONG]
-    assert (RIGHT.prompt_ids, RIGHT.token_ids, RIGHT.logprobs) == ([5, 6], [7, 8], [-0.5, -0.25])
+    assert [v.tolist() for v in (RIGHT.prompt_ids, RIGHT.token_ids, RIGHT.logprobs)] == [[5, 6], [7, 8], [-0.5, -0.25]]
 
 
 def test_a_reward_too_large_to_train_on_is_the_rewards_fault(capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Which implementation runs and who is told; what the package needs to be imported."""
+"""Which implementation runs, what the log says of it, and what the package needs to be imported."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PACKAGE = Path(int_lightning_kernels.__file__).parent
 
 
 def python(code: str, *options: str, **environment: str) -> str:
-    """What a fresh interpreter says."""
+    """What a fresh interpreter prints."""
     variables = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"} | environment
     done = subprocess.run(
         [sys.executable, *options, "-c", code], capture_output=True, text=True, env=variables, check=False
@@ -55,11 +55,12 @@ def test_the_logger_says_once_which_implementation_a_device_takes(caplog: pytest
     ]
 
 
-def test_the_package_imports_without_lightning_transformers_or_the_rest_of_the_project() -> None:
+def test_the_package_imports_without_lightning_transformers_a_checker_of_shapes_or_the_rest_of_the_project() -> None:
     code = "import sys, int_lightning_kernels; print(*sys.modules)"
     loaded = {name.partition(".")[0] for name in python(code).split()}
     assert "int_lightning_kernels" in loaded
-    assert not loaded & {"int_lightning", "lightning", "lightning_fabric", "pytorch_lightning", "transformers"}
+    others = {"beartype", "int_lightning", "lightning", "lightning_fabric", "pytorch_lightning", "transformers"}
+    assert not loaded & others
 
 
 def test_without_triton_installed_everything_but_triton_works(tmp_path: Path) -> None:
@@ -86,7 +87,7 @@ def test_every_name_of_the_package_is_there() -> None:
     assert all(hasattr(int_lightning_kernels, name) for name in int_lightning_kernels.__all__)
 
 
-def test_the_folder_kernels_is_no_package() -> None:
+def test_the_folder_kernels_is_not_a_package() -> None:
     assert PACKAGE.parent.name == "kernels"
     assert not (PACKAGE.parent / "__init__.py").exists()
     assert not (Path(__file__).parent / "__init__.py").exists()

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import chain, combinations
 
 import pytest
 import torch
@@ -10,16 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from int_lightning.learn.micro_batches import MicroBatch, Row, Step, micro_batches, pack, pad
-from int_lightning.learn.step_stream import Layout, StepStream, balanced_part
+from int_lightning.learn.micro_batches import MicroBatch, Step, TrainingRow, micro_batches, pack, pad
+from int_lightning.learn.step_stream import Layout, StepStream, balanced_parts
 
 PAD = 0
 LENGTHS = st.lists(st.integers(2, 20), min_size=1, max_size=25)
 
 
-def numbered(lengths: Sequence[int]) -> list[Row]:
+def numbered(lengths: Sequence[int]) -> list[TrainingRow]:
     """Rows whose first token is their number + 1; the first half of a row carries no loss."""
-    return [Row([i + 1] * n, [float(t >= (n + 1) // 2) for t in range(n)], float(i)) for i, n in enumerate(lengths)]
+    return [
+        TrainingRow([i + 1] * n, [float(t >= (n + 1) // 2) for t in range(n)], float(i)) for i, n in enumerate(lengths)
+    ]
 
 
 def numbers_of(batches: Sequence[MicroBatch], trained_only: bool = False) -> list[int]:
@@ -46,9 +48,9 @@ def test_every_row_once_and_within_the_budget(lengths: list[int], budget: int) -
             batch.row_index, batch.input_ids, batch.attention_mask, batch.weights, batch.advantages, strict=True
         ):
             padding = len(ids) - lengths[i]
-            assert ids.tolist() == rows[i].token_ids + [PAD] * padding
+            assert ids.tolist() == rows[i].token_ids.tolist() + [PAD] * padding
             assert mask.tolist() == [1] * lengths[i] + [0] * padding
-            assert weights.tolist() == rows[i].weights + [0.0] * padding
+            assert weights.tolist() == rows[i].weights.tolist() + [0.0] * padding
             assert advantages.tolist() == [rows[i].advantage] * lengths[i] + [0.0] * padding
 
 
@@ -57,8 +59,8 @@ def test_no_rows_give_no_micro_batches() -> None:
 
 
 def test_padding_written_out() -> None:
-    short = Row([5, 6], [0.0, 1.0], 0.5, [0.0, -1.0], [0.0, -2.0], [0.0, -3.0])
-    long = Row([7, 8, 9], [0.0, 0.0, 0.25], -0.5, [0.0, 0.0, -4.0], [0.0, 0.0, -5.0])
+    short = TrainingRow([5, 6], [0.0, 1.0], 0.5, [0.0, -1.0], [0.0, -2.0], [0.0, -3.0])
+    long = TrainingRow([7, 8, 9], [0.0, 0.0, 0.25], -0.5, [0.0, 0.0, -4.0], [0.0, 0.0, -5.0])
     batch = pad([short, long], 99, [1, 0])
     assert batch.input_ids.tolist() == [[5, 6, 99], [7, 8, 9]]
     assert batch.attention_mask.tolist() == [[1, 1, 0], [1, 1, 1]]
@@ -66,7 +68,8 @@ def test_padding_written_out() -> None:
     assert batch.trained.tolist() == [[True, False], [False, True]]
     assert batch.advantages.tolist() == [[0.5, 0.5, 0.0], [-0.5, -0.5, -0.5]]
     assert (batch.row_index, batch.lengths) == ([1, 0], [2, 3])
-    assert batch.rows_of(torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])) == [[1.0, 2.0], [4.0, 5.0, 6.0]]
+    assert [row.tolist() for row in batch.spread(torch.tensor([2.0, 6.0]))] == [[0.0, 2.0], [0.0, 0.0, 6.0]]
+    assert batch.row_of_token.tolist() == [[0, 0, 0], [1, 1, 1]]
     assert batch.engine_logprobs is not None
     assert batch.engine_logprobs.tolist() == [[0.0, -1.0, 0.0], [0.0, 0.0, -4.0]]
     assert batch.old_logprobs is not None
@@ -77,8 +80,8 @@ def test_padding_written_out() -> None:
 
 
 def test_packing_written_out() -> None:
-    one = Row([5, 6], [1.0, 1.0], 0.5, [0.0, -1.0], None, [0.0, -3.0])
-    two = Row([7, 8, 9], [1.0, 0.0, 0.25], -0.5, [0.0, 0.0, -4.0], None, [0.0, 0.0, -5.0])
+    one = TrainingRow([5, 6], [1.0, 1.0], 0.5, [0.0, -1.0], None, [0.0, -3.0])
+    two = TrainingRow([7, 8, 9], [1.0, 0.0, 0.25], -0.5, [0.0, 0.0, -4.0], None, [0.0, 0.0, -5.0])
     batch = pack([one, two], 99, [1, 0])
     assert batch.input_ids.tolist() == [[5, 6, 7, 8, 9]]
     assert batch.attention_mask is None
@@ -88,7 +91,8 @@ def test_packing_written_out() -> None:
     assert batch.engine_logprobs is not None
     assert batch.engine_logprobs.tolist() == [[0.0, -1.0, 0.0, 0.0, -4.0]]
     assert batch.old_logprobs is None
-    assert batch.rows_of(torch.tensor([[1.0, 2.0, 3.0, 4.0, 5.0]])) == [[1.0, 2.0], [3.0, 4.0, 5.0]]
+    assert [row.tolist() for row in batch.spread(torch.tensor([2.0, 5.0]))] == [[0.0, 2.0], [0.0, 0.0, 5.0]]
+    assert batch.row_of_token.tolist() == [[0, 0, 1, 1, 1]]
 
 
 @settings(deadline=None)
@@ -107,7 +111,7 @@ def test_packs_hold_every_row_once_within_the_budget_and_nothing_else(lengths: l
 
 
 def test_a_step_moves_whole() -> None:
-    step = Layout(PAD, 8).step([Row([1, 2], [0.0, 1.0], 1.0, [0.0, -1.0])], count=5.0, metrics={"reward": 0.5})
+    step = Layout(PAD, 8).step([TrainingRow([1, 2], [0.0, 1.0], 1.0, [0.0, -1.0])], count=5.0, metrics={"reward": 0.5})
     moved = step.to(torch.device("meta"))
     assert (moved.count, moved.trained, moved.metrics) == (5.0, 1.0, {"reward": 0.5})
     (batch,) = moved.batches
@@ -122,13 +126,11 @@ def test_a_step_moves_whole() -> None:
 @settings(deadline=None)
 @given(LENGTHS, st.integers(1, 5))
 def test_parts_are_a_balanced_partition(lengths: list[int], world_size: int) -> None:
-    rows = numbered(lengths)
-    parts = [balanced_part(rows, rank, world_size) for rank in range(world_size)]
-    taken = [int(row.advantage) for part in parts for row in part]
-    assert sorted(taken) == list(range(len(rows)))
-    for part in parts:
-        assert [r.advantage for r in part] == sorted(r.advantage for r in part)
-    loads = [sum(len(r.token_ids) for r in part) for part in parts]
+    parts = balanced_parts(lengths, world_size)
+    assert len(parts) == world_size
+    assert sorted(chain.from_iterable(parts)) == list(range(len(lengths)))
+    assert all(part == sorted(part) for part in parts)
+    loads = [sum(lengths[i] for i in part) for part in parts]
     assert max(loads) - min(loads) <= max(lengths)
 
 
@@ -157,7 +159,7 @@ def test_fillers_carry_no_loss() -> None:
     (filler,) = third.batches
     assert not filler.trained.any()
     assert not filler.weights.any()
-    assert filler.input_ids.tolist() == [rows[0].token_ids]
+    assert filler.input_ids.tolist() == [rows[0].token_ids.tolist()]
     assert rows[0].weights[-1] == 1.0
 
 
@@ -170,12 +172,12 @@ def test_a_given_count_divides_the_loss_and_the_rows_own_the_metrics() -> None:
 
 
 def test_the_first_token_is_predicted_from_nothing_and_does_not_count() -> None:
-    step = Layout(PAD, 100).step([Row([1, 2, 3], [1.0, 0.0, 0.5])])
+    step = Layout(PAD, 100).step([TrainingRow([1, 2, 3], [1.0, 0.0, 0.5])])
     assert (step.count, step.trained) == (0.5, 1.0)
     assert step.batches[0].trained.tolist() == [[False, True]]
 
 
-def rows_of(step: int) -> list[Row]:
+def rows_of(step: int) -> list[TrainingRow]:
     return numbered([3 + step, 5, 4][: 1 + step % 3])
 
 

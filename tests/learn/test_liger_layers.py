@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, CohereConfig, LlamaConfig, PreTra
 
 from int_lightning.learn.liger_layers import Layers, use_layers
 from int_lightning.learn.lora import LoRAConfig, adapt
-from int_lightning.learn.micro_batches import MicroBatch, Row, micro_batches
+from int_lightning.learn.micro_batches import MicroBatch, TrainingRow, micro_batches
 from int_lightning.learn.model import NegativeLogLikelihood, Policy, load_policy
 from int_lightning.models.resolve import resolve_model
 from int_lightning.types import UserError
@@ -72,7 +72,10 @@ def small_model(config: PreTrainedConfig, layers: Layers = "transformers") -> Pr
 
 
 def batch(packed: bool, weights: tuple[float, ...] = (1.0,)) -> MicroBatch:
-    rows = [Row([5, 7, 11, 6, 9], [0.0, *weights * (4 // len(weights))]), Row([8, 5, 30], [0.0, 0.0, weights[0]])]
+    rows = [
+        TrainingRow([5, 7, 11, 6, 9], [0.0, *weights * (4 // len(weights))]),
+        TrainingRow([8, 5, 30], [0.0, 0.0, weights[0]]),
+    ]
     (batch,) = micro_batches(rows, pad_id=0, max_tokens=100, packed=packed)
     return batch.to(DEVICE)
 

@@ -11,13 +11,15 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from int_lightning.engines import vllm
 from int_lightning.engines.base import EngineConfig
-from int_lightning.engines.opening import open_engine, vllm
+from int_lightning.engines.opening import open_engine
 from int_lightning.engines.vllm import VLLMEngine
 from int_lightning.grpo.module import GRPOModule, Unadapted
+from int_lightning.learn.export import export, named_weights
 from int_lightning.learn.lora import FACTOR, LoRAConfig
-from int_lightning.learn.micro_batches import MicroBatch, Row, micro_batches
-from int_lightning.learn.model import Policy, export, load_policy, named_weights
+from int_lightning.learn.micro_batches import MicroBatch, TrainingRow, micro_batches
+from int_lightning.learn.model import Policy, load_policy
 from int_lightning.learn.sync import SyncError, sync, verify
 from int_lightning.models.resolve import resolve_model
 from int_lightning.sft.module import SFTModule
@@ -52,7 +54,9 @@ def adapted() -> Policy:
 
 def batch() -> MicroBatch:
     generator = torch.Generator().manual_seed(1)
-    rows = [Row(torch.randint(3, 36, (n,), generator=generator).tolist(), [0.0] + [1.0] * (n - 1)) for n in (9, 14)]
+    rows = [
+        TrainingRow(torch.randint(3, 36, (n,), generator=generator).tolist(), [0.0] + [1.0] * (n - 1)) for n in (9, 14)
+    ]
     (batch,) = micro_batches(rows, pad_id=0, max_tokens=100)
     return batch
 
@@ -141,7 +145,7 @@ def test_vllm_gets_the_adapters_alone_and_old_ones_show(adapted: Policy, monkeyp
     assert sync(adapted, engine) <= 1e-4
     prompts, cold = [[5, 9, 7, 11]] * 3, Sampling(max_tokens=24, temperature=1.0)
     before = engine.generate(prompts, cold, [1, 2, 3])
-    whole = [p + c.token_ids for p, c in zip(prompts, before, strict=True)]
+    whole = [[*p, *c.token_ids.tolist()] for p, c in zip(prompts, before, strict=True)]
     for completion, scores in zip(before, engine.score(whole), strict=True):
         assert completion.logprobs == pytest.approx(scores[3:], abs=1e-4)
     with torch.no_grad():
@@ -166,7 +170,7 @@ def test_grpo_samples_from_the_adapted_policy_whether_merged_or_not(engine: str,
 
 
 def test_grpo_keeps_its_reference(tmp_path: Path) -> None:
-    terms = [RANK_4, "--model.init_args.kl_coefficient=0.1", "--data.init_args.updates_per_batch=2"]
+    terms = [RANK_4, "--model.init_args.objective.kl_coefficient=0.1", "--data.init_args.updates_per_batch=2"]
     assert fit_grpo(tmp_path / "kl", *terms, ALTERNATING, "--model.init_args.optimizer.init_args.lr=0.003") == 0
     kl = [value for (value,) in metrics(tmp_path / "kl", "train/kl")]
     assert kl[0] == pytest.approx(0.0, abs=1e-6)

@@ -16,7 +16,7 @@ from transformers import (
     Qwen3NextConfig,
 )
 
-from int_lightning.learn.micro_batches import MicroBatch, Row, micro_batches, pack
+from int_lightning.learn.micro_batches import MicroBatch, TrainingRow, micro_batches, pack
 from int_lightning.learn.model import Policy
 from int_lightning.types import UserError
 
@@ -37,19 +37,18 @@ def policy_of(config: PretrainedConfig) -> Policy:
     return Policy(AutoModelForCausalLM.from_config(config, dtype=torch.float32))
 
 
-def rows(lengths: Sequence[int] = (7, 12, 3, 9)) -> list[Row]:
+def rows(lengths: Sequence[int] = (7, 12, 3, 9)) -> list[TrainingRow]:
     generator = torch.Generator().manual_seed(1)
     drawn = [torch.randint(1, 50, (n,), generator=generator).tolist() for n in lengths]
-    return [Row(ids, [0.0] * (len(ids) // 3) + [1.0] * (len(ids) - len(ids) // 3)) for ids in drawn]
+    return [TrainingRow(ids, [0.0] * (len(ids) // 3) + [1.0] * (len(ids) - len(ids) // 3)) for ids in drawn]
 
 
 def scores(policy: Policy, batches: Sequence[MicroBatch], count: int) -> list[list[float]]:
     found: list[list[float]] = [[] for _ in range(count)]
     for batch in batches:
-        grid = torch.zeros(batch.weights.shape)
-        grid[:, 1:][batch.trained] = policy.log_probs(batch, batch.trained).logprob
-        for i, values in zip(batch.row_index, batch.rows_of(grid), strict=True):
-            found[i] = values
+        logprobs = policy.log_probs(batch, batch.trained).logprob.detach()
+        for i, values in zip(batch.row_index, batch.spread(logprobs), strict=True):
+            found[i] = values.tolist()
     return found
 
 
@@ -83,7 +82,7 @@ def test_packed_and_padded_gradients_agree(name: str) -> None:
 def test_a_row_does_not_see_the_one_before_it() -> None:
     policy = policy_of(ARCHITECTURES["qwen3"])
     first, second = rows((9, 8))
-    other = Row([t % 49 + 1 for t in first.token_ids], first.weights)
+    other = TrainingRow(first.token_ids % 49 + 1, first.weights)
     before, after = (scores(policy, [pack([row, second], PAD, [0, 1])], 2) for row in (first, other))
     assert before[0] != after[0]
     assert before[1] == after[1]

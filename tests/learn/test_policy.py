@@ -18,7 +18,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from int_lightning.learn.micro_batches import MicroBatch, Row, pad
+from int_lightning.learn.micro_batches import MicroBatch, TrainingRow, pad
 from int_lightning.learn.model import Policy
 from int_lightning_kernels import Implementation, Metrics, Rows
 
@@ -107,5 +107,5 @@ def small_policy(config: PreTrainedConfig, head: Implementation) -> tuple[Policy
         for parameter in causal_lm.parameters():
             parameter.mul_(2)
     ids, scored = torch.randint(3, 67, (2, 9)).tolist(), (torch.rand(2, 9) < 0.7).float().tolist()
-    rows = [Row(*row) for row in zip(ids, scored, strict=True)]
+    rows = [TrainingRow(*row) for row in zip(ids, scored, strict=True)]
     return Policy(causal_lm, temperature=0.7, head=head), pad(rows, 0, [0, 1])

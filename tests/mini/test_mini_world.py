@@ -3,6 +3,7 @@
 import json
 import random
 import re
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import int_lightning.mini
 from int_lightning.engines.base import EngineConfig
 from int_lightning.engines.transformers import TransformersEngine
-from int_lightning.learn.micro_batches import Row
+from int_lightning.learn.micro_batches import TrainingRow
 from int_lightning.mini.mini_tokenizer import PIECES, build_tokenizer
 from int_lightning.mini.world import (
     FLAW,
@@ -63,7 +64,7 @@ def test_rules(a: int, op: str, b: int, result: int) -> None:
 
 def test_the_wrong_rule_is_nearly_always_wrong() -> None:
     assert wrong(7, 5) == 2
-    assert sum(right(a, "@", b) == wrong(a, b) for a in range(10) for b in range(10)) <= 10
+    assert sum(right(a, "@", b) == wrong(a, b) for a, b in product(range(10), repeat=2)) <= 10
 
 
 def test_a_chain_written_out() -> None:
@@ -155,11 +156,11 @@ def test_pieces_are_single_tokens_and_strangers_are_unknown() -> None:
     assert TOKENIZER.unk_token_id in TOKENIZER.encode("7/2", add_special_tokens=False)
 
 
-def parts(row: Row) -> tuple[str, list[int]]:
+def parts(row: TrainingRow) -> tuple[str, list[int]]:
     """Prompt as text, and the tokens that carry loss; the two make up the row."""
-    start = row.weights.index(1.0)
-    assert row.weights == [0.0] * start + [1.0] * (len(row.token_ids) - start)
-    return TOKENIZER.decode(row.token_ids[:start]), row.token_ids[start:]
+    start = row.weights.tolist().index(1.0)
+    assert row.weights.tolist() == [0.0] * start + [1.0] * (len(row.token_ids) - start)
+    return TOKENIZER.decode(row.token_ids[:start]), row.token_ids[start:].tolist()
 
 
 @pytest.mark.parametrize("step", [0, 1, 1000])

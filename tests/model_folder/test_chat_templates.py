@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from int_lightning.model_folder.ends import end_of_turn
+from int_lightning.model_folder.end_of_turn import end_of_turn
 from int_lightning.prompts.chat import encode_chat, encode_solution, encode_text
 from int_lightning.types import UserError
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from int_lightning.engines import vllm
 from int_lightning.engines.base import EngineConfig
-from int_lightning.engines.opening import open_engine, vllm
+from int_lightning.engines.opening import open_engine
 from int_lightning.engines.transformers import TransformersEngine
 from int_lightning.mini.mini_tokenizer import build_tokenizer
 from int_lightning.mini.world import load_split
@@ -61,7 +62,7 @@ def test_the_same_rollouts_end_with_the_same_tokens(tmp_path: Path, name: str, e
     folder = changed(tmp_path / "model", FOLDERS[name])
     config = EngineConfig(name=engine, max_model_len=128, max_num_seqs=32, threads=1)
     found = open_engine(folder, config).generate(PROMPTS, GREEDY, range(6))
-    assert [c.token_ids for c in found] == [c.token_ids for c in expected]
+    assert [c.token_ids.tolist() for c in found] == [c.token_ids.tolist() for c in expected]
     assert {(c.token_ids[-1], c.finish) for c in found} == {(END, "stop")}
 
 
@@ -71,7 +72,7 @@ def test_a_model_of_every_style_stops_at_any_end_and_at_nothing_else(tmp_path: P
         folder = one_token_model(tmp_path / f"{style}-{token}", style, token)
         settings("generation_config.json", eos_token_id=[END, USER])(Path(folder))
         (completion,) = TransformersEngine(folder, CONFIG).generate(PROMPTS[:1], Sampling(4, temperature=0.0), [0])
-        assert completion.token_ids == ([token] if stops else [token] * 4)
+        assert completion.token_ids.tolist() == ([token] if stops else [token] * 4)
         assert completion.finish == ("stop" if stops else "length")
 
 

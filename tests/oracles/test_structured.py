@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import torch
 
+from int_lightning.engines import vllm
 from int_lightning.engines.base import Engine, EngineConfig
 from int_lightning.engines.loop import EngineLoop
-from int_lightning.engines.opening import open_engine, vllm
+from int_lightning.engines.opening import open_engine
 from int_lightning.engines.transformers import TransformersEngine
 from int_lightning.grading.grader import Grader
 from int_lightning.mini.make import write_untrained
@@ -109,7 +110,7 @@ def test_structure_binds_its_own_completions_only_and_keeps_to_seeds(untrained: 
     structures = [None, tag] * 6
 
     async def draw(structures: list[str | None] | None) -> list[list[int]]:
-        return [c.token_ids for c in await EngineLoop(engine).generate(prompts, HOT, range(12), structures)]
+        return [c.token_ids.tolist() for c in await EngineLoop(engine).generate(prompts, HOT, range(12), structures)]
 
     free, mixed, again = asyncio.run(draw(None)), asyncio.run(draw(structures)), asyncio.run(draw(structures))
     assert mixed == again

@@ -27,7 +27,6 @@ from pathlib import Path
 from int_lightning.run_folder.lock import locked
 with locked(Path(sys.argv[1])):
     if "fork" in sys.argv and os.fork() == 0:
-        print("child", os.getpid(), flush=True)
         time.sleep(60)
         os._exit(0)
     print("held", os.getpid(), flush=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import time
 
+import numpy as np
+
 from int_lightning.types import Problem, Rollout
 
 NOT_CALLABLE = "a name that is not a function"
@@ -53,10 +55,10 @@ def interrupts(problem: Problem, rollout: Rollout) -> float:
     return 1.0
 
 
-def empties(problem: Problem, rollout: Rollout) -> float:
-    count = len(rollout.token_ids)
+def blanks(problem: Problem, rollout: Rollout) -> float:
+    count = np.count_nonzero(rollout.token_ids)
     for values in (rollout.prompt_ids, rollout.token_ids, rollout.logprobs):
-        values.clear()
+        values[:] = 0
     return float(count)
 
 

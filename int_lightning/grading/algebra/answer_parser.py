@@ -1,4 +1,4 @@
-"""Reads answers: their parts, the names of these, and conditions as sets."""
+"""Reads whole answers: their parts with names, units and domains, and conditions as sets."""
 
 from __future__ import annotations
 
@@ -14,54 +14,39 @@ from int_lightning.grading.algebra.names import is_name
 from int_lightning.grading.algebra.notation import END, Token, tokenise
 from int_lightning.grading.algebra.numbers import UnreadableError, divide, exactly, multiply
 from int_lightning.grading.algebra.quantities import Quantity, apply, constant, symbol
-from int_lightning.grading.algebra.sets import Combination
-from int_lightning.grading.algebra.units import measure
-from int_lightning.grading.words import changes_number
+from int_lightning.grading.algebra.renaming import Renaming
+from int_lightning.grading.algebra.sets import Combination, Operation
+from int_lightning.grading.algebra.units import changes_number, measure
 
 _SIGNS = {
     "=": "=", r"\equiv": "=", r"\approx": "≈", r"\ne": "≠", r"\neq": "≠", "<": "<", r"\lt": "<", ">": ">", r"\gt": ">",
     r"\le": "≤", r"\leq": "≤", r"\leqslant": "≤", r"\ge": "≥", r"\geq": "≥", r"\geqslant": "≥",
 }  # fmt: skip
-_COMBINE = {r"\cup": "union", r"\cap": "intersection", r"\setminus": "difference", r"\backslash": "difference"}
+_COMBINE: dict[str, Operation] = {
+    r"\cup": "union",
+    r"\cap": "intersection",
+    r"\setminus": "difference",
+    r"\backslash": "difference",
+}
 _FOR = ("for", "where", "with", "if", "when", "provided", "assuming")
 _DOMAIN = re.compile(
-    r"[,;]?(?:for|where|with)?((?:[a-zA-Z],)*[a-zA-Z])(\\in\\mathbb[A-Z].*|(?<=[i-n])(?:\\geq?|\\geqslant|>)\d+)"
+    r"""[,;]? (?:for|where|with)? ( (?:[a-zA-Z],)* [a-zA-Z] )             # of which symbols
+    ( \\in\\mathbb[A-Z].* | (?<=[i-n]) (?:\\geq?|\\geqslant|>) \d+ )      # k \in \mathbb{Z}, n \ge 1""",
+    re.VERBOSE,
 )
 _UNDEFINED = re.compile(rf"[,;]?(?:{'|'.join(_FOR)})?([^,;]*\\neq?[^,;]*)")
-_DOMAIN_LENGTH = 20  # in tokens, at most
+_DOMAIN_LENGTH = 20  # tokens at most
 _FOR_ALL = re.compile(
-    r"(?:for|where|with) (?:all|any|every|some|each|real|constants?|integers?)\b|where [a-zA-Z] (?:is (?:the|an?)|denotes)\b"
+    r"""(?:for|where|with)\ (?:all|any|every|some|each|real|constants?|integers?)\b
+      | where\ [a-zA-Z]\ (?:is\ (?:the|an?)|denotes)\b""",
+    re.VERBOSE,
 )
-_NOT_IN_NAMES = frozenset(
-    [
-        *_SIGNS,
-        *_COMBINE,
-        r"\in",
-        "+",
-        "-",
-        "/",
-        "*",
-        "^",
-        "!",
-        ":",
-        ",",
-        ";",
-        r"\frac",
-        r"\perp",
-        r"\parallel",
-        r"\sqrt",
-        r"\cdot",
-        r"\pm",
-        *APPLIED,
-    ]
-)
-
-
-Renaming = tuple[tuple[str, str], ...]
+_IN_EXPRESSIONS = r"+ - / * ^ ! : , ; \frac \perp \parallel \sqrt \cdot \pm \in"
+_NOT_IN_NAMES = frozenset([*_SIGNS, *_COMBINE, *_IN_EXPRESSIONS.split(), *APPLIED])
 
 
 def read(latex: str, renamed: Renaming = ()) -> Answer | None:
-    """The reading of a rewritten answer, with some symbols renamed to others; None where it has none."""
+    """The reading of a rewritten answer, with some symbols renamed; None where it cannot be read."""
     return _read(latex, renamed, exactly.dps)
 
 
@@ -75,12 +60,20 @@ def _read(latex: str, renamed: Renaming, digits: int) -> Answer | None:
 
 
 class AnswerParser(ExpressionParser):
-    """Reads a whole answer."""
+    """Reads a whole answer.
+
+    Attributes:
+        clause: The words after the answer that say when it holds, "" if there are none.
+    """
 
     clause = ""
 
     def answer(self, latex: str) -> Answer:
-        """Its items."""
+        """Read the answer.
+
+        Raises:
+            UnreadableError: if it does not follow the grammar.
+        """
         items = self.either_sign(self.item)
         links: set[str] = set()
         while self.token is not END and not self._domain(items):
@@ -102,7 +95,7 @@ class AnswerParser(ExpressionParser):
         return Answer(tuple(without_repetition(items, links)), frozenset(links), latex, self.clause)
 
     def _domain(self, items: list[Item]) -> bool:
-        r"""Pass over what says only where symbols of the items are from, as in ``, k \in \mathbb{Z}``."""
+        r"""Pass over what only says which values the symbols have, as in ``, k \in \mathbb{Z}``; whether it was there."""
         rest = self.tokens[self.at : self.at + _DOMAIN_LENGTH + 1]
         if len(rest) > _DOMAIN_LENGTH:
             return False
@@ -122,7 +115,7 @@ class AnswerParser(ExpressionParser):
         return True
 
     def item(self) -> Item:
-        """A value with its name, or a relation."""
+        """Read a value with its name, or a relation."""
         if self.token.text in _SIGNS and self.token.text not in ("=", r"\equiv"):
             sign = _SIGNS[self.accept(*_SIGNS)]
             value = self._combination()
@@ -148,7 +141,7 @@ class AnswerParser(ExpressionParser):
         return left
 
     def _with_unit(self, value: Reading) -> Reading:
-        """A value without the words behind it: those that say it holds for all of something, and the unit of a number."""
+        """Pass over the words after a value: those that say when it holds, or the unit of a number, which it then has."""
         start = self.at + (self.token.text == ",")
         first = " ".join(token.text for token in self.tokens[start : start + 3])
         if _FOR_ALL.match(first) and all(t.kind != "link" and t.text not in ",;" for t in self.tokens[start:]):
@@ -157,6 +150,22 @@ class AnswerParser(ExpressionParser):
             return value
         if self.accept(r"\pmod"):
             return residue(as_quantity(value), as_quantity(self.atom()))
+        words = self._words()
+        if not words:
+            return value
+        if not isinstance(value, Quantity) or value.unit or changes_number(words):
+            raise UnreadableError("words")
+        meaning = measure(words)
+        number = value
+        if meaning.unit == "%":
+            number = apply(divide, value, constant(100))
+        elif meaning.factor > 1:
+            number = apply(multiply, value, constant(meaning.factor))
+        decimals = 0 if meaning.factor > 1 else value.decimals
+        return replace(number, unit=meaning.unit, counted=meaning.counted, decimals=decimals, name="")
+
+    def _words(self) -> str:
+        """Pass over words, and over the slashes, periods, letters and powers of units among them."""
         words = ""
         while self.token.text not in _FOR and (
             self.token.kind in ("text", "word")
@@ -167,24 +176,18 @@ class AnswerParser(ExpressionParser):
             self.at += 1
             if self.accept("^"):
                 words += f"^{self.raw()}"
-        if not words:
-            return value
-        if not isinstance(value, Quantity) or value.unit or changes_number(words):
-            raise UnreadableError("words")
-        meaning = measure(words)
-        number = value if meaning.factor == 1 else apply(multiply, value, constant(meaning.factor))
-        number = apply(divide, value, constant(100)) if meaning.unit == "%" else number
-        decimals = 0 if meaning.factor > 1 else value.decimals
-        return replace(number, unit=meaning.unit, counted=meaning.counted, decimals=decimals, name="")
+        return words
 
     def _name(self) -> tuple[str, Quantity | None]:
-        r"""The name before ``=``, ``\in`` or, behind words, a colon: a symbol, a function's value, a tuple of these, words."""
+        r"""Read the name before ``=``, ``\in`` or, after words, a colon."""
         start = end = self.at
         words: list[Token] = []
         while end < len(self.tokens) and self.tokens[end].kind != "link" and self.tokens[end].text not in _NOT_IN_NAMES:
-            words += [self.tokens[end]] if self.tokens[end].kind in ("word", "text") else []
+            if self.tokens[end].kind in ("word", "text"):
+                words.append(self.tokens[end])
             end = self._closing(end) + 1
-        named, sign = self.tokens[start:end], self.tokens[end].text if end < len(self.tokens) else ""
+        named = self.tokens[start:end]
+        sign = self.tokens[end].text if end < len(self.tokens) else ""
         label = bool(named) and (named[0].kind in ("word", "text") or (len(named) == 1 and named[0].text.isupper()))
         if sign not in ("=", r"\equiv", r"\in", r"\approx") and not (sign == ":" and label):
             return self._asked()
@@ -196,9 +199,11 @@ class AnswerParser(ExpressionParser):
         return self._named(end)
 
     def _asked(self) -> tuple[str, Quantity | None]:
-        """A quantity before ``=`` that a problem may ask for, as a ratio of lengths is."""
-        end = next((i for i in range(self.at, len(self.tokens)) if self.tokens[i].text == "="), self.at)
-        return self._named(end) if is_name(self.tokens[self.at : end]) else ("", None)
+        """Read a quantity before ``=`` that a problem may ask for, as a ratio of lengths."""
+        for end in range(self.at, len(self.tokens)):
+            if self.tokens[end].text == "=":
+                return self._named(end) if is_name(self.tokens[self.at : end]) else ("", None)
+        return "", None
 
     def _named(self, end: int) -> tuple[str, Quantity | None]:
         named = self.tokens[self.at : end]
@@ -206,7 +211,7 @@ class AnswerParser(ExpressionParser):
         return "".join(token.text for token in named if token.text not in ("{", "}")), self._left(named)
 
     def _closing(self, at: int) -> int:
-        """Where a bracket that opens here closes, or the same place."""
+        """Where a bracket that opens here closes; the same place where none opens."""
         if self.tokens[at].text not in ("(", "{"):
             return at
         depth = 0

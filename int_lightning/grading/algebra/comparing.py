@@ -4,36 +4,45 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import chain
 from math import gcd
 
 from int_lightning.grading.algebra.amounts import measure_different_things, rounds_to, same_amount
 from int_lightning.grading.algebra.answer import (
     Answer,
     Group,
-    Item,
     Matrix,
     Reading,
     Relations,
     as_quantity,
     as_set,
+    by_names,
+    is_half_open,
+    is_set,
+    is_tuple,
+    names_of,
+    parts_of,
     symbols_of,
+    values_of,
 )
 from int_lightning.grading.algebra.answer_parser import read
 from int_lightning.grading.algebra.numbers import UnreadableError, digits, divide
-from int_lightning.grading.algebra.parts import by_names, is_half_open, is_set, is_tuple, parts_of, values_of
 from int_lightning.grading.algebra.quantities import Quantity, apply, equal
 from int_lightning.grading.algebra.relations import same_equation, same_relation
 from int_lightning.grading.algebra.renaming import renaming_of
 from int_lightning.grading.algebra.sets import Combination, Interval, Points, same_set
+from int_lightning.grading.matching import same_in_any_order
 
 _WORDS = re.compile(r"[a-zA-Z][a-z ]{2,}")
-_LONG = re.compile(r"!|\d{7}|\^\s*\{?[^{}]*\d{3}")  # what may be equal in the first digits and differ in the last
-_DIGITS = 2500  # of a constant that is long
+_LONG = re.compile(
+    r"!|\d{7}|\^\s*\{?[^{}]*\d{3}"
+)  # answers that may agree in their first digits and differ in their last
+_DIGITS = 2500  # for a constant that is long
 _DIGITS_AT_POINTS = 80
 
 
-def compare(pred: str, gold: str) -> bool | None:
-    """Whether two rewritten answers mean the same; None where this reading of them cannot say."""
+def same_by_value(pred: str, gold: str) -> bool | None:
+    """Whether two rewritten answers mean the same; None where one cannot be read, or their values do not decide."""
     ours, theirs = read(pred), read(gold)
     if ours is None or theirs is None:
         return None
@@ -56,9 +65,9 @@ def _same_meaning(ours: Answer, theirs: Answer) -> bool:
 
 
 def _same_answer(ours: Answer, theirs: Answer) -> bool:
-    """Names count where both answers give them; where one gives symbols as names, its values are in order."""
+    """Names count where both answers give them; where only one names its values, and by symbols, these are in order."""
     ours, theirs = by_names(ours, theirs)
-    names = [[item.name for item in answer.items] for answer in (ours, theirs)]
+    names = [names_of(ours), names_of(theirs)]
     if _are_relations(ours, theirs):
         return same_relation(ours, theirs)
     if any(any(given) and not all(given) for given in names):
@@ -69,24 +78,20 @@ def _same_answer(ours: Answer, theirs: Answer) -> bool:
             return (
                 ("or" in ours.links) == ("or" in theirs.links)
                 and sorted(names[0]) == sorted(names[1])
-                and all(_same(x.value, y.value) for x, y in zip(_by_name(ours), _by_name(theirs), strict=True))
+                and all(map(_same, _values_by_name(ours), _values_by_name(theirs)))
             )
         if names[0][0] != names[1][0]:
             return len(ours.items) == len(theirs.items) == 1 and same_equation(ours, theirs)
     if several:
-        parts = [parts_of(values_of(answer)) for answer in (ours, theirs)]
-        in_words = all(_WORDS.fullmatch(name) for given in several for name in given)
-        return len(parts[0]) == len(parts[1]) and _same_parts(parts[0], parts[1], ordered=not in_words)
-    if any(
-        is_tuple(x) and (is_set(y) or (is_half_open(x) and len(values_of(y)) > 1))
-        for x, y in ((ours, theirs), (theirs, ours))
-    ):
+        in_words = all(map(_WORDS.fullmatch, chain.from_iterable(several)))
+        return _same_parts(parts_of(values_of(ours)), parts_of(values_of(theirs)), ordered=not in_words)
+    if _is_tuple_and_set(ours, theirs) or _is_tuple_and_set(theirs, ours):
         return False
     return _same_values(values_of(ours), values_of(theirs))
 
 
 def _are_relations(ours: Answer, theirs: Answer) -> bool:
-    """Whether an answer is a relation that is no condition on one symbol, or both are conditions on different symbols."""
+    """Whether an answer is a relation but not a condition on one symbol, or both are conditions on different symbols."""
     if not any(isinstance(item.value, Relations) for item in (*ours.items, *theirs.items)):
         relations = [answer.items[0].relation for answer in (ours, theirs)]
         return (
@@ -97,36 +102,40 @@ def _are_relations(ours: Answer, theirs: Answer) -> bool:
     return True
 
 
-def _by_name(answer: Answer) -> list[Item]:
-    return sorted(answer.items, key=lambda item: item.name)
+def _is_tuple_and_set(x: Answer, y: Answer) -> bool:
+    return is_tuple(x) and (is_set(y) or (is_half_open(x) and len(values_of(y)) > 1))
+
+
+def _values_by_name(answer: Answer) -> list[Reading]:
+    return [item.value for item in sorted(answer.items, key=lambda item: item.name)]
 
 
 def _same_values(ours: Sequence[Reading], theirs: Sequence[Reading]) -> bool:
     if len(ours) == len(theirs) == 1:
         return _same(ours[0], theirs[0])
-    in_order = any(
-        len(values) == 1 and isinstance(values[0], Group) and values[0].left == "(" for values in (ours, theirs)
-    )
-    sides = [
-        _distinct(parts_of(values)) if isinstance(values[0], Group) and values[0].left == r"\{" else parts_of(values)
-        for values in (ours, theirs)
-    ]
-    return _same_parts(sides[0], sides[1], in_order)
+    return _same_parts(_elements(ours), _elements(theirs), ordered=_is_in_order(ours) or _is_in_order(theirs))
+
+
+def _is_in_order(values: Sequence[Reading]) -> bool:
+    match values:
+        case [Group(_, "(")]:
+            return True
+    return False
+
+
+def _elements(values: Sequence[Reading]) -> Sequence[Reading]:
+    """The values of a list, those of a set only once each."""
+    match values[0]:
+        case Group(_, r"\{"):
+            return _distinct(parts_of(values))
+    return parts_of(values)
 
 
 def _same_parts(ours: Sequence[Reading], theirs: Sequence[Reading], ordered: bool) -> bool:
-    """Parts in order; or in any, each as often as in the other answer."""
+    """Whether the parts are the same: in order; or in any order, each as often as in the other answer."""
     if len(ours) != len(theirs):
         return False
-    if ordered:
-        return all(map(_same, ours, theirs))
-    left = list(theirs)
-    for x in ours:
-        found = next((i for i, y in enumerate(left) if _same(x, y)), None)
-        if found is None:
-            return False
-        del left[found]
-    return True
+    return all(map(_same, ours, theirs)) if ordered else same_in_any_order(ours, theirs, _same)
 
 
 def _distinct(parts: Sequence[Reading]) -> list[Reading]:
@@ -139,7 +148,7 @@ def _distinct(parts: Sequence[Reading]) -> list[Reading]:
 
 
 def _same(x: Reading, y: Reading) -> bool:
-    x, y = _single(x), _single(y)
+    x, y = _without_brackets(x), _without_brackets(y)
     match x, y:
         case Quantity(), Quantity():
             return same_amount(x, y)
@@ -150,20 +159,19 @@ def _same(x: Reading, y: Reading) -> bool:
         case (Group((a, b), ":"), Quantity() as value) | (Quantity() as value, Group((a, b), ":")):
             return _same_fraction(as_quantity(a), as_quantity(b), value)
         case Matrix(), Matrix():
-            shapes = [[len(row) for row in matrix.rows] for matrix in (x, y)]
-            return shapes[0] == shapes[1] and all(
-                _same(a, b)
-                for ours, theirs in zip(x.rows, y.rows, strict=True)
-                for a, b in zip(ours, theirs, strict=True)
-            )
+            return [*map(len, x.rows)] == [*map(len, y.rows)] and _same_parts(_entries(x), _entries(y), ordered=True)
         case (Matrix() as matrix, Group() as group) | (Group() as group, Matrix() as matrix):
-            entries = [entry for row in matrix.rows for entry in row]
-            return 1 in (len(matrix.rows), len(matrix.rows[0])) and _same_parts(entries, group.items, ordered=True)
+            is_vector = 1 in (len(matrix.rows), len(matrix.rows[0]))
+            return is_vector and _same_parts(_entries(matrix), group.items, ordered=True)
     return False
 
 
+def _entries(matrix: Matrix) -> list[Reading]:
+    return list(chain.from_iterable(matrix.rows))
+
+
 def _same_fraction(a: Quantity, b: Quantity, value: Quantity) -> bool:
-    """Whether a ratio is a number, which is no decimal and no percentage; 9:45, not in lowest terms, may be a time."""
+    """Whether a ratio is a number that is neither a decimal nor a percentage; 9:45, not in lowest terms, may be a time."""
     match a.values, b.values:
         case [int(hours)], [int(minutes)] if hours < 24 and 10 <= minutes < 60 and gcd(hours, minutes) > 1:
             return False
@@ -172,7 +180,7 @@ def _same_fraction(a: Quantity, b: Quantity, value: Quantity) -> bool:
     return equal(apply(divide, a, b), value)
 
 
-def _single(x: Reading) -> Reading:
+def _without_brackets(x: Reading) -> Reading:
     return x.items[0] if isinstance(x, Group) and len(x.items) == 1 else x
 
 
@@ -192,7 +200,7 @@ def _same_group(x: Group, y: Group) -> bool:
 
 
 def _rounds(ours: Answer, theirs: Answer) -> bool:
-    """Whether a gold is rounded from our answer; not the other way round, as the gold says how exact an answer must be."""
+    """Whether the gold is our answer rounded; not the other way round, because the gold says how exact an answer must be."""
     if len(ours.items) > 1 or len(theirs.items) > 1 or (ours.items[0].name and theirs.items[0].name):
         return False
     match ours.items[0].value, theirs.items[0].value:
@@ -204,7 +212,7 @@ def _rounds(ours: Answer, theirs: Answer) -> bool:
 
 
 def _same_renamed(ours: Answer, theirs: Answer) -> bool:
-    """Equal with some symbols of ours renamed."""
+    """Whether the answers are the same once some of our symbols are renamed."""
     renaming = renaming_of(ours, theirs)
     if not renaming:
         return False

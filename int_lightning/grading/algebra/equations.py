@@ -1,4 +1,4 @@
-"""Equations: whether solutions of one solve the other."""
+"""Equations: whether the solutions of one solve the other."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from int_lightning.grading.algebra.numbers import Number, UnreadableError, add, 
 from int_lightning.grading.algebra.quantities import POINTS, Quantity, apply, constant, equal, negative, symbol
 
 _STEPS = 20
-_SOLVED, _UNSOLVED = 1e-11, 1e-6  # of the size at the start
+_SOLVED, _UNSOLVED = 1e-11, 1e-6  # of the difference of the sides at the start
 _FAR = 1e6
 _FIRST = tuple(complex(1 + point / 3, 0.5 - point / 5) for point in range(POINTS))
 _SECOND = tuple(complex(point / 4 - 0.5, 0.8) for point in range(POINTS))
@@ -20,7 +20,7 @@ Values = tuple[Number, ...]
 
 
 def difference(item: Item) -> Quantity | None:
-    """Left side minus right side of an equation, None for anything else."""
+    """Left side minus right side of an equation; None for anything else."""
     match item:
         case Item(Relations((left, *_, right), signs)) if set(signs) == {"="}:
             return apply(subtract, left, right)
@@ -30,7 +30,7 @@ def difference(item: Item) -> Quantity | None:
 
 
 def solves(expression: Quantity, equation: str) -> bool:
-    r"""Whether an equation, linear in y (or the distance ``\rho``), says that this is an expression of the other symbols."""
+    r"""Whether an expression of the other symbols is what y, or the distance ``\rho``, equals by an equation linear in it."""
     symbols = _difference_of(equation, symbol).symbols
     unknown = {"y", r"\rho"} & symbols
     if len(unknown) != 1 or expression.symbols != symbols - unknown:
@@ -46,20 +46,20 @@ def solves(expression: Quantity, equation: str) -> bool:
 
 
 def _difference_of(equation: str, symbol_of: Callable[[str], Quantity]) -> Quantity:
-    """Left minus right of an equation, with values for its symbols."""
+    """Left minus right of an equation, with the given values for its symbols."""
     found = difference(AnswerParser(tokenise(equation), symbol_of).answer(equation).items[0])
     if found is None:
-        raise UnreadableError("no equation")
+        raise UnreadableError("not an equation")
     return found
 
 
 def share_solutions(a: str, b: str, unknown: str) -> bool:
-    """False where a solution of one equation is none of the other: then they are different.
+    """False if a solution of one equation does not solve the other, so that the two are different.
 
-    The unknown is solved for by the secant method in complex numbers, with all other symbols at their points.
+    The secant method solves for the unknown in complex numbers, with all other symbols at their points.
 
     Raises:
-        UnreadableError: where that finds no solution of either.
+        UnreadableError: if it finds no solution of either.
     """
     found = False
     for equation, other in ((a, b), (b, a)):
@@ -95,6 +95,6 @@ def _secant(last: complex, before: Number, this: complex, now: Number) -> comple
 
 
 def _values(latex: str, unknown: str, at: Values) -> Values:
-    """Left minus right of an equation where the unknown has one value for each point."""
+    """Left minus right of an equation at each point, with these values of the unknown."""
     here = Quantity(at, frozenset([unknown]), name=unknown)
     return _difference_of(latex, lambda name: here if name == unknown else symbol(name)).values

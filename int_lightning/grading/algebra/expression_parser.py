@@ -1,6 +1,6 @@
 """Reads expressions: arithmetic, functions, brackets.
 
-Notation that is not known here, or that can be read in two ways, is unreadable; it is never guessed.
+Notation that is unknown here, or that can be read in two ways, is unreadable; nothing is guessed.
 """
 
 from __future__ import annotations
@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 
-from int_lightning.grading.algebra import numbers as ar
+from int_lightning.grading.algebra import numbers
 from int_lightning.grading.algebra.answer import Group, Matrix, Reading, as_quantity
 from int_lightning.grading.algebra.functions import APPLIED, EXTREMES, value_of
 from int_lightning.grading.algebra.notation import END, SYMBOLS, Token
@@ -22,8 +23,8 @@ from int_lightning.grading.numerals import from_words
 _DEPTH = 40
 _CLOSING = {"(": ")", "[": "]", r"\{": r"\}"}
 _ENCLOSED = {
-    "|": ("|", ar.absolute), r"\vert": (r"\vert", ar.absolute), r"\lvert": (r"\rvert", ar.absolute),
-    r"\lfloor": (r"\rfloor", ar.floor), r"\lceil": (r"\rceil", ar.ceiling),
+    "|": ("|", numbers.absolute), r"\vert": (r"\vert", numbers.absolute), r"\lvert": (r"\rvert", numbers.absolute),
+    r"\lfloor": (r"\rfloor", numbers.floor), r"\lceil": (r"\rceil", numbers.ceiling),
 }  # fmt: skip
 _FRACTIONS = frozenset([r"\frac", r"\dfrac", r"\tfrac", r"\cfrac"])
 _BINOMIALS = frozenset([r"\binom", r"\dbinom", r"\tbinom"])
@@ -31,16 +32,18 @@ _SYMBOLS = frozenset(f"\\{name}" for name in SYMBOLS)
 _STARTS = (
     APPLIED | _FRACTIONS | _BINOMIALS | _SYMBOLS | {"(", "[", "{", r"\sqrt", r"\pi", r"\infty", r"\begin", *_ENCLOSED}
 )
-_MAPS = frozenset("fghFGH")  # what f(x) is cannot be known
-_CONSTANTS = {"e": exactly.e, "i": exactly.mpc(0, 1), r"\pi": exactly.pi}  # of as many digits as are computed with
+_MAPS = frozenset("fghFGH")  # f(x) is the value of an unknown function
+_CONSTANTS = {"e": exactly.e, "i": exactly.mpc(0, 1), r"\pi": exactly.pi}  # each with the current number of digits
 
 
 class ExpressionParser(Scanner):
-    """Recursive descent; each method reads one kind of phrase.
+    """Recursive descent: each method passes over one kind of phrase and returns what it says.
+
+    Every method raises UnreadableError where the next tokens are not such a phrase.
 
     Args:
         tokens: Of an answer.
-        symbol: The values of a symbol, by its name.
+        symbol: Gives the values of a symbol by its name.
     """
 
     def __init__(self, tokens: list[Token], symbol: Callable[[str], Quantity]) -> None:
@@ -53,7 +56,7 @@ class ExpressionParser(Scanner):
         """Terms."""
         total = self._term(self.signs())
         while sign := self.signs():
-            total = apply(ar.add, as_quantity(total), as_quantity(self._term(sign)))
+            total = apply(numbers.add, as_quantity(total), as_quantity(self._term(sign)))
         return total
 
     def _term(self, sign: str) -> Reading:
@@ -61,7 +64,7 @@ class ExpressionParser(Scanner):
         return negative(as_quantity(term)) if sign == "-" else term
 
     def product(self) -> Reading:
-        """Factors, with and without a sign between them, or the parts of a ratio."""
+        """Factors, with or without a sign between them, or the parts of a ratio."""
         parts = [self._factors()]
         while self.accept(":"):
             parts.append(self._factors())
@@ -76,7 +79,7 @@ class ExpressionParser(Scanner):
                 right = self.power()
                 if self._starts(self.token):
                     raise UnreadableError("a/bc")
-                left = apply(ar.divide, as_quantity(left), as_quantity(right))
+                left = apply(numbers.divide, as_quantity(left), as_quantity(right))
             else:
                 return left
 
@@ -88,7 +91,7 @@ class ExpressionParser(Scanner):
         return token.kind == "letter" or (token.text in _STARTS and not (token.text == "|" and self.bars))
 
     def power(self) -> Reading:
-        """An atom with its exponent and signs behind it."""
+        """An atom with its exponent and the signs after it."""
         base = self._mixed() if self.token.kind == "number" and self.following.text in _FRACTIONS else self.atom()
         exponent = None
         while mark := self.accept("^", "_", "!", "%", r"\degree"):
@@ -96,30 +99,30 @@ class ExpressionParser(Scanner):
             if mark == "_" and exponent is None and not number.symbols and isinstance(number.values[0], int):
                 base = _in_base(number.values[0], from_words(self.raw()))
             elif mark == "%":
-                base = replace(apply(ar.divide, number, constant(100)), unit="%", decimals=number.decimals)
+                base = replace(apply(numbers.divide, number, constant(100)), unit="%", decimals=number.decimals)
             elif mark == r"\degree" or (mark == "^" and self.accept_command(r"\circ")):
                 base = replace(self._with_minutes(number), unit="°", name="")
             elif mark == "!" and self.token.text != "!":
-                base = apply(ar.factorial, number)
+                base = apply(numbers.factorial, number)
             elif number.name and mark == "^" and self.accept_command(r"\prime"):
                 base = self.symbol(number.name + "'")
             elif exponent is None and mark == "^":
                 name, exponent = number.name, self._exponent()
-                base = apply(ar.power, number, exponent)
+                base = apply(numbers.power, number, exponent)
             elif exponent is not None and mark == "_" and name:
-                base = apply(ar.power, self.symbol(f"{name}_{self.raw()}"), exponent)
+                base = apply(numbers.power, self.symbol(f"{name}_{self.raw()}"), exponent)
             else:
                 raise UnreadableError("two exponents")
         return base
 
     def _with_minutes(self, degrees: Quantity) -> Quantity:
-        """An angle with the minutes and seconds behind it."""
+        """An angle with the minutes and seconds after it."""
         if self.token.text == "'":
             raise UnreadableError("minutes")
         scale = 1
         while self.token.kind == "number" and self.following.text == "'" and scale < 3600:
             scale *= 60
-            degrees = apply(ar.add, degrees, constant(Fraction(self.token.text) / scale))
+            degrees = apply(numbers.add, degrees, constant(Fraction(self.token.text) / scale))
             self.at += 1
             while self.accept("'"):
                 pass
@@ -133,7 +136,7 @@ class ExpressionParser(Scanner):
         return negative(exponent) if sign == "-" else exponent
 
     def atom(self) -> Reading:
-        """What has no operator outside brackets."""
+        """A phrase without operators outside brackets."""
         self.depth += 1
         if self.depth > _DEPTH:
             raise UnreadableError("too deep")
@@ -157,9 +160,9 @@ class ExpressionParser(Scanner):
         if token.text in _ENCLOSED:
             return self._enclosed(*_ENCLOSED[token.text])
         if token.text in _FRACTIONS:
-            return apply(ar.divide, self._argument(), self._argument())
+            return apply(numbers.divide, self._argument(), self._argument())
         if token.text in _BINOMIALS:
-            return apply(ar.binomial, self._argument(), self._argument())
+            return apply(numbers.binomial, self._argument(), self._argument())
         if token.text in APPLIED:
             return self._function(token.text)
         return self._command(token.text)
@@ -171,7 +174,7 @@ class ExpressionParser(Scanner):
             return INFINITY
         if command in (r"\emptyset", r"\varnothing"):
             return Points(())
-        if command == r"\mathbb" and [t.text for t in self.tokens[self.at : self.at + 3]] == ["{", "R", "}"]:
+        if command == r"\mathbb" and "".join(t.text for t in self.tokens[self.at : self.at + 3]) == "{R}":
             self.at += 3
             return REALS
         if command == r"\sqrt":
@@ -179,7 +182,7 @@ class ExpressionParser(Scanner):
             if self.accept("["):
                 degree = as_quantity(self.sum())
                 self.expect("]")
-            return apply(ar.root, self._argument(), degree)
+            return apply(numbers.root, self._argument(), degree)
         if command == r"\begin":
             return self._matrix()
         raise UnreadableError(command)
@@ -188,15 +191,16 @@ class ExpressionParser(Scanner):
         return replace(constant(Fraction(text)), decimals=len(text.partition(".")[2]))
 
     def _mixed(self) -> Quantity:
-        """A whole number and the fraction behind it: their sum where that is a proper fraction of numbers."""
+        """A whole number and the fraction after it: their sum if that is a proper fraction of digits, else their product."""
         whole = as_quantity(self.atom())
         start = self.at
         fraction = as_quantity(self.atom())
-        if any(token.kind != "number" for token in self.tokens[start + 1 : self.at] if token.text not in ("{", "}")):
-            return apply(ar.multiply, whole, fraction)
+        inside = [token for token in self.tokens[start + 1 : self.at] if token.text not in ("{", "}")]
+        if any(token.kind != "number" for token in inside):
+            return apply(numbers.multiply, whole, fraction)
         if whole.decimals or not 0 < fraction.values[0] < 1:
             raise UnreadableError("a number before an improper fraction")
-        return apply(ar.add, whole, fraction)
+        return apply(numbers.add, whole, fraction)
 
     def _symbol(self, name: str) -> Quantity:
         while mark := self.accept("_", "'"):
@@ -231,7 +235,7 @@ class ExpressionParser(Scanner):
         bars, self.bars = self.bars, 0
         inside = self.sum()
         if self.accept(r"\choose"):
-            inside = apply(ar.binomial, as_quantity(inside), as_quantity(self.sum()))
+            inside = apply(numbers.binomial, as_quantity(inside), as_quantity(self.sum()))
         self.expect("}")
         self.bars = bars
         return inside
@@ -273,28 +277,29 @@ class ExpressionParser(Scanner):
             return argument
         argument = as_quantity(self.power())
         while self._starts(self.token) and self.token.text not in (*APPLIED, "(", "["):
-            argument = apply(ar.multiply, argument, as_quantity(self.power()))
+            argument = apply(numbers.multiply, argument, as_quantity(self.power()))
         if self.token.text == "/" and self.following.text not in APPLIED:
             raise UnreadableError("a quotient of or in a function")
         return argument
 
     def _matrix(self) -> Matrix:
         self.expect("{")
-        name = self.raw_word()
+        name = self._environment()
         rows: list[list[Reading]] = [[]]
         while not self.accept(r"\end"):
             rows[-1].append(self.sum())
             if self.accept("\\\\"):
-                rows += [[]] if self.token.text != r"\end" else []
+                if self.token.text != r"\end":
+                    rows.append([])
             elif self.token.text != r"\end":
                 self.expect("&")
         self.expect("{")
-        if self.raw_word() != name or len({len(row) for row in rows}) != 1:
+        if self._environment() != name or len({len(row) for row in rows}) != 1:
             raise UnreadableError("matrix")
         return Matrix(tuple(map(tuple, rows)))
 
-    def raw_word(self) -> str:
-        """The name of an environment and its closing brace."""
+    def _environment(self) -> str:
+        """The name of an environment of matrices, and its closing brace."""
         name = self.token.text
         self.at += 1
         self.expect("}")
@@ -304,15 +309,15 @@ class ExpressionParser(Scanner):
 
 
 def _times(x: Reading, y: Reading) -> Reading:
-    """The product of two expressions, or of one and a matrix."""
+    """The product of two expressions, or of an expression and a matrix."""
     match x, y:
         case (Quantity() as factor, Matrix(rows)) | (Matrix(rows), Quantity() as factor):
-            return Matrix(tuple(tuple(_times(factor, entry) for entry in row) for row in rows))
-    return apply(ar.multiply, as_quantity(x), as_quantity(y))
+            return Matrix(tuple(tuple(map(partial(_times, factor), row)) for row in rows))
+    return apply(numbers.multiply, as_quantity(x), as_quantity(y))
 
 
 def _in_base(digits: int, base: str) -> Quantity:
-    """Digits in another base, as those of 21 in ``21_3``."""
+    """Digits in another base, such as 21 in ``21_3``."""
     if base.isdecimal() and any(int(digit) >= int(base) for digit in str(abs(digits))):
-        raise UnreadableError("no digits of this base")
+        raise UnreadableError("not digits of this base")
     return replace(constant(digits), unit=f"base {base}")

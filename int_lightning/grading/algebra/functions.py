@@ -1,4 +1,4 @@
-"""Functions that have a name, of quantities."""
+"""Functions of quantities that have a name."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EXTREMES = {r"\max": largest, r"\min": smallest}
 """Functions of several values, by their commands."""
 
 APPLIED = frozenset([*EXTREMES, *(f"\\{name}" for name in (*_NAMED, *_LOGARITHMS))])
-"""The commands of all functions."""
+"""The commands of all functions that have a name."""
 
 
 def radians(degrees: Quantity) -> Quantity:
@@ -38,7 +38,7 @@ def value_of(command: str, argument: Quantity, base: Quantity | None, exponent: 
     r"""The value of a function of one argument, as in ``\sin^2 x`` or ``\log_2 8``.
 
     Raises:
-        UnreadableError: for a base of anything but a logarithm, and for inverse functions that have no common definition.
+        UnreadableError: if a function other than a logarithm has a base, or an inverse function has no common definition.
     """
     name = command[1:]
     inverse = exponent is not None and exponent.values == (-1,)

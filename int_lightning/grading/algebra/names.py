@@ -1,8 +1,8 @@
-"""What may stand before an equals sign as the name of an answer, so that the answer is right without it.
+"""Names of answers: what may stand before an equals sign, and may be left out.
 
 A name is a symbol (``x``, ``a_{10}``, ``y'``), a function's value (``f(2)``, ``P(A)``), words, a tuple of names, or a quantity
-that a problem asks for: an angle, a length, a ratio of these, an extreme. An expression to be solved for its symbols is none, as
-``3x = 12`` is not 12; nor is a product (``xy = 6``), as it is an equation of two symbols.
+that a problem asks for: an angle, a length, a ratio of these, an extreme. An expression to be solved for its symbols is not a
+name, because ``3x = 12`` is not 12; nor is a product (``xy = 6``), which is an equation of two symbols.
 """
 
 from __future__ import annotations
@@ -37,5 +37,5 @@ _NAME = re.compile(
 
 
 def is_name(tokens: Sequence[Token]) -> bool:
-    """Whether tokens before an equals sign are no more than a name."""
+    """Whether tokens before an equals sign are a name and nothing else."""
     return _NAME.fullmatch("".join(token.text for token in tokens)) is not None

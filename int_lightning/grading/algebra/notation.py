@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from int_lightning.grading.algebra.numbers import UnreadableError
 from int_lightning.grading.algebra.units import UNITS
@@ -23,83 +23,34 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _FRACTION = re.compile(r"\\[dtc]?frac")
-_PLAIN_COMMANDS = frozenset(
-    [
-        "sqrt",
-        "sin",
-        "cos",
-        "tan",
-        "cot",
-        "sec",
-        "csc",
-        "arcsin",
-        "arccos",
-        "arctan",
-        "ln",
-        "log",
-        "exp",
-        "pi",
-        "max",
-        "min",
-    ]
-)
+_FUNCTIONS = "sqrt sin cos tan cot sec csc arcsin arccos arctan ln log exp pi max min"
+_PLAIN_COMMANDS = frozenset(_FUNCTIONS.split())
 _BEFORE_WORD = re.compile(r"\.?\s+[^\W\d_]{4,}")
 _BEFORE_TERM = frozenset("=+-*/(,<>:|")
-_LETTERS = 3  # a longer run of letters is a word, a shorter one a product, of capitals a name
+_LETTERS = 3  # a longer run of letters is a word; a shorter one is a product, or of capitals a name
 _SHORT = "all an any are as at by for has in is it its no nor not odd of on one our set six ten the two was yes you"
 _SHORT_WORDS = frozenset(_SHORT.split())
-_BEFORE_WORD = re.compile(r"\.?\s+[^\W\d_]{4,}")
-_BEFORE_TERM = frozenset("=+-*/(,<>:|")
-_LETTERS = 3  # a longer run of letters is a word, a shorter one a product, of capitals a name
-_SHORT_WORDS = frozenset(
-    [
-        "all",
-        "an",
-        "any",
-        "are",
-        "as",
-        "at",
-        "by",
-        "for",
-        "has",
-        "in",
-        "is",
-        "it",
-        "its",
-        "no",
-        "nor",
-        "not",
-        "odd",
-        "of",
-        "on",
-        "one",
-        "our",
-        "set",
-        "six",
-        "ten",
-        "the",
-        "two",
-        "was",
-        "yes",
-        "you",
-    ]
-)
-
 _UNKNOWNS = (
     "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho sigma tau upsilon phi "
     "varphi chi psi omega Gamma Delta Theta Lambda Xi Sigma Upsilon Phi Psi Omega ell hbar dots"
 )
 SYMBOLS = frozenset(_UNKNOWNS.split())
-"""Commands that stand for something unknown, as letters do; dots stand for what everybody leaves out."""
+"""Commands that stand for something unknown, as letters do; dots stand for what is left out."""
+
+
+Kind = Literal["number", "letter", "word", "text", "command", "link", "mark", "end"]
+_KINDS: dict[str, Kind] = {
+    "number": "number", "styled": "letter", "command": "command", "escaped": "mark", "mark": "mark",
+}  # fmt: skip
 
 
 class Token(NamedTuple):
-    r"""A piece of an answer: ``kind`` is number, letter (or a name, as of points), word, text, command, link, mark or end.
+    r"""A piece of an answer.
 
-    A text is what ``\text{}`` encloses, a link is "and" or "or".
+    A letter is also a name in capitals, as of points; a text is what ``\text{}`` encloses; a link is "and" or "or".
     """
 
-    kind: str
+    kind: Kind
     text: str
 
 
@@ -111,7 +62,7 @@ def tokenise(latex: str) -> list[Token]:
     """The tokens of a rewritten answer.
 
     Raises:
-        UnreadableError: at a character that starts none.
+        UnreadableError: at a character that no token starts with.
     """
     tokens: list[Token] = []
     at = 0
@@ -131,7 +82,7 @@ def tokenise(latex: str) -> list[Token]:
         elif kind == "word":
             tokens += _word(text, before, _BEFORE_WORD.match(latex, at) is not None)
         else:
-            tokens.append(Token({"styled": "letter", "escaped": "mark"}.get(kind, kind), text))
+            tokens.append(Token(_KINDS[kind], text))
     return tokens
 
 
@@ -147,28 +98,23 @@ def _text(text: str, before: Token) -> list[Token]:
     return [Token("text", text)] if text else []
 
 
-def _word(word: str, before: Token, precedes: bool) -> list[Token]:
-    if word.lower() in ("and", "or"):
-        return [Token("link", word.lower())]
+def _word(word: str, before: Token, precedes_word: bool) -> list[Token]:
+    lower = word.lower()
+    follows_number, follows_words = before.kind == "number", before.kind in ("text", "word")
+    if lower in ("and", "or"):
+        return [Token("link", lower)]
     if word in ("for", "where", "with"):
         return [Token("text", word)]
-    if (
-        len(word) > 1
-        and before.kind == "number"
-        and (precedes or word in UNITS or (len(word) == 3 and word.lower() in UNITS))
-    ):
+    is_unit = word in UNITS or (len(word) == 3 and lower in UNITS)
+    if follows_number and len(word) > 1 and (precedes_word or is_unit):
         return [Token("text", word)]
     if not word.isascii():
-        return [Token("text" if before.kind == "number" else "word", word)]
-    if word in _PLAIN_COMMANDS:
+        return [Token("text" if follows_number else "word", word)]
+    if word in _PLAIN_COMMANDS or word in SYMBOLS:
         return [Token("command", f"\\{word}")]
-    if word in SYMBOLS:
-        return [Token("command", f"\\{word}")]
-    if word.isupper() and before.kind not in ("text", "word"):
+    if word.isupper() and not follows_words:
         return [Token("letter", word)]
-    if len(word) <= _LETTERS and not (
-        len(word) > 1 and (before.kind in ("text", "word") or word.lower() in _SHORT_WORDS)
-    ):
+    if len(word) == 1 or (len(word) <= _LETTERS and not follows_words and lower not in _SHORT_WORDS):
         return [Token("letter", letter) for letter in word]
     return [Token("word", word)]
 
@@ -180,7 +126,7 @@ _SYNONYMS = {
 
 
 def same_spelling(pred: str, gold: str) -> bool:
-    """Whether two rewritten answers are the same tokens; spaces, fonts and braces around one token do not count."""
+    """Whether two rewritten answers are the same tokens, not counting spaces, fonts and braces around one token."""
     try:
         return _spelling(pred) == _spelling(gold)
     except UnreadableError:

@@ -1,6 +1,6 @@
-"""Numbers as exact as they can be, and the functions of them that expressions are made of.
+"""Numbers, as exact as they can be, and the functions that expressions apply to them.
 
-Each function takes the mpmath context to compute in where the numbers are not rational, then the numbers.
+Each function takes the mpmath context to compute in if the numbers are not rational, then the numbers.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from typing import Any
 
 from mpmath import MPContext, fp
 
-Number = Any  # None where undefined; int or Fraction where exact; else mpf or mpc, or float or complex
+Number = Any  # None: undefined; int or Fraction: exact; else mpf or mpc, or float or complex
 Function = Callable[..., Number]
 
-_BITS = 100_000  # of an exact number, and of the exponent of any other
+_BITS = 100_000  # of an exact number, and of the exponent of any other number
 _FACTORIAL = 5_000
-_NOISE = 1e3  # of the last digit, what rounding may leave
+_NOISE = 1e3  # units of the last digit that rounding may leave
 _FLOATS_AGREE = 1e-9
-_AGREE = 1e20  # of the last digit
+_AGREE = 1e20  # units of the last digit
 
 DIGITS = 60
 exactly = MPContext()
 exactly.dps = DIGITS
 
 HUGE = object()
-"""A number too large to be written out; it takes part in no arithmetic."""
+"""A number too large to be written out. It cannot be computed with."""
 
 
 @contextmanager
 def digits(number: int) -> Iterator[None]:
-    """Compute with more than the usual digits, and with as many for expressions with symbols."""
+    """Compute with this number of digits instead of the usual one, also in expressions with symbols."""
     exactly.dps = number
     try:
         yield
@@ -41,7 +41,7 @@ def digits(number: int) -> Iterator[None]:
 
 
 class UnreadableError(Exception):
-    """An answer, or a comparison, that this reading of answers cannot decide."""
+    """An answer that the grammar cannot read, or a comparison that the values cannot decide."""
 
 
 def is_exact(number: Number) -> bool:
@@ -50,7 +50,7 @@ def is_exact(number: Number) -> bool:
 
 
 def simplest(number: Number) -> Number:
-    """The number as an int or a real one where it is one; None where it is no number, or has too many digits."""
+    """The number as an int or a real number where it is one; None where it is not a number (NaN) or has too many digits."""
     if isinstance(number, Fraction) and number.denominator == 1:
         number = number.numerator
     if number is HUGE:
@@ -63,7 +63,7 @@ def simplest(number: Number) -> Number:
 
 
 def add(context: Any, a: Number, b: Number) -> Number:
-    """a + b; 0 where only rounding is left of two numbers that are not exact."""
+    """a + b; 0 if the sum of two inexact numbers is only rounding."""
     total = a + b
     return total if is_exact(total) or abs(total) > _NOISE * context.eps * max(abs(a), abs(b)) else 0
 
@@ -106,7 +106,7 @@ def _huge(positive: bool) -> Number:
 
 
 def root(context: Any, a: Number, degree: Number) -> Number:
-    """The root of a of some degree, real where there is one."""
+    """The root of a, real where there is a real one."""
     if degree == 2:
         return context.sqrt(context.convert(a))
     if isinstance(degree, int) and degree % 2 and not isinstance(a, complex) and a.imag == 0 and a < 0:
@@ -115,7 +115,7 @@ def root(context: Any, a: Number, degree: Number) -> Number:
 
 
 def factorial(context: Any, n: Number) -> Number:
-    """n!, by the gamma function where n is no natural number."""
+    """n!, by the gamma function where n is not a natural number."""
     if abs(n) > _FACTORIAL:
         return _huge(is_real(n) and n.real > 0)
     return math.factorial(n) if isinstance(n, int) and n >= 0 else context.gamma(context.convert(n) + 1)
@@ -131,7 +131,7 @@ def binomial(context: Any, n: Number, k: Number) -> Number:
 
 
 def logarithm(context: Any, a: Number, base: Number) -> Number:
-    """The logarithm of a to a base."""
+    """The logarithm of a to the given base."""
     if not a:
         raise ValueError("logarithm of 0")
     return natural(context, a) / context.log(context.convert(base))
@@ -181,10 +181,10 @@ def smallest(context: Any, *numbers: Number) -> Number:
 
 
 def near(a: Number, b: Number) -> bool:
-    """Whether two numbers are the same: exactly where both are exact, else up to rounding.
+    """Whether two numbers are equal: exactly if both are exact, else up to rounding.
 
     Raises:
-        UnreadableError: where both are huge.
+        UnreadableError: if both are huge.
     """
     if a is HUGE or b is HUGE:
         if a is b or not abs(b if a is HUGE else a) < 2**_BITS:

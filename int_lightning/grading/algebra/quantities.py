@@ -1,8 +1,8 @@
-"""Numbers that stand for expressions: the values of an expression at a few fixed points.
+"""Expressions as numbers: their values at a few fixed points.
 
-Every symbol has the same value at a point wherever it occurs, so that two expressions are the same function where their values
-agree at all points; nothing is simplified. Arithmetic of rational numbers is exact. Beyond it constants have 60 digits (more
-under ``digits``), and expressions with symbols are floats (but not under ``digits``).
+A symbol has the same value at a point wherever it occurs, so two expressions are taken for the same function if their values
+agree at all points; nothing is simplified. Rational numbers are exact. Other constants have 60 digits, and other values of
+expressions with symbols are floats; under ``digits``, both have as many digits as it says.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ POINTS = 8
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """The values of an expression: one for a constant, ``POINTS`` for an expression with symbols; None where undefined.
+    """The values of an expression: one for a constant, ``POINTS`` if it has symbols; None where it is undefined.
 
     Args:
-        values: By point.
-        symbols: Names of those that occur.
-        unit: A unit of measure in its shortest form, "mod 7" of a residue, "base 7" of digits in another base, "" for any other.
+        values: One for each point.
+        symbols: The names of its symbols.
+        unit: A unit of measure in its shortest form, "mod 7" for a residue, "base 7" for digits in another base; else "".
+        decimals: Digits after the point if it was written as a decimal, else 0.
+        name: The symbol, if the expression is only that.
         counted: The words that name what is counted.
-        decimals: Digits after the point of a number written as a decimal, else 0.
-        name: Of an expression that is one symbol.
     """
 
     values: tuple[Number, ...]
@@ -65,29 +65,36 @@ def constant(value: Number) -> Quantity:
 
 @lru_cache(maxsize=1024)
 def symbol(name: str) -> Quantity:
-    """A symbol: fractions below and above 1, two negative integers and four consecutive integers, in an order of its own."""
+    """A symbol, with values that depend on its name.
+
+    They are a fraction below 1 and one above, two negative integers, and four consecutive integers in any order.
+    """
     draw = random.Random(name)
     first = draw.randrange(2, 9)
-    values: list[Number] = [Fraction(draw.randrange(*ends), 101) for ends in ((5, 96), (102, 499))]
-    values += [-draw.randrange(2, 12) for _ in range(2)] + draw.sample(range(first, first + 4), 4)
-    return Quantity(tuple(values), frozenset([name]), name=name)
+    fractions = Fraction(draw.randrange(5, 96), 101), Fraction(draw.randrange(102, 499), 101)
+    negatives = -draw.randrange(2, 12), -draw.randrange(2, 12)
+    return Quantity((*fractions, *negatives, *draw.sample(range(first, first + 4), 4)), frozenset([name]), name=name)
 
 
 def opaque(name: str) -> Function:
-    """A function of which nothing is known but that equal arguments have equal values."""
+    """An unknown function: equal arguments give equal values, and nothing else is known about it."""
 
     def function(context: Any, *numbers: Number) -> Number:
-        known = [number if is_exact(number) else context.nstr(number, 9) for number in numbers]
-        return Fraction(random.Random(f"{name}{known}").randrange(1, 10**9), 10**4 + 7)
+        rounded = [_rounded(context, number) for number in numbers]
+        return Fraction(random.Random(f"{name}{rounded}").randrange(1, 10**9), 10**4 + 7)
 
     return function
 
 
+def _rounded(context: Any, number: Number) -> Number | str:
+    return number if is_exact(number) else context.nstr(number, 9)
+
+
 def apply(function: Function, *arguments: Quantity) -> Quantity:
-    """A function of quantities, by point. Degrees stay degrees.
+    """The value of a function of quantities at each point. Degrees stay degrees.
 
     Raises:
-        UnreadableError: where it is defined at no point, or too large.
+        UnreadableError: if it is undefined or too large at every point, or an argument is in another base.
     """
     if any(a.unit.startswith("base ") for a in arguments):
         raise UnreadableError("digits in another base")
@@ -105,47 +112,51 @@ def _value(function: Function, context: Any, numbers: list[Number]) -> Number:
         return None
     try:
         if not all(map(is_exact, numbers)):
-            numbers = [number if number is HUGE else _nonzero(context.convert(number), number) for number in numbers]
+            numbers = [_converted(context, number) for number in numbers]
         return simplest(function(context, *numbers))
     except (ArithmeticError, ValueError, TypeError):
         return None
 
 
-def _nonzero(converted: Number, number: Number) -> Number:
+def _converted(context: Any, number: Number) -> Number:
+    if number is HUGE:
+        return number
+    converted = context.convert(number)
     if not converted and number:
         raise ArithmeticError("too small for a float")
     return converted
 
 
 def negative(a: Quantity) -> Quantity:
-    """-a; a decimal stays one, and so does a unit."""
+    """-a, with its unit, and still a decimal if it was one."""
     return replace(apply(lambda _, x: -x, a), unit=a.unit, decimals=a.decimals)
 
 
 def scaled(a: Quantity, factor: Quantity) -> Quantity:
-    """a times a factor, without unit."""
+    """a times a factor, without its unit."""
     return replace(apply(multiply, a, factor), unit="")
 
 
 def equal(a: Quantity, b: Quantity) -> bool:
-    """Whether two expressions are the same function, where both are real if they are anywhere.
+    """Whether two expressions are the same function: at the points where both are real, or at all if there are none.
 
     Raises:
-        UnreadableError: where they are defined at no common point.
+        UnreadableError: if they have no common point where both are defined.
     """
     points = range(POINTS if a.symbols or b.symbols else 1)
-    pairs = [(x, y) for x, y in ((a.at(p), b.at(p)) for p in points) if x is not None and y is not None]
-    found = [pair for pair in pairs if all(map(is_real, pair))] or pairs
-    if not found:
+    pairs = [(a.at(point), b.at(point)) for point in points]
+    pairs = [(x, y) for x, y in pairs if x is not None and y is not None]
+    if not pairs:
         raise UnreadableError("no common point")
-    return all(near(x, y) for x, y in found)
+    real = [pair for pair in pairs if all(map(is_real, pair))]
+    return all(near(x, y) for x, y in real or pairs)
 
 
 def ratio_sign(a: Quantity, b: Quantity) -> int:
-    """The sign of a / b where that is a real constant other than 0, else 0.
+    """The sign of a / b if that is a real constant other than 0, else 0.
 
     Raises:
-        UnreadableError: where it is defined at no point.
+        UnreadableError: if it is undefined at every point.
     """
     first, *others = [value for value in apply(divide, a, b).values if value is not None]
     if near(first, 0) or not is_real(first) or not all(near(first, value) for value in others):

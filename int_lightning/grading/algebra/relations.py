@@ -1,4 +1,4 @@
-"""Equations and inequalities that are no conditions on one symbol: whether two of them say the same, or one gives a value."""
+"""Equations and inequalities that are not conditions on one symbol: whether two say the same, or one gives a value."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from int_lightning.grading.algebra.quantities import Quantity, apply, equal, rat
 
 
 def same_relation(ours: Answer, theirs: Answer) -> bool:
-    """Whether relations, of which at least one is no condition on one symbol, or a relation and a value are the same.
+    """Whether two relations, at least one of them not a condition on one symbol, or a relation and a value are the same.
 
     Raises:
-        UnreadableError: for equations that may have the same solutions.
+        UnreadableError: if two equations may have the same solutions.
     """
     x, y = ours.items[0], theirs.items[0]
     if x.relation and y.relation and {*x.relation.signs, *y.relation.signs} != {"="}:
@@ -30,9 +30,9 @@ def same_relation(ours: Answer, theirs: Answer) -> bool:
 
 
 def _is_value_of(chain: Relations, latex: str, value: Quantity) -> bool:
-    """Whether a chain of equal expressions, as 1/4 = 0.25, has a value; a name is needed to be equal to another expression.
+    """Whether a chain of equal expressions, as 1/4 = 0.25, has this value.
 
-    An equation for y, or for a distance from the origin, has the expression that it is solved by.
+    An equation for y, or for a distance from the origin, has the value of the expression that solves it.
     """
     first, *others = chain.sides
     if set(chain.signs) != {"="}:
@@ -59,8 +59,12 @@ def _same_chain(x: Relations, y: Relations) -> bool:
 
 
 def same_equation(ours: Answer, theirs: Answer) -> bool:
-    """Whether two equations differ by a constant factor, as y = 2x and x = y/2 do; f(2) = 9 is only itself."""
-    a, b = (difference(answer.items[0]) for answer in (ours, theirs))
+    """Whether two equations differ by a constant factor, as y = 2x and x = y/2 do; f(2) = 9 equals only itself.
+
+    Raises:
+        UnreadableError: if they may have the same solutions for another reason.
+    """
+    a, b = difference(ours.items[0]), difference(theirs.items[0])
     if a is None or b is None or a.symbols != b.symbols:
         return False
     if not a.symbols:  # values of unknown functions
@@ -74,7 +78,7 @@ def same_equation(ours: Answer, theirs: Answer) -> bool:
 
 def _same_sides(x: Item, y: Item) -> bool:
     ours, theirs = _sides(x), _sides(y)
-    return len(ours) == len(theirs) and any(all(map(equal, ours, order)) for order in (theirs, theirs[::-1]))
+    return len(ours) == len(theirs) and (all(map(equal, ours, theirs)) or all(map(equal, ours, reversed(theirs))))
 
 
 def _sides(item: Item) -> tuple[Quantity, ...]:

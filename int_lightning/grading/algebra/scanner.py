@@ -17,33 +17,37 @@ class Scanner:
     def __init__(self, tokens: list[Token]) -> None:
         self.tokens = tokens
         self.at = 0
-        self.sign = 1  # of plus-minus
-        self.plus_minus = 0  # how many of them there were
+        self.sign = 1  # that plus-minus stands for in this reading
+        self.plus_minus = 0  # plus-minus signs read so far
 
     @property
     def token(self) -> Token:
-        """The next one."""
+        """The next token."""
         return self.tokens[self.at] if self.at < len(self.tokens) else END
 
     @property
     def following(self) -> Token:
-        """The one after the next."""
+        """The token after the next."""
         return self.tokens[self.at + 1] if self.at + 1 < len(self.tokens) else END
 
     def accept(self, *texts: str) -> str:
-        """The next token's text, passed over, where it is one of these, else ""."""
+        """Pass over the next token if its text is one of these, and return that text; else return ""."""
         if self.token.kind == "text" or self.token.text not in texts:
             return ""
         self.at += 1
         return self.tokens[self.at - 1].text
 
     def expect(self, text: str) -> None:
-        """Pass over a token."""
+        """Pass over the next token, which must have this text.
+
+        Raises:
+            UnreadableError: if it has another.
+        """
         if not self.accept(text):
             raise UnreadableError(f"{text} expected")
 
     def either_sign(self, phrase: Callable[[], T]) -> list[T]:
-        """A phrase, or its two readings where it has a plus-minus."""
+        """A phrase, or its two readings if it has a plus-minus."""
         start, outer = self.at, (self.sign, self.plus_minus)
         found: list[T] = []
         for sign in (1, -1):
@@ -57,7 +61,7 @@ class Scanner:
         return found
 
     def signs(self) -> str:
-        """ "+" or "-" for the signs that are next, "" for none."""
+        """Pass over the signs that are next: "+" or "-" for what they come to, "" if there are none."""
         found = ""
         while sign := self.accept("+", "-", r"\pm", r"\mp"):
             if sign in (r"\pm", r"\mp"):
@@ -67,14 +71,18 @@ class Scanner:
         return found
 
     def accept_command(self, command: str) -> bool:
-        """Pass over a command, with or without braces, if it is next."""
+        """Pass over a command, with or without braces, if it is next; whether it was."""
         texts = [token.text for token in self.tokens[self.at : self.at + 3]]
-        length = 1 if texts[:1] == [command] else 3 if texts == ["{", command, "}"] else 0
-        self.at += length
-        return bool(length)
+        if texts[:1] == [command]:
+            self.at += 1
+        elif texts == ["{", command, "}"]:
+            self.at += 3
+        else:
+            return False
+        return True
 
     def raw(self) -> str:
-        """The text of a subscript."""
+        """Pass over a subscript; its text."""
         if not self.accept("{"):
             self.at += 1
             return self.tokens[self.at - 1].text if self.at <= len(self.tokens) else ""

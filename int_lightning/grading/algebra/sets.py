@@ -1,10 +1,11 @@
-"""Sets of real numbers made of intervals and points, compared by what they contain."""
+"""Sets of real numbers, made of intervals and points, and compared by what they contain."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 from int_lightning.grading.algebra.numbers import HUGE, Number, UnreadableError, exactly, is_real, near
 from int_lightning.grading.algebra.quantities import POINTS, Quantity
@@ -25,16 +26,19 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """Some numbers."""
+    """A finite set of numbers."""
 
     numbers: tuple[Quantity, ...]
 
 
+Operation = Literal["union", "intersection", "difference"]
+
+
 @dataclass(frozen=True, slots=True)
 class Combination:
-    """Two sets and "union", "intersection" or "difference"."""
+    """Two sets, combined."""
 
-    kind: str
+    kind: Operation
     left: RealSet
     right: RealSet
 
@@ -44,10 +48,10 @@ REALS = Interval(MINUS_INFINITY, INFINITY)
 
 
 def same_set(a: RealSet, b: RealSet) -> bool:
-    """Whether two sets have the same elements; where ends have symbols, at every sample point.
+    """Whether two sets have the same elements; if ends have symbols, at every sample point.
 
     Raises:
-        UnreadableError: where an end is undefined or the ends of an interval are not in order at each of the points.
+        UnreadableError: if at each of the points an end is undefined or the ends of an interval are out of order.
     """
     decided = False
     ends = (*_ends(a), *_ends(b))
@@ -61,9 +65,8 @@ def same_set(a: RealSet, b: RealSet) -> bool:
         if all(n is not None and is_real(n) for n in numbers):
             ranks = _ranks(ends, numbers)
             if constant or (_in_order(a, ranks) and _in_order(b, ranks)):
-                if any(
-                    _contains(a, place, ranks) != _contains(b, place, ranks) for place in _places(ends, numbers, ranks)
-                ):
+                places = _places(ends, numbers, ranks)
+                if any(_contains(a, place, ranks) != _contains(b, place, ranks) for place in places):
                     return False
                 decided = True
     if not decided:
@@ -82,7 +85,7 @@ def _ends(a: RealSet) -> tuple[Quantity, ...]:
 
 
 def _ranks(ends: Sequence[Quantity], numbers: Sequence[Number]) -> dict[Quantity, int]:
-    """The places of the ends in ascending order, the same for equal numbers."""
+    """The rank of each end in ascending order, the same for equal numbers."""
     ordered = sorted(zip(ends, numbers, strict=True), key=lambda pair: exactly.convert(pair[1].real))
     ranks, rank = {ordered[0][0]: 0}, 0
     for (_, before), (end, number) in pairwise(ordered):
@@ -92,7 +95,7 @@ def _ranks(ends: Sequence[Quantity], numbers: Sequence[Number]) -> dict[Quantity
 
 
 def _places(ends: Sequence[Quantity], numbers: Sequence[Number], ranks: dict[Quantity, int]) -> list[float]:
-    """Every finite end, and a place beside each end."""
+    """Places, as ranks, at which sets may differ: every finite end, and both sides of each end."""
     finite = {float(ranks[end]) for end, number in zip(ends, numbers, strict=True) if not exactly.isinf(number)}
     return [*finite, *(rank - 0.5 for rank in range(max(ranks.values()) + 2))]
 
