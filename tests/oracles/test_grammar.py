@@ -132,7 +132,7 @@ def test_a_completion_that_was_cut_anywhere_is_whole_or_a_defect() -> None:
 
 
 def test_a_vocabulary_of_bytes_never_leaves_the_grammar() -> None:
-    """An untrained model in the least: bytes drawn among those that the grammar allows, the closing quote more often."""
+    """Stands in for an untrained model: random bytes out of those that the grammar allows, the closing quote more often."""
     generator = torch.Generator().manual_seed(0)
     mask = xgrammar.allocate_token_bitmask(1, 256)
     closed = 0

@@ -50,12 +50,12 @@ def kind(parsed: Parsed) -> str:
 
 
 def no_escapes(text: str) -> str:
-    """The text without what JSON's escapes and LaTeX's commands spell alike: a line break or tab before letters."""
+    """The text without what could be a JSON escape as well as a LaTeX command: a line break or tab before letters."""
     return text.replace("\n", "\n ").replace("\t", "\t ")
 
 
 class Form(NamedTuple):
-    """A way to write a proposal wrong; ``exact`` if the content must then be read, not just never misread."""
+    """A wrong way to write a proposal; ``exact`` if its content must still be read, and not only never misread."""
 
     name: str
     render: Callable[[int, str], str]
@@ -154,7 +154,7 @@ def test_a_wrongly_written_proposal_is_read_as_meant_or_is_a_defect(
     form: Form, location: int, content: str, frame: Callable[[str], str]
 ) -> None:
     content = no_escapes(content).strip()
-    assume(not content.startswith(('""', "''")))  # with the opening quote that is a string in three quotes
+    assume(not content.startswith(('""', "''")))  # with the opening quote it would begin a string in three quotes
     parsed = parse_proposal(frame(form.render(location, content)), STEPS)
     if not parsed.defect:
         assert parsed == Parsed(location, content)

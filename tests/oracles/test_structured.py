@@ -85,7 +85,7 @@ def test_a_structured_proposal_is_inside_the_attempt(trained: bool, untrained: s
     of = attempts(4)
 
     def said(structured: bool) -> list[Parsed]:
-        """The first object after the first tag of each proposal, where there is such a tag and the object ended."""
+        """The first object after the first tag of each proposal, if there is such a tag and the object ended."""
         oracle = PolicyOracle(24, HOT, structured)
         found = []
         for attempt, proposals in zip(of, propose(oracle, engine, of), strict=True):
