@@ -6,7 +6,8 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,15 +31,75 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Writes a file aside and renames it: it is there whole or not at all.
+    """Writes a text file; see ``replacing``."""
+    with replacing(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def replacing(path: Path, is_writer: bool = True) -> Iterator[Path]:
+    """Yields a name beside ``path`` for a file, a folder or a link, which takes the place of ``path`` when the block ends.
+
+    ``path`` is there whole or not at all, after a power cut too: everything is flushed to the disk before the rename. What a
+    killed process left under the name beside it is removed first.
+
+    Args:
+        path: What is written.
+        is_writer: Whether this process does that: of several that enter the block together, one does.
 
     Raises:
-        UserError: if it cannot be written.
+        UserError: if it cannot be written; ``path`` is then as it was.
     """
     aside = path.with_suffix(".tmp")
     with written(path):
-        aside.write_text(text, encoding="utf-8")
-        aside.rename(path)
+        if is_writer:
+            remove(aside)
+        yield aside
+        if is_writer:
+            flush(aside)
+            if path.is_dir() and not path.is_symlink():
+                remove(path)  # a folder cannot be renamed over another one
+            aside.replace(path)
+            _fsync(path.parent)
+
+
+def remove(path: Path) -> None:
+    """Removes a file, a link or a folder with all that is in it, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def flush(path: Path) -> None:
+    """Waits until a file, or a folder with all that is in it, is on the disk."""
+    if path.is_symlink():
+        return
+    if path.is_dir():
+        for inner in path.iterdir():
+            flush(inner)
+    _fsync(path)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def append_lines(path: Path, lines: Iterable[str]) -> None:
+    """Adds lines at the end of a file, which is made where it is missing; one that a kill cut short is ended first.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    with path.open("ab+") as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(0, end - 1))
+        torn = file.read() not in (b"", b"\n")
+        file.write((b"\n" if torn else b"") + "".join(f"{line}\n" for line in lines).encode())
 
 
 def digest(value: Any) -> str:

@@ -136,7 +136,11 @@ def test_the_help_of_a_command_has_every_key(command: str) -> None:
 
 def test_the_help_of_a_fit_shows_the_keys_of_its_configs_classes_and_no_flag_that_is_refused() -> None:
     shown = help_text("fit", ["-c", str(MINI / "grpo.yaml")])
-    for key in ("model.init_args.clip_low", "data.init_args.groups.advantage", "data.init_args.sampling.temperature"):
+    for key in (
+        "model.init_args.objective.clip_low",
+        "data.init_args.groups.advantage",
+        "data.init_args.sampling.temperature",
+    ):
         assert f"--{key} " in shown
     assert set(_REFUSED) <= NOT_OFFERED
     trainer = help_text("fit", ["trainer"])

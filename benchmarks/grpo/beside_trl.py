@@ -111,8 +111,8 @@ def our_command(
         "optimizer.init_args.lr": options.lr,
         "optimizer.init_args.weight_decay": WEIGHT_DECAY,
         "max_grad_norm": MAX_GRAD_NORM,
-        "clip_low": CLIP["low"],
-        "clip_high": CLIP["high"],
+        "objective.clip_low": CLIP["low"],
+        "objective.clip_high": CLIP["high"],
     }
     return [
         *(str(Path(sys.executable).with_name("int-lightning")), "fit", f"--config={CONFIG}", f"--out={out}"),

@@ -18,11 +18,10 @@ from torch import Tensor
 
 from int_lightning.console import interval, progress, show_table
 from int_lightning.evaluation.labelled_attempts import NO_ERROR, LabelledAttempt
-from int_lightning.metrics import bootstrap
+from int_lightning.metrics import bootstrap, with_interval
 from int_lightning.oracles.base import Oracle, is_waiting
-from int_lightning.oracles.proposals.parse import NO_ERROR as SAYS_NO_ERROR
 from int_lightning.rollout_sampler import RolloutSampler
-from int_lightning.types import Proposal, UserError
+from int_lightning.types import DefectKind, Proposal, UserError
 
 
 def first_error_scores(
@@ -80,11 +79,7 @@ def predict(proposals: Sequence[Proposal]) -> int | None:
 
 def _parsable(proposal: Proposal) -> bool:
     """Whether it names a step or says that there is no error."""
-    return not proposal.defect or _kind(proposal) == SAYS_NO_ERROR
-
-
-def _kind(proposal: Proposal) -> str:
-    return proposal.defect.partition(":")[0]
+    return proposal.defect is None or proposal.defect.kind is DefectKind.NO_ERROR
 
 
 def _kinds(items: Sequence[LabelledAttempt]) -> dict[str, set[int]]:
@@ -114,7 +109,9 @@ def _score(answers: Sequence[tuple[int, Sequence[Proposal]]]) -> dict[str, Any]:
     right = [(label, said) for label, said in pairs if label == NO_ERROR]
     hits, passed = (torch.tensor([label == said for label, said in part]).double() for part in (wrong, right))
     named = [(label, said) for label, said in wrong if said is not None]
-    defects = (_kind(p) for _, proposals in answers for p in proposals if not _parsable(p))
+    defects: Counter[str] = Counter()
+    for _, proposals in answers:
+        defects.update(p.defect.kind for p in proposals if p.defect is not None and not _parsable(p))
     return {
         "f1": _f1(hits, passed),
         "erroneous": {
@@ -126,7 +123,7 @@ def _score(answers: Sequence[tuple[int, Sequence[Proposal]]]) -> dict[str, Any]:
         },
         "right": {**bootstrap(passed), "attempts": len(right)},
         "unparsable": sum(said is None for _, said in pairs),
-        "defects": dict(Counter(defects).most_common()),
+        "defects": dict(defects.most_common()),
     }
 
 
@@ -137,8 +134,7 @@ def _f1(hits: Tensor, passed: Tensor, seed: int = 0, resamples: int = 2000) -> d
         torch.binomial(torch.full((resamples,), float(len(v))).double(), v.mean().expand(resamples), generator) / len(v)
         for v in (hits, passed)
     )
-    low, high = torch.quantile(_harmonic(a, b), torch.tensor([0.025, 0.975]).double()).tolist()
-    return {"mean": float(_harmonic(hits.mean(), passed.mean())), "low": low, "high": high}
+    return with_interval(_harmonic(hits.mean(), passed.mean()), _harmonic(a, b))
 
 
 def _harmonic(a: Tensor, b: Tensor) -> Tensor:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import random
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from int_lightning.json_lines import json_lines, readable
 from int_lightning.mini import world
 from int_lightning.oracles.base import Attempt
 from int_lightning.steps import SEPARATOR
@@ -134,42 +133,29 @@ def _reference(row: Mapping[str, Any], where: str) -> tuple[str, str]:
 
 def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """The rows of a JSON list or of JSON lines, counted from 1."""
-    try:
-        with (
-            gzip.open(path, "rt", encoding="utf-8-sig")
-            if path.suffix == ".gz"
-            else path.open(encoding="utf-8-sig") as file
-        ):
-            text = file.read()
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path}: cannot be read ({error}): give an intact UTF-8 file, .json or .jsonl, also as .gz"
-        ) from error
-    if path.name.removesuffix(".gz").endswith(".json"):
-        rows = _parsed(text, str(path))
-        if not isinstance(rows, list):
-            raise UserError(
-                f"{path}: a {type(rows).__name__} and no list of rows: give a JSON list, or lines as .jsonl"
-            )
-        numbered = list(enumerate(rows, 1))
-    else:
-        lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
-        numbered = [(number, _parsed(line, f"{path}: row {number}")) for number, line in lines]
-    if not numbered:
+    is_list = path.name.removesuffix(".gz").endswith(".json")
+    rows = list(_listed(path) if is_list else json_lines(path))
+    if not rows:
         raise UserError(f"{path}: nothing in it: give a file with at least one row")
-    for number, row in numbered:
+    yield from rows
+
+
+def _listed(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """The rows of a JSON list, counted from 1."""
+    with readable(path) as file:
+        text = file.read()
+    try:
+        rows = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f"{path}: not JSON ({error}): give a JSON list as .json, or an object a line as .jsonl"
+        ) from error
+    if not isinstance(rows, list):
+        raise UserError(f"{path}: not a list of rows but a {type(rows).__name__}: give a JSON list, or lines as .jsonl")
+    for number, row in enumerate(rows, 1):
         if not isinstance(row, dict):
             raise UserError(f"{path}: row {number} is a {type(row).__name__}: write a JSON object")
         yield number, row
-
-
-def _parsed(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UserError(
-            f"{where}: not JSON ({error}): give a JSON list as .json, or an object a line as .jsonl"
-        ) from error
 
 
 def _value(row: Mapping[str, Any], key: str, kind: type[T], where: str) -> T:

@@ -18,16 +18,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from int_lightning.learn.micro_batches import MicroBatch, TrainingRow, micro_batches
 from int_lightning.learn.model import Policy
+from int_lightning.metrics import bootstrap_ratios
 from int_lightning.types import SFTExample, TokenValues, UserError, derive_seed
 
 TRAINED, ALL = "trained", "all"
 
 _WINDOW = 8  # micro-batches that are cut from the same rows: more of them, less padding
-_CHUNK = 100  # resamples drawn at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,20 +108,6 @@ def score(
                 scores.add(window[i], nll.tolist(), entropy.tolist())
             done(len(batch.row_index))
     return scores
-
-
-def bootstrap_ratios(above: Tensor, below: Tensor, seed: int = 0, resamples: int = 2000) -> list[dict[str, float]]:
-    """For each column sum(above) / sum(below) over problems, float64 [P, C] both, with its 95% percentile bootstrap interval
-    over problems; all columns share their resamples. With ones below it is ``metrics.bootstrap``."""
-    problems, generator, ratios = len(above), torch.Generator().manual_seed(seed), []
-    for _ in range(resamples // _CHUNK):
-        drawn = torch.randint(problems, (_CHUNK, problems), generator=generator)
-        times = torch.zeros(_CHUNK, problems, dtype=above.dtype)
-        times.scatter_add_(1, drawn, torch.ones_like(times))
-        ratios.append((times @ above) / (times @ below))
-    low, high = torch.quantile(torch.cat(ratios), torch.tensor([0.025, 0.975], dtype=above.dtype), 0).tolist()
-    means = (above.sum(0) / below.sum(0)).tolist()
-    return [{"mean": m, "low": a, "high": b} for m, a, b in zip(means, low, high, strict=True)]
 
 
 def _estimates(part: Part) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from int_lightning.arguments import Arguments
 from int_lightning.console import exit_status, progress, say, show_table
 from int_lightning.grading.answers import Verdict
 from int_lightning.grading.grader import Grader
+from int_lightning.json_lines import json_object, numbered_lines
 from int_lightning.run_files import RESULTS, write_whole
 from int_lightning.types import UserError
 
@@ -125,42 +126,29 @@ def read_pairs(file: Path) -> tuple[list[AnswerPair], list[str]]:
     """
     pairs: list[AnswerPair] = []
     bad: list[str] = []
-    try:
-        with file.open(encoding="utf-8-sig") as lines:
-            for row, line in enumerate(lines, 1):
-                try:
-                    if line.strip():
-                        pairs.append(_pair(row, line))
-                except UserError as error:
-                    bad.append(str(error))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: cannot be read ({error}): give a UTF-8 JSONL file") from error
+    for row, line in numbered_lines(file):
+        try:
+            pairs.append(_pair(row, json_object(line)))
+        except UserError as error:
+            bad.append(f"row {row}: {error}")
     return pairs, bad
 
 
-def _pair(row: int, line: str) -> AnswerPair:
-    try:
-        fields = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"row {row} is not JSON ({error})") from error
-    if not isinstance(fields, dict):
-        raise UserError(f"row {row} is a {type(fields).__name__}, not an object")
+def _pair(row: int, fields: Mapping[str, object]) -> AnswerPair:
     label = "expected" if "expected" in fields else "label"
     expected = fields.get(label)
     if expected not in (None, True, False):
-        raise UserError(f"row {row}: key '{label}' is {json.dumps(expected)}, not true or false")
+        raise UserError(f"key '{label}' is {json.dumps(expected)}, not true or false")
     expected = None if expected is None else bool(expected)
-    return AnswerPair(
-        row, _text(row, fields, "pred"), _text(row, fields, "gold"), expected, str(fields.get("tier", _ALL))
-    )
+    return AnswerPair(row, _text(fields, "pred"), _text(fields, "gold"), expected, str(fields.get("tier", _ALL)))
 
 
-def _text(row: int, fields: Mapping[str, object], key: str) -> str:
+def _text(fields: Mapping[str, object], key: str) -> str:
     if key not in fields:
-        raise UserError(f"row {row}: key '{key}' is missing")
+        raise UserError(f"key '{key}' is missing")
     value = fields[key]
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise UserError(f"row {row}: key '{key}' is {'null' if value is None else type(value).__name__}, not text")
+        raise UserError(f"key '{key}' is {'null' if value is None else type(value).__name__}, not text")
     return str(value)
 
 

@@ -118,8 +118,8 @@ class RolloutData(L.LightningDataModule):
         self.module.temperature = self.sampling.temperature or 1.0
         if self.module.objective.importance_cap is not None and not self.engine_samples_policy:
             raise UserError(
-                "model.importance_cap weighs tokens by pi_old / pi_engine, known only where the engine samples from the whole "
-                "distribution: set data.sampling to temperature 1, top_p 1 and top_k 0, or drop importance_cap"
+                "model.objective.importance_cap weighs tokens by pi_old / pi_engine, known only where the engine samples from "
+                "the whole distribution: set data.sampling to temperature 1, top_p 1 and top_k 0, or drop importance_cap"
             )
         if not self.engine_samples_policy and self.sampling.temperature == 1.0:
             say(

@@ -17,6 +17,7 @@ import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 
+from int_lightning.grpo.objective import ObjectiveConfig
 from int_lightning.learn.liger_layers import Layers
 from int_lightning.learn.lora import LoRAConfig, without_adapters
 from int_lightning.learn.micro_batches import MicroBatch, Step, TrainingRow, micro_batches
@@ -26,14 +27,10 @@ from int_lightning.model_folder.check import dropouts
 from int_lightning.types import TokenValues, UserError
 from int_lightning_kernels import (
     MAX,
-    Form,
     Implementation,
-    Importance,
-    KLEstimator,
     LogProbs,
     Loss,
     Metrics,
-    PolicyObjective,
     PolicyTokens,
     Rows,
     token_policy_loss,
@@ -47,16 +44,7 @@ class GRPOModule(PolicyModule):
         model: ``mini``, ``smollm2-135m-instruct``, a model folder or a hub name.
         optimizer: Optimiser.
         scheduler: Learning-rate schedule; none keeps the rate.
-        form: ``clip`` (PPO, GRPO, DAPO, GSPO) or ``cispo``.
-        ratio: Of each ``token``, or of its whole ``sequence``, length-normalised (GSPO).
-        clip_low: Lower clip of the ratio.
-        clip_high: Upper clip of the ratio.
-        kl: Estimator of the KL term: k1, k2 or k3.
-        kl_coefficient: Weight of the KL term to the policy the run started from; 0 loads no reference.
-        entropy_coefficient: Weight of the entropy bonus.
-        importance_cap: Bound of the weights pi_old / pi_engine that correct for an engine whose log-probs differ (truncated
-            importance sampling); none leaves them out.
-        importance: Beyond the bound: ``truncate`` the weight to it, or ``mask`` the token, then also below 1 / importance_cap.
+        objective: Which loss: form and bounds of the ratio, KL term, entropy bonus, importance weights.
         dtype: Of the arithmetic; weights and optimiser state are float32.
         max_grad_norm: Gradients are clipped to this norm; 0 leaves them.
         gradient_checkpointing: Recompute activations in the backward pass.
@@ -76,15 +64,7 @@ class GRPOModule(PolicyModule):
         model: str = "mini",
         optimizer: OptimizerCallable = torch.optim.AdamW,
         scheduler: LRSchedulerCallable | None = None,
-        form: Form = "clip",
-        ratio: Literal["token", "sequence"] = "token",
-        clip_low: float = 0.2,
-        clip_high: float = 0.35,
-        kl: KLEstimator = "k3",
-        kl_coefficient: float = 0.0,
-        entropy_coefficient: float = 0.0,
-        importance_cap: float | None = None,
-        importance: Importance = "truncate",
+        objective: ObjectiveConfig = ObjectiveConfig(),
         dtype: Literal["float32", "bfloat16"] = "float32",
         max_grad_norm: float = 1.0,
         gradient_checkpointing: bool = False,
@@ -107,17 +87,7 @@ class GRPOModule(PolicyModule):
             lora=lora,
             layers=layers,
         )
-        self.objective = PolicyObjective(
-            form=form,
-            clip_low=clip_low,
-            clip_high=clip_high,
-            kl=kl,
-            kl_coefficient=kl_coefficient,
-            entropy_coefficient=entropy_coefficient,
-            importance_cap=importance_cap,
-            importance=importance,
-        )
-        self.ratio = ratio
+        self.objective = objective
         self._reference: list[Policy | Unadapted] = []
 
     def configure_model(self) -> None:
@@ -191,7 +161,7 @@ class GRPOModule(PolicyModule):
     def _sequence_ratio(self, batch: MicroBatch) -> Tensor | None:
         """[N] float32: exp(mean_t(log pi - log pi_old)) of each scored token's rollout; None where it is exactly 1 or not asked
         for."""
-        if self.ratio == "token" or batch.old_logprobs is None:
+        if self.objective.ratio == "token" or batch.old_logprobs is None:
             return None
         gap = self.scorer.log_probs(batch, batch.trained).logprob - batch.old_logprobs[:, 1:][batch.trained]
         row = batch.row_of_token[:, 1:][batch.trained]

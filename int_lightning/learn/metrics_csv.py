@@ -11,7 +11,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from int_lightning.run_files import written
+from int_lightning.run_files import replacing, written
 
 
 class MetricsCSV(Logger):
@@ -76,12 +76,10 @@ class MetricsCSV(Logger):
         self._write()
 
     def _write(self) -> None:
-        aside = self.path.with_suffix(".part")
-        with aside.open("w", newline="", encoding="utf-8") as file:
+        with replacing(self.path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self._columns)
             writer.writeheader()
             writer.writerows(self._rows.values())
-        aside.replace(self.path)
 
 
 def _kind(row: Mapping[str, str]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -90,4 +90,9 @@ class PromptSet:
 
 def _user(template: str, problem: Problem, attempt: str = "", hint: str = "") -> dict[str, str]:
     parts = {"problem": problem.problem, "reference": problem.solution, "attempt": attempt, "hint": hint}
-    return {"role": "user", "content": re.sub(rf"\{{({'|'.join(parts)})\}}", lambda m: parts[m[1]], template)}
+    return {"role": "user", "content": fill(template, parts)}
+
+
+def fill(template: str, parts: Mapping[str, str]) -> str:
+    """A template with ``{name}`` replaced by that part; every other brace is left alone."""
+    return re.sub(rf"\{{({'|'.join(parts)})\}}", lambda name: parts[name[1]], template)

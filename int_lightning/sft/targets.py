@@ -29,13 +29,13 @@ from transformers import PreTrainedTokenizerBase
 from int_lightning.collect.store import Store
 from int_lightning.prompts.chat import encode_solution, encode_text
 from int_lightning.steps import SEPARATORS
-from int_lightning.types import Intervention, Problem, Rollout, SFTExample, Span, UserError
+from int_lightning.types import Intervention, Problem, Rollout, SFTExample, Span, SpanName, UserError
 
 Target = Literal[
     "prefix_intervention", "intervention_only", "prefix_intervention_suffix", "reference", "self_refined", "rollout"
 ]
 
-_TRAINED: dict[Target, tuple[str, ...]] = {
+_TRAINED: dict[Target, tuple[SpanName, ...]] = {
     "prefix_intervention": ("prefix", "intervention"),
     "intervention_only": ("intervention",),
     "prefix_intervention_suffix": ("prefix", "intervention", "suffix", "end"),
@@ -76,7 +76,7 @@ class TargetConfig:
             if getattr(self, name) < 1:
                 raise UserError(f"data.{name} is {getattr(self, name)}: give at least 1")
 
-    def span(self, name: str, tokens: int) -> Span:
+    def span(self, name: SpanName, tokens: int) -> Span:
         """A span that is trained on."""
         return Span(name, tokens, self.weights.get(name, 1.0))
 

@@ -46,8 +46,8 @@ def test_grpo_learns_from_groups_with_an_advantage_and_engine_and_trainer_agree(
 
 
 def test_the_kl_term_and_the_entropy_bonus_run(tmp_path: Path) -> None:
-    terms = ["--model.init_args.kl_coefficient=0.1", "--model.init_args.entropy_coefficient=0.01", ALTERNATING]
-    assert fit_grpo(tmp_path / "kl", *terms, "--data.init_args.updates_per_batch=2") == 0
+    terms = "--model.init_args.objective={kl_coefficient: 0.1, entropy_coefficient: 0.01}"
+    assert fit_grpo(tmp_path / "kl", terms, ALTERNATING, "--data.init_args.updates_per_batch=2") == 0
     kl = [value for (value,) in metrics(tmp_path / "kl", "train/kl")]
     assert kl[0] == pytest.approx(0.0, abs=1e-6)
     assert kl[-1] > 0

@@ -92,8 +92,10 @@ ON_THE_COMMAND_LINE = [
     (f"{GRPO} --data.init_args.rewards=[{{path: short}}]", "data.rewards: 'short' names no module"),
     (f"{GRPO} --data.init_args.rewards=[{{path: gone.py:short}}]", "data.rewards: there is no file gone.py"),
     (f"{GRPO} --data.init_args.validation=gone.jsonl", "gone.jsonl"),
-    (f"{GRPO} --model.init_args.kl=k4", "model.init_args.kl takes one of k1, k2, k3, not 'k4'"),
-    (f"{GRPO} --model.init_args.clip_low=-1", "clip_low"),
+    (f"{GRPO} --model.init_args.objective.kl=k4", "model.init_args.objective.kl takes one of k1, k2, k3, not 'k4'"),
+    (f"{GRPO} --model.init_args.objective.clip_low=-1", "clip_low"),
+    (f"{GRPO} --model.init_args.clip_low=0.1", "did you mean --model.init_args.objective.clip_low?"),
+    (f"{GRPO} --model.init_args.ratio=sequence", "did you mean --model.init_args.objective.ratio?"),
     (
         f"{GRPO} --model.init_args.optimizer.init_args.lr=-1",
         "model.optimizer or model.scheduler does not take its init_args",

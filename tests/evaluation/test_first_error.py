@@ -23,13 +23,13 @@ from int_lightning.engines.opening import open_engine
 from int_lightning.evaluation.first_error import first_error_scores, predict, show_first_error_scores
 from int_lightning.evaluation.labelled_attempts import NO_ERROR, LabelledAttempt, load_labelled_attempts
 from int_lightning.grading.grader import Grader
-from int_lightning.oracles.base import WAITING, Attempt, Oracle, ProgramOracle
+from int_lightning.oracles.base import Attempt, Oracle, ProgramOracle
 from int_lightning.oracles.gradeschool import GradeSchoolOracle
 from int_lightning.oracles.policy import PolicyOracle
 from int_lightning.prompts.prompt_set import PromptSet
 from int_lightning.rollout_sampler import RolloutSampler
 from int_lightning.steps import split_steps
-from int_lightning.types import Problem, Proposal, Sampling, UserError
+from int_lightning.types import Defect, DefectKind, Problem, Proposal, Sampling, UserError
 
 from shared_data import SHARED, needs_shared
 
@@ -89,7 +89,8 @@ class Writing(Oracle):
     async def propose(self, attempts: Sequence[Attempt], sampler: object) -> list[list[Proposal]]:
         found = [[self.proposal(a, i, text) for i, text in enumerate(self.raw)] for a in attempts]
         if self.waiting:
-            return [[replace(p, defect=f"{WAITING}no connection") for p in proposals] for proposals in found]
+            waiting = Defect(DefectKind.WAITING, "no connection")
+            return [[replace(p, defect=waiting) for p in proposals] for proposals in found]
         return found
 
 
@@ -272,7 +273,7 @@ def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("x.json", b"{}", "a dict and no list"),
+        ("x.json", b"{}", "not a list of rows but a dict"),
         ("x.json", b"[", "not JSON"),
         ("x.json", b"[1]", "row 1 is a int"),
         ("x.json", b"[]", "nothing in it"),

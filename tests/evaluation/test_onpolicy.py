@@ -16,10 +16,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import int_lightning.cli.commands
 from int_lightning.__main__ import main
 from int_lightning.collect.store import Store
-from int_lightning.evaluation.onpolicy import bootstrap_ratios, score
+from int_lightning.evaluation.onpolicy import score
 from int_lightning.evaluation.onpolicy_sets import OnPolicySet
 from int_lightning.learn.model import load_policy
-from int_lightning.metrics import bootstrap
+from int_lightning.metrics import bootstrap, bootstrap_ratios
 from int_lightning.models.resolve import resolve_model
 from int_lightning.prompts.prompt_set import PromptSet
 from int_lightning.types import Outcome, Problem, Provenance, Rollout, Sampling, SFTExample, Span, UserError

@@ -116,7 +116,7 @@ def test_a_logger_of_the_users_gets_the_metrics_too(tmp_path: Path) -> None:
 
 MISTAKES = [
     (["--data.init_args.rollouts_per_prompt=1"], "a group of one never has an advantage"),
-    (["--model.init_args.importance_cap=2"], "set data.sampling to temperature 1, top_p 1 and top_k 0"),
+    (["--model.init_args.objective.importance_cap=2"], "set data.sampling to temperature 1, top_p 1 and top_k 0"),
     (["--engine.max_model_len=8"], "no problem's prompt fits into engine.max_model_len = 8"),
     (
         ["--data.init_args.prompts=math", "--data.init_args.hints={first: 0.5}", "--data.init_args.problems={nowhere}"],
@@ -137,7 +137,7 @@ def test_a_mistake_gets_one_message(
 
 def test_truncated_importance_weights_and_masks_run(tmp_path: Path) -> None:
     for how in ("truncate", "mask"):
-        weights = ["--model.init_args.importance_cap=2", f"--model.init_args.importance={how}"]
+        weights = ["--model.init_args.objective.importance_cap=2", f"--model.init_args.objective.importance={how}"]
         assert fit_grpo(tmp_path / how, COLD, ALTERNATING, "--data.init_args.steps=1", *weights) == 0
         ((importance,),) = metrics(tmp_path / how, "train/importance")
         assert importance == pytest.approx(1.0, abs=1e-3)
@@ -146,7 +146,7 @@ def test_truncated_importance_weights_and_masks_run(tmp_path: Path) -> None:
 def test_a_dry_run_says_what_would_be_done_and_leaves_nothing(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert fit_grpo(tmp_path / "run", "--dry-run", "--model.init_args.kl_coefficient=0.1") == 0
+    assert fit_grpo(tmp_path / "run", "--dry-run", "--model.init_args.objective.kl_coefficient=0.1") == 0
     said = capfd.readouterr().out
     for part in ("4 x 4 = 16", "sampled tokens a step, at most", "reference policy", "engine: KV cache", "together"):
         assert part in said

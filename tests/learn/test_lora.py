@@ -16,9 +16,10 @@ from int_lightning.engines.base import EngineConfig
 from int_lightning.engines.opening import open_engine
 from int_lightning.engines.vllm import VLLMEngine
 from int_lightning.grpo.module import GRPOModule, Unadapted
+from int_lightning.learn.export import export, named_weights
 from int_lightning.learn.lora import FACTOR, LoRAConfig
 from int_lightning.learn.micro_batches import MicroBatch, TrainingRow, micro_batches
-from int_lightning.learn.model import Policy, export, load_policy, named_weights
+from int_lightning.learn.model import Policy, load_policy
 from int_lightning.learn.sync import SyncError, sync, verify
 from int_lightning.models.resolve import resolve_model
 from int_lightning.sft.module import SFTModule
@@ -169,7 +170,7 @@ def test_grpo_samples_from_the_adapted_policy_whether_merged_or_not(engine: str,
 
 
 def test_grpo_keeps_its_reference(tmp_path: Path) -> None:
-    terms = [RANK_4, "--model.init_args.kl_coefficient=0.1", "--data.init_args.updates_per_batch=2"]
+    terms = [RANK_4, "--model.init_args.objective.kl_coefficient=0.1", "--data.init_args.updates_per_batch=2"]
     assert fit_grpo(tmp_path / "kl", *terms, ALTERNATING, "--model.init_args.optimizer.init_args.lr=0.003") == 0
     kl = [value for (value,) in metrics(tmp_path / "kl", "train/kl")]
     assert kl[0] == pytest.approx(0.0, abs=1e-6)

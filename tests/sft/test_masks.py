@@ -368,8 +368,8 @@ def test_what_a_template_makes_of_solutions_does_not_concern_sampled_tokens(targ
 @pytest.mark.parametrize(
     ("spans", "said"),
     [
-        ([Span("prompt", 1, 0.0), Span("prefix", 2, nan)], "not a finite number"),
-        ([Span("prompt", 1, 0.0), Span("prefix", 2, inf)], "not a finite number"),
+        ([Span("prompt", 1, 0.0), Span("prefix", 2, nan)], "not finite"),
+        ([Span("prompt", 1, 0.0), Span("prefix", 2, inf)], "not finite"),
         ([Span("prompt", 1, 0.0), Span("prefix", 3, 1.0), Span("end", -1, 1.0)], "fewer than 0 tokens"),
         ([Span("prefix", 2, 1.0), Span("prompt", 1, 0.0)], "prompt after its first span"),
     ],

@@ -1,0 +1,46 @@
+"""Which loss of the GRPO family a policy is trained with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from int_lightning.types import UserError
+from int_lightning_kernels import Form, Importance, KLEstimator, PolicyObjective
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig(PolicyObjective):
+    """The objective's keys, with the paper's clip for defaults; ``PolicyObjective`` has the formulas.
+
+    Args:
+        form: ``clip`` (PPO, GRPO, DAPO, GSPO) or ``cispo``.
+        ratio: Of each ``token``, or of its whole ``sequence``, length-normalised (GSPO).
+        clip_low: Lower clip of the ratio.
+        clip_high: Upper clip of the ratio.
+        kl: Estimator of the KL term: k1, k2 or k3.
+        kl_coefficient: Weight of the KL term to the policy the run started from; 0 loads no reference.
+        entropy_coefficient: Weight of the entropy bonus.
+        importance_cap: Bound of the weights pi_old / pi_engine that correct for an engine whose log-probs differ (truncated
+            importance sampling); null leaves them out.
+        importance: Beyond the bound: ``truncate`` the weight to it, or ``mask`` the token, also below 1 / importance_cap.
+
+    Raises:
+        UserError: if a bound is negative.
+    """
+
+    form: Form = "clip"
+    ratio: Literal["token", "sequence"] = "token"
+    clip_low: float = 0.2
+    clip_high: float = 0.35
+    kl: KLEstimator = "k3"
+    kl_coefficient: float = 0.0
+    entropy_coefficient: float = 0.0
+    importance_cap: float | None = None
+    importance: Importance = "truncate"
+
+    def __post_init__(self) -> None:
+        try:
+            super().__post_init__()
+        except ValueError as error:
+            raise UserError(f"model.objective: {error}") from error
