@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import cast
 
@@ -47,7 +48,7 @@ def records(out: Path) -> dict[str, dict[str, object]]:
 @given(st.integers(1, 40), st.integers(1, 200))
 def test_waves_draw_every_sample_once_and_double(first: int, total: int) -> None:
     drawn = list(waves(first, total))
-    assert [i for wave in drawn for i in wave] == list(range(total))
+    assert list(chain.from_iterable(drawn)) == list(range(total))
     assert all(len(wave) == wave.start for wave in drawn[1:-1])
 
 

@@ -145,7 +145,7 @@ def test_damage_is_named_before_anything_is_read_or_added(damage: Callable[[Path
     dataset = make(tmp_path / "dataset")
     assert len(list(Store(dataset).read("problems", Problem))) == 8
     named = str(dataset / damage(dataset))
-    for use in (Store.begin, Store.batches, lambda store: add(store, "c"), lambda store: next(store.columns(OUTCOMES))):
+    for use in (Store.begin, Store.batches, lambda store: add(store, "c"), lambda store: list(store.columns(OUTCOMES))):
         with pytest.raises(UserError) as caught:
             use(Store(dataset))
         assert named in str(caught.value)

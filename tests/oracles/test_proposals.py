@@ -4,6 +4,7 @@ import gzip
 import json
 import time
 from collections.abc import Callable
+from itertools import chain
 from typing import NamedTuple
 
 import pytest
@@ -216,8 +217,8 @@ def test_every_output_gives_a_step_of_the_attempt_or_a_reason(raw: str, steps: l
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
 def test_real_steps_come_through_every_form(form: Form) -> None:
     with gzip.open(SHARED / "processbench" / "math.json.gz", "rt", encoding="utf-8") as file:
-        steps = [step.strip() for attempt in json.load(file)[:300] for step in attempt["steps"]]
-    steps = [step for step in steps if any(c.isalnum() for c in step)]
+        found = chain.from_iterable(attempt["steps"] for attempt in json.load(file)[:300])
+    steps = [step.strip() for step in found if any(c.isalnum() for c in step)]
     assert len(steps) > 1500
     for i, step in enumerate(steps):
         parsed = parse_proposal(tagged(form.render(i % len(STEPS), step)), [f"{step} So it is."] * len(STEPS))

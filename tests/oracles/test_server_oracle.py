@@ -9,6 +9,7 @@ import time
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -61,7 +62,7 @@ def test_the_conversation_has_two_turns_and_the_first_is_held_once_a_problem(ser
         assert set(request) == {*sent, "messages", "seed"}
     assert len({r["seed"] for r in server.requests}) == 8
     assert [[p.rollout_id for p in ps] for ps in proposals] == [[a.rollout.id] * 2 for a in attempts]
-    for record in (p for ps in proposals for p in ps):
+    for record in chain.from_iterable(proposals):
         assert (record.oracle, record.raw, record.location, record.content) == ("server", GOOD, 1, "so x = 3")
         assert record.defect is None
         assert record.provenance is not None
@@ -332,10 +333,10 @@ def test_a_server_that_wants_max_completion_tokens_gets_it(serve) -> None:
     assert [r.get("max_completion_tokens") for r in server.requests] == [None, 55, 55]
 
 
-@pytest.mark.parametrize("bad", [{"concurrency": 0}, {"retries": -1}, {"timeout": 0.0}, {"proposals": 0}])
-def test_arguments_out_of_range_are_named(bad: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match=next(iter(bad))):
-        oracle_at("http://localhost/v1", **bad)
+@pytest.mark.parametrize(("name", "value"), [("concurrency", 0), ("retries", -1), ("timeout", 0.0), ("proposals", 0)])
+def test_arguments_out_of_range_are_named(name: str, value: float) -> None:
+    with pytest.raises(UserError, match=name):
+        oracle_at("http://localhost/v1", **{name: value})
 
 
 def test_retry_after_in_seconds_and_as_a_date() -> None:

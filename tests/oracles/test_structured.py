@@ -226,9 +226,13 @@ def test_a_structured_proposal_is_inside_the_attempt(trained: bool, untrained: s
     def said(structured: bool) -> list[Parsed]:
         """The first object after the first tag of each proposal, where there is such a tag and the object ended."""
         oracle = PolicyOracle(24, HOT, structured)
-        records = [(a, p) for a, ps in zip(of, propose(oracle, engine, of), strict=True) for p in ps]
-        bodies = [(a, p.raw.partition("<intervention>")[2].partition("</intervention>")) for a, p in records]
-        return [parse_proposal(f"<intervention>{body}</intervention>", a.steps) for a, (body, end, _) in bodies if end]
+        found = []
+        for attempt, proposals in zip(of, propose(oracle, engine, of), strict=True):
+            for proposal in proposals:
+                body, end, _ = proposal.raw.partition("<intervention>")[2].partition("</intervention>")
+                if end:
+                    found.append(parse_proposal(f"<intervention>{body}</intervention>", attempt.steps))
+        return found
 
     assert any(kind(parsed) in UNUSABLE for parsed in said(structured=False))
     structured = said(structured=True)
@@ -242,7 +246,7 @@ def test_structure_binds_its_own_completions_only_and_keeps_to_seeds(untrained: 
     engine = engine_of(untrained)
     prompts = [encode_chat(TOKENIZER, PromptSet("mini").solve(p)) for p in load_split("easy", 12)]
     tag = json.dumps(intervention_tag(3))
-    structures = [tag if i % 2 else None for i in range(12)]
+    structures = [None, tag] * 6
 
     async def draw(structures: list[str | None] | None) -> list[list[int]]:
         return [c.token_ids.tolist() for c in await EngineLoop(engine).generate(prompts, HOT, range(12), structures)]
