@@ -53,7 +53,7 @@ def test_waves_draw_every_sample_once_and_double(first: int, total: int) -> None
 
 
 class OneIsRefused:
-    """Stages that never end, but for a problem that is refused after its first completion."""
+    """Stages that never end, except for one problem, which is refused after its first completion."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -122,7 +122,7 @@ def _wait_for_a_shard(process: subprocess.Popen[bytes], out: Path, further: floa
 
 
 class LateOracle(PolicyOracle):
-    """Owes its answers for half of the problems until a file is there."""
+    """Owes its answers for half of the problems until a file exists."""
 
     def __init__(self, answered: str) -> None:
         super().__init__(4, Sampling(max_tokens=24, temperature=0.7, top_p=0.8, top_k=20))

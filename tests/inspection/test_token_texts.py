@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from tokenizers.decoders import DecodeStream
 
 from int_lightning.inspection.token_texts import token_texts
 from int_lightning.mini.mini_tokenizer import build_tokenizer
@@ -28,6 +29,12 @@ def test_a_character_of_several_tokens_is_the_last_ones(text: str) -> None:
     assume("<|" not in text)  # which may begin a special token, whose text is one token
     texts = token_texts(encode(text), BYTES)
     assert [t for t in texts if t] == list(text)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ufffd")))
+def test_whole_characters_get_the_texts_that_the_library_streams(text: str) -> None:
+    ids, stream = encode(text), DecodeStream(skip_special_tokens=False)
+    assert token_texts(ids, BYTES) == [stream.step(BYTES.backend_tokenizer, token) or "" for token in ids]
 
 
 def test_token_texts_of_the_mini_world() -> None:

@@ -157,7 +157,7 @@ def test_a_defect_is_named_with_file_row_and_key(
         (lambda line: line.replace('"content"', '"contents"'), "row 2, key content: missing"),
     ],
 )
-def test_a_row_that_is_no_record_is_named(tmp_path: Path, change: Callable[[str], str], said: str) -> None:
+def test_a_row_that_is_not_a_record_is_named(tmp_path: Path, change: Callable[[str], str], said: str) -> None:
     run(file := tmp_path / "a.jsonl", attempt("o"), attempt("p"))
     first, second = file.read_text().splitlines()
     file.write_text(f"{first}\n{change(second)}\n")

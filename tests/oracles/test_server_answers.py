@@ -1,4 +1,4 @@
-"""What the server oracle asks at a time and at most, and how its answers are kept."""
+"""How many requests the server oracle makes at a time and in all, and how its answers are kept."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_answers_that_cannot_be_written_are_the_users_mistake(tmp_path: Path) ->
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """SIGINT raises KeyboardInterrupt, whatever the process that runs the tests does with it."""
+    """Makes SIGINT raise KeyboardInterrupt, however the process that runs the tests handles it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

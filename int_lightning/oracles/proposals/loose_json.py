@@ -35,7 +35,7 @@ _DECIMAL = re.compile(r"-?\d{1,100}\.\d{1,100}", re.ASCII)
 
 _END = {'"': '"', "'": "'", "“": "”", "”": "”"}
 _STRING_PART = re.compile(r"\\\\[{}]|\\.|[{}\"'”]", re.DOTALL)
-_QUOTED_KEY = (
+_QUOTED_KEY = (  # "location":
     rf"(?:\"[^\"\n]{{1,{_LONGEST_KEY}}}\"|'[^'\n]{{1,{_LONGEST_KEY}}}'|[“”][^“”\n]{{1,{_LONGEST_KEY}}}[“”]){_GAP}:"
 )
 _NEXT_LINE = rf"[ \t\r]*\n\s*[\"'“”](?:location|content)[\"'“”]{_GAP}:"
