@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cached_property
@@ -127,6 +128,8 @@ class PolicyModule(L.LightningModule):
         """
         try:
             optimizer = self.optimizer_factory([p for p in self.scorer.parameters() if p.requires_grad])
+            if not all(math.isfinite(group["lr"]) for group in optimizer.param_groups):
+                raise ValueError("the learning rate is not finite")
             scheduler = None if self.scheduler_factory is None else self.scheduler_factory(optimizer)
         except (TypeError, ValueError) as error:
             raise UserError(f"model.optimizer or model.scheduler does not take its init_args: {error}") from error
