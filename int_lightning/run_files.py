@@ -1,4 +1,4 @@
-"""Results as files in a run's folder."""
+"""Files in a run's folder, which are there whole or not at all, and what is said if they cannot be written or read."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from int_lightning.types import UserError
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 RESULTS = "results.json"
-"""Of a command that came to its end, in its run's folder."""
+"""In a run's folder once its command has ended."""
 
 DRY_RUN = "dry-run.json"
-"""What a dry run found, in a folder that stays free for any run."""
+"""What a dry run found; its folder stays free for any run."""
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -103,13 +103,13 @@ def append_lines(path: Path, lines: Iterable[str]) -> None:
 
 
 def digest(value: Any) -> str:
-    """16 hex digits that stand for a value of JSON's kinds."""
+    """16 hex digits that stand for a JSON value."""
     return hashlib.blake2b(json.dumps(value).encode(), digest_size=8).hexdigest()
 
 
 @contextmanager
 def written(path: Path) -> Iterator[None]:
-    """Where writing ``path`` fails for lack of room or access, or because its folder is gone, says so and what to do."""
+    """Says so, and what to do, if writing ``path`` fails for lack of room or access, or because its folder is gone."""
     try:
         yield
     except (OSError, SafetensorError) as error:
@@ -117,7 +117,7 @@ def written(path: Path) -> Iterator[None]:
 
 
 def not_written(path: Path | str, error: Exception) -> UserError:
-    """What to say of a file that could not be written."""
+    """What to say about a file that could not be written."""
     remedy = ". What was written before is intact: make room or access and run the command again"
     if isinstance(error, OSError) and error.errno == errno.ENOENT:
         remedy = (
@@ -128,7 +128,7 @@ def not_written(path: Path | str, error: Exception) -> UserError:
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """An exception and all that are behind it, each once: chains may be cyclic where one object is raised again."""
+    """An exception and all that caused it, each once: a chain is cyclic if one object is raised again."""
     seen: set[int] = set()
     found: list[BaseException | None] = [error]
     while found:
@@ -139,13 +139,13 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def lacked_room(error: BaseException) -> OSError | None:
-    """What is behind an exception, if that is a full disk or a quota."""
+    """What caused an exception, if it is a full disk or a quota."""
     return next((e for e in causes(error) if isinstance(e, OSError) and e.errno in _NO_ROOM), None)
 
 
 @contextmanager
 def read(path: Path) -> Iterator[None]:
-    """Where reading ``path`` fails, says so."""
+    """Says so if reading ``path`` fails."""
     try:
         yield
     except OSError as error:

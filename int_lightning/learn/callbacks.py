@@ -1,4 +1,4 @@
-"""Callbacks of every fit: progress for the user, the exported model, a checkpoint when the run is interrupted."""
+"""Callbacks of every fit: progress for the user, the exported model, and a time limit for each step."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from int_lightning.time_limit import time_limit
 
 
 class FitProgress(Callback):
-    """Shows the optimiser steps of a fit with the metrics a user watches.
+    """Shows the optimiser steps of a fit, with the metrics that a user watches.
 
     Args:
         what: What is being fitted.
@@ -55,7 +55,7 @@ class FitProgress(Callback):
 
 class ExportModel(Callback):
     """Writes the trained policy as a Hugging Face folder ``model`` when the fit ends, and then ``results.json``, which says that
-    it came to its end.
+    it has ended.
 
     Args:
         folder: The run's folder.
@@ -68,8 +68,7 @@ class ExportModel(Callback):
         self._export(trainer, pl_module, trainer.global_step)
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """For a run that was killed before its model was written: Lightning trains nothing after ``max_steps``, and so ends
-        nothing either."""
+        """Exports the model of a run that was killed before: after ``max_steps`` Lightning neither trains nor ends training."""
         if 0 < trainer.max_steps <= checkpoint["global_step"]:
             self._export(trainer, pl_module, checkpoint["global_step"])
 
@@ -85,7 +84,7 @@ class ExportModel(Callback):
 
 
 def finished_steps(folder: Path) -> int | None:
-    """The steps of the fit that came to its end in a run's folder; None if none did."""
+    """The steps of the finished fit in a run's folder; None if there is none."""
     results = folder / RESULTS
     if not results.exists():
         return None
@@ -94,10 +93,10 @@ def finished_steps(folder: Path) -> int | None:
 
 
 class StepTimeLimit(Callback):
-    """Ends the process where an optimiser step does not come to its end, for another process is gone or hangs.
+    """Ends the process if an optimiser step does not end, because another process is gone or hangs.
 
     Args:
-        seconds: The limit.
+        seconds: The limit for a step.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -116,8 +115,8 @@ class StepTimeLimit(Callback):
 
 
 def log_held_out(trainer: L.Trainer, metrics: Mapping[str, float]) -> None:
-    """Logs metrics of the newest weights as ``val/...``, at the number of optimiser steps taken: 0 for the weights that the run
-    starts from. Callbacks find them in ``trainer.callback_metrics``."""
+    """Logs metrics of the newest weights as ``val/...`` at the current step, which is 0 for the weights that the run starts from.
+    Callbacks find them in ``trainer.callback_metrics``."""
     named = {f"val/{name}": value for name, value in metrics.items()}
     trainer.callback_metrics.update({name: torch.tensor(value) for name, value in named.items()})
     for logger in trainer.loggers:

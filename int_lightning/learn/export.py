@@ -18,10 +18,10 @@ from int_lightning.run_files import write_json
 
 
 def named_weights(policy: Policy) -> Iterator[tuple[str, Tensor]]:
-    """Full weights one by one under their transformers names, adapters merged, for an engine.
+    """Full weights one by one under their transformers names, with adapters merged, for an engine.
 
-    A tied head is yielded too: engines that pack the head keep a stale copy of it otherwise. Under FSDP2 every rank must
-    iterate in lockstep, for each parameter is gathered when it is reached.
+    A tied head is yielded too, because engines that pack the head would keep a stale copy of it. Under FSDP2 every rank must
+    iterate in lockstep: each parameter is gathered when its turn comes.
     """
     causal_lm = policy.causal_lm
     head_seen = False
@@ -33,8 +33,8 @@ def named_weights(policy: Policy) -> Iterator[tuple[str, Tensor]]:
 
 
 def export(policy: Policy, folder: Path, tokenizer: Any, is_writer: bool) -> None:
-    """Writes a Hugging Face folder (safetensors of the policy's dtype, tokenizer, and every token at which it ends), adapters
-    merged, and besides by themselves in ``adapter/``. Every rank calls it, the writer writes."""
+    """Writes a Hugging Face folder: safetensors of the policy's dtype, tokenizer, and every token that ends a completion.
+    Adapters are merged, and also written to ``adapter/``. Every rank calls it, and the writer writes."""
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     state = get_model_state_dict(policy, options=options)
     tied = {n for n, _ in policy.named_parameters(remove_duplicate=False)} - {n for n, _ in policy.named_parameters()}

@@ -8,6 +8,7 @@ import lightning as L
 from lightning.fabric.utilities.load import _load_distributed_checkpoint
 from lightning.fabric.utilities.rank_zero import _get_rank
 from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from lightning.pytorch.trainer.connectors.checkpoint_connector import _CheckpointConnector
 
 CheckpointConnector = _CheckpointConnector
@@ -16,6 +17,9 @@ CheckpointConnector = _CheckpointConnector
 load_distributed_checkpoint = _load_distributed_checkpoint
 """Reads a folder of shards into one process; Lightning offers it only as a command."""
 
+ProcessLauncher = _SubprocessScriptLauncher
+"""Starts the other processes of a fit, and has them: only to watch them, which Lightning does not."""
+
 
 def use_connector(trainer: L.Trainer, connector: CheckpointConnector) -> None:
     """Has a trainer read checkpoints with this connector; ``Trainer`` takes none as an argument."""
@@ -23,7 +27,7 @@ def use_connector(trainer: L.Trainer, connector: CheckpointConnector) -> None:
 
 
 def rank_of_process() -> int:
-    """The rank of this process as its launcher set it, before there is a Trainer to ask; 0 if there is no launcher."""
+    """The rank of this process as its launcher set it, before there is a Trainer to ask; 0 without a launcher."""
     return _get_rank() or 0
 
 

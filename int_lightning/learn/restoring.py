@@ -1,7 +1,8 @@
-"""How Lightning reads a checkpoint: also the folder of several processes into one, and with one line where it cannot."""
+"""How a fit reads a checkpoint: a folder that several processes wrote into one process too, and one line if it cannot."""
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from int_lightning.types import UserError
 
 
 def prepare_to_restore(trainer: L.Trainer) -> None:
-    """Has a trainer read checkpoints in these ways."""
+    """Has a trainer read checkpoints with ``Connector`` and ``FilesAndFolders``."""
     use_connector(trainer, Connector(trainer))
     if not isinstance(trainer.strategy, ModelParallelStrategy):  # which reads both kinds itself
         trainer.strategy.checkpoint_io = FilesAndFolders()
@@ -47,7 +48,7 @@ class Connector(CheckpointConnector):
         """Gives the model its weights.
 
         Raises:
-            UserError: if they are those of another architecture.
+            UserError: if they are of another architecture.
         """
         try:
             super().restore_model()
@@ -75,8 +76,8 @@ class FilesAndFolders(TorchCheckpointIO):
 
 
 def numbered(state: dict[str, Any]) -> dict[str, Any]:
-    """An optimiser's state whose parameters have names, as that of one process, where they have numbers."""
-    names = [name for group in state["param_groups"] for name in group["params"]]
+    """An optimiser's state that names its parameters, with numbers instead, as one process has it."""
+    names = chain.from_iterable(group["params"] for group in state["param_groups"])
     number = {name: i for i, name in enumerate(names)}
     groups = [{**group, "params": [number[name] for name in group["params"]]} for group in state["param_groups"]]
     return {"state": {number[name]: values for name, values in state["state"].items()}, "param_groups": groups}

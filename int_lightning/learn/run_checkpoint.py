@@ -1,4 +1,4 @@
-"""When a fit saves checkpoints, and that each is there whole or not at all."""
+"""Checkpoints of a fit, each of which is there whole or not at all."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
 
 
 class RunCheckpoint(ModelCheckpoint):
-    """A ModelCheckpoint that also saves after the last step, and after the step during which SIGINT or SIGTERM came.
+    """A ModelCheckpoint that also saves after the last step, and after a step during which SIGINT or SIGTERM arrived.
 
-    The last step is saved as a step, not as the end of an epoch, so that a run cut short by ``max_steps`` can be taken
-    further. An interrupted run finishes its step, saves ``interrupted.ckpt`` and ends non-zero; a second signal ends it at
-    once. Nothing is saved on exceptions: with one rank raising, the others would hang.
+    The last step is saved as a step, not as the end of an epoch, so that a run cut short by ``max_steps`` can continue. An
+    interrupted run finishes its step, saves ``interrupted.ckpt`` and ends non-zero; a second signal ends it at once. Nothing is
+    saved on exceptions: if one rank raised, the others would hang.
     """
 
     _requested = False
@@ -55,11 +55,11 @@ class RunCheckpoint(ModelCheckpoint):
 
     @property
     def state_key(self) -> str:
-        """One name, whatever the steps between checkpoints are."""
+        """The same name for every number of steps between checkpoints."""
         return type(self).__name__
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes up what it knew of its checkpoints, where they are now if the run's folder was moved meanwhile."""
+        """Restores its list of checkpoints, with their new paths if the run's folder was moved."""
         before, now = str(state_dict.get("dirpath")), str(self.dirpath)
         newest = Path(now) / Path(state_dict["best_model_path"]).name
         if before != now and newest.exists():
@@ -71,7 +71,7 @@ class RunCheckpoint(ModelCheckpoint):
         super().load_state_dict(state_dict)
 
     def _save_checkpoint(self, trainer: L.Trainer, filepath: str) -> None:
-        """Saves aside and renames, so that a run that dies meanwhile keeps the checkpoint it had. Every rank calls it.
+        """Saves aside and renames, so that a run that dies meanwhile keeps its earlier checkpoint. Every rank calls it.
 
         Raises:
             UserError: if it cannot be written.
@@ -87,14 +87,14 @@ class RunCheckpoint(ModelCheckpoint):
 
     @staticmethod
     def _link_checkpoint(trainer: L.Trainer, filepath: str, linkpath: str) -> None:
-        """Lets the link point to another checkpoint of its folder, without a moment in which it points to none."""
+        """Points the link to another checkpoint of its folder, without a moment in which it points to nothing."""
         if trainer.is_global_zero:
             with replacing(Path(linkpath)) as aside:
                 aside.symlink_to(Path(filepath).name)
         trainer.strategy.barrier("after the newest checkpoint was linked")
 
     def _remove_checkpoint(self, trainer: L.Trainer, filepath: str) -> None:
-        """Removes a checkpoint, after ``last.ckpt`` points to the newest one."""
+        """Removes a checkpoint, once ``last.ckpt`` points to the newest one."""
         assert self.dirpath is not None
         self._link_checkpoint(trainer, self._last_checkpoint_saved, f"{self.dirpath}/{self.CHECKPOINT_NAME_LAST}.ckpt")
         super()._remove_checkpoint(trainer, filepath)
@@ -107,7 +107,7 @@ class RunCheckpoint(ModelCheckpoint):
 
 
 def _log_ending_step(trainer: L.Trainer) -> None:
-    """Writes the row of the step that ends before its checkpoint, so that a run that is killed in between has it."""
+    """Logs the metrics of the ending step before its checkpoint is saved, so that a run that is killed in between has them."""
     row = metrics_of_ending_step(trainer)
     if row is None:
         return
