@@ -25,7 +25,8 @@ def test_counts_and_verdicts_are_written_and_disagreements_are_named_by_row(tmp_
     assert main(["grade", str(file), "--out", str(out), "--workers=1"]) == 0
     results = json.loads((out / "results.json").read_text(encoding="utf-8"))
     assert results["disagreements"] == [2, 3]
-    assert results["bad_rows"] == ["row 6 is not JSON (Expecting value: line 1 column 1 (char 0))"]
+    [bad] = results["bad_rows"]
+    assert bad.startswith("row 6: not JSON: Expecting value")
     counts = ("pairs", "equal", "labelled", "agree", "false_positives", "false_negatives", "undecided")
     assert {tier: tuple(found[key] for key in counts) for tier, found in results["tiers"].items()} == {
         "a": (2, 2, 2, 1, 1, 0, 0),
@@ -41,12 +42,12 @@ def test_counts_and_verdicts_are_written_and_disagreements_are_named_by_row(tmp_
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("[1]", "row 1 is a list, not an object"),
+        ("[1]", "row 1: not a JSON object: a list"),
         ('{"gold": "1"}', "row 1: key 'pred' is missing"),
         ('{"pred": "1", "gold": null}', "row 1: key 'gold' is null, not text"),
         ('{"pred": true, "gold": "1"}', "row 1: key 'pred' is bool, not text"),
         ('{"pred": "1", "gold": "1", "label": "yes"}', "row 1: key 'label' is \"yes\", not true or false"),
-        ("[" * 100_000, "row 1 is not JSON"),
+        ("[" * 100_000, "row 1: not JSON"),
     ],
 )
 def test_a_row_without_a_pair_is_named(tmp_path: Path, line: str, message: str) -> None:
