@@ -135,11 +135,8 @@ def check_legible(
         f"their tokens are {tokenizer.unk_token}, unknown to it (the first with one: {first.id} {shorten(first.problem, 60)!r})"
     )
     if unknown > _UNREADABLE * total:
-        mini = (
-            "; mini, the default, reads only mini:SPLIT with --prompts mini"
-            if model in (MINI, resolve_model(MINI))
-            else ""
-        )
+        is_mini = model in (MINI, resolve_model(MINI))
+        mini = "; mini, the default, reads only mini:SPLIT, with the prompt set mini" if is_mini else ""
         raise UserError(f"{said}: give a model that was trained on such text{mini}")
     return said
 

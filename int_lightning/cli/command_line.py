@@ -11,7 +11,6 @@ import lightning as L
 import torch
 from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
-from lightning.fabric.utilities.rank_zero import _get_rank
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from rich.markup import escape
@@ -36,6 +35,7 @@ from int_lightning.console import (
 from int_lightning.engines.base import EngineConfig
 from int_lightning.grpo.module import GRPOModule
 from int_lightning.learn.callbacks import ExportModel, FitProgress, StepTimeLimit
+from int_lightning.learn.lightning_internals import CommandLine, rank_of_process
 from int_lightning.learn.module import PolicyModule
 from int_lightning.learn.ranks import RanksAlive
 from int_lightning.learn.restoring import prepare_to_restore
@@ -49,7 +49,7 @@ from int_lightning.types import UserError
 from int_lightning.yaml_text import load_yaml
 
 
-class IntCLI(LightningCLI):
+class IntCLI(CommandLine):
     """``fit`` and ``validate`` take a model and a data class; the other commands take the arguments of their method."""
 
     _FITTING = ("fit", "validate")
@@ -108,12 +108,16 @@ class IntCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Keeps the command line's values: those stored in a checkpoint must not override them."""
 
-    def _set_seed(self) -> None:
+    def after_parsing(self) -> None:
+        """Checks the seed and opens the run's folder.
+
+        Raises:
+            UserError: see ``open_run_folder``.
+        """
         seed = self._get(self.config, "seed_everything")
         if not 0 <= seed < 1 << 32:
             raise UserError(f"seed_everything is {seed}: give a whole number from 0 to {(1 << 32) - 1}")
         self.open_run_folder()
-        super()._set_seed()
 
     def open_run_folder(self) -> None:
         """Claims the run's folder, and sends library output to a file there.
@@ -133,7 +137,7 @@ class IntCLI(LightningCLI):
         if not config["out"].strip():
             raise UserError("--out is empty: give the folder that the run is written into")
         folder = Path(config["out"])
-        rank = _get_rank() or 0
+        rank = rank_of_process()
         if rank == 0:
             self.resources.enter_context(locked(folder))
         self.resolved = with_short_names(self._parser(command).dump(config, skip_unset=False))
@@ -203,7 +207,11 @@ class IntCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Collects the interventions first, where the data says how and no finished collection is there."""
-        if isinstance(self.datamodule, InterventionData) and self.datamodule.collection_missing and not _get_rank():
+        if (
+            isinstance(self.datamodule, InterventionData)
+            and self.datamodule.collection_missing
+            and not rank_of_process()
+        ):
             collect_first(self.datamodule)
 
     def _run_subcommand(self, subcommand: str) -> None:

@@ -125,6 +125,10 @@ class IntTrainer(EngineTrainer):
         """
         if not problems and not first_errors and not onpolicy:
             raise UserError("there is nothing to evaluate on: give problems, first_errors or onpolicy")
+        named = {"problems": problems, "first_errors": first_errors, "onpolicy": onpolicy, "models": models}
+        for key, given in named.items():
+            if not all(name.strip() for name in given or ()):
+                raise UserError(f"{key} has an entry without a name: write {key}: {{NAME: ...}}")
         results: dict[str, Any] = {"model": model}
         plot = Path(self.default_root_dir) / "onpolicy.png"
         if onpolicy:

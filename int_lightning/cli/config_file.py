@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 
 import yaml
-from jsonargparse._loaders_dumpers import get_yaml_default_loader  # 1e-6 is a number for it, as for the parser
+from jsonargparse._loaders_dumpers import get_yaml_default_loader  # reads 1e-6 as a number, as the parser does
 
 from int_lightning.types import UserError
 from int_lightning.yaml_text import check_yaml
+
+_MERGE = "tag:yaml.org,2002:merge"  # of the key <<
 
 
 def read_config(path: str) -> yaml.MappingNode:
@@ -41,18 +45,20 @@ def compose(text: str, path: str) -> yaml.Node | None:
     """YAML as a tree of nodes; None for an empty text.
 
     Raises:
-        UserError: naming the line of what is not YAML.
+        UserError: naming the line of what is not YAML, or has a tag that no config takes.
     """
     try:
         check_yaml(text, path)
         found: yaml.Node | None = yaml.compose(text, Loader=get_yaml_default_loader())
-        return found
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = path if path.startswith("--") or mark is None else f"{path}, line {mark.line + 1}"
         raise UserError(f"{where}: not YAML: {_in_words(error, text)}") from error
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not YAML: {str(error).splitlines()[0]}") from error
+    if found is not None:
+        _check_tags(found, path)
+    return found
 
 
 def plain(node: yaml.Node) -> object:
@@ -108,6 +114,20 @@ def _in_words(error: yaml.MarkedYAMLError, text: str) -> str:
     return problem
 
 
+def _check_tags(node: yaml.Node, path: str) -> None:
+    """Refuses values with a tag such as ``!!python/name:os.system``, which the parser does not make."""
+    if node.tag not in get_yaml_default_loader().yaml_constructors and node.tag != _MERGE:
+        tag = str(node.tag).replace("tag:yaml.org,2002:", "!!")
+        where = path if path.startswith("--") else f"{path}, line {line(node)}"
+        raise UserError(f"{where}: no key takes a value with the tag {tag}: write the value without it")
+    if isinstance(node, yaml.MappingNode):
+        for part in chain.from_iterable(node.value):
+            _check_tags(part, path)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _check_tags(item, path)
+
+
 def _check_once(node: yaml.Node, path: str) -> None:
     if isinstance(node, yaml.MappingNode):
         seen: dict[str, int] = {}
@@ -129,8 +149,6 @@ def _inside(folder: Path) -> str:
 
 
 def _beside(file: Path) -> str:
-    from difflib import get_close_matches
-
     others = [f.name for f in file.parent.glob("*.y*ml")] if file.parent.is_dir() else []
     near = get_close_matches(file.name, others, 1)
     return f": did you mean {file.parent / near[0]}?" if near else ": give the path of a YAML file"

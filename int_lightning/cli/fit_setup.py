@@ -11,8 +11,8 @@ from lightning.pytorch.loggers import Logger
 from rich.markup import escape
 
 from int_lightning import console
-from int_lightning.learn.callbacks import RunCheckpoint
 from int_lightning.learn.metrics_csv import MetricsCSV
+from int_lightning.learn.run_checkpoint import RunCheckpoint
 from int_lightning.learn.tensorboard import RunTensorBoard
 from int_lightning.run_folder.lock import end_with_parent
 from int_lightning.sft.data import InterventionData

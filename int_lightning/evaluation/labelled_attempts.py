@@ -134,11 +134,10 @@ def _reference(row: Mapping[str, Any], where: str) -> tuple[str, str]:
 def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """The rows of a JSON list or of JSON lines, counted from 1."""
     is_list = path.name.removesuffix(".gz").endswith(".json")
-    number = 0
-    for number, row in _listed(path) if is_list else json_lines(path):
-        yield number, row
-    if not number:
+    rows = list(_listed(path) if is_list else json_lines(path))
+    if not rows:
         raise UserError(f"{path}: nothing in it: give a file with at least one row")
+    yield from rows
 
 
 def _listed(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:

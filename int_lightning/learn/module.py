@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cached_property
@@ -17,10 +18,12 @@ from torch.distributed.fsdp import FSDPModule
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from transformers import PreTrainedTokenizerBase
 
+from int_lightning.learn.export import export
 from int_lightning.learn.liger_layers import Layers
+from int_lightning.learn.lightning_internals import forget_step_metrics
 from int_lightning.learn.lora import LoRAConfig, keep_state_of_adapters_only
 from int_lightning.learn.micro_batches import MicroBatch
-from int_lightning.learn.model import Head, Policy, export, load_policy, shard
+from int_lightning.learn.model import Head, Policy, load_policy, shard
 from int_lightning.learn.schedule import WarmupCosine
 from int_lightning.model_folder.tokenizer import load_tokenizer
 from int_lightning.models.resolve import resolve_model
@@ -125,6 +128,8 @@ class PolicyModule(L.LightningModule):
         """
         try:
             optimizer = self.optimizer_factory([p for p in self.scorer.parameters() if p.requires_grad])
+            if not all(math.isfinite(group["lr"]) for group in optimizer.param_groups):
+                raise ValueError("the learning rate is not finite")
             scheduler = None if self.scheduler_factory is None else self.scheduler_factory(optimizer)
         except (TypeError, ValueError) as error:
             raise UserError(f"model.optimizer or model.scheduler does not take its init_args: {error}") from error
@@ -172,11 +177,8 @@ class PolicyModule(L.LightningModule):
             )
 
     def on_train_batch_start(self, *_: Any) -> None:
-        """Forgets what the step before logged: Lightning would log it again where this one, with nothing to train on, does not
-        measure it."""
-        for metric in self.trainer._results.values() if self.trainer._results else ():
-            if not metric.meta.on_epoch:
-                metric.reset()
+        """Forgets what the last step logged, in case this one has nothing to train on and logs nothing."""
+        forget_step_metrics(self.trainer)
 
     def optimise(self, batches: Sequence[MicroBatch], loss_of: Callable[[MicroBatch], Loss]) -> dict[str, Tensor]:
         """One optimiser step. ``loss_of`` returns a micro-batch's share of the step's loss and of its metrics, both

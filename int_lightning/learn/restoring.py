@@ -7,23 +7,22 @@ from typing import Any
 
 import lightning as L
 from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.fabric.utilities.load import _load_distributed_checkpoint
 from lightning.pytorch.strategies import ModelParallelStrategy
-from lightning.pytorch.trainer.connectors.checkpoint_connector import _CheckpointConnector
 from torch.distributed.checkpoint.api import CheckpointException
 
+from int_lightning.learn.lightning_internals import CheckpointConnector, load_distributed_checkpoint, use_connector
 from int_lightning.types import UserError
 
 
 def prepare_to_restore(trainer: L.Trainer) -> None:
     """Has a trainer read checkpoints in these ways."""
-    trainer._checkpoint_connector = Connector(trainer)
+    use_connector(trainer, Connector(trainer))
     if not isinstance(trainer.strategy, ModelParallelStrategy):  # which reads both kinds itself
         trainer.strategy.checkpoint_io = FilesAndFolders()
 
 
-class Connector(_CheckpointConnector):
-    """Lightning's own, private because it has no hook around the reading of a checkpoint."""
+class Connector(CheckpointConnector):
+    """Lightning's own, with one line for a checkpoint that cannot be read."""
 
     def resume_start(self, checkpoint_path: Any = None, weights_only: bool | None = None) -> None:
         """Reads the checkpoint.
@@ -69,7 +68,7 @@ class FilesAndFolders(TorchCheckpointIO):
         if not Path(path).is_dir():
             loaded: dict[str, Any] = super().load_checkpoint(path, map_location, weights_only)
             return loaded
-        checkpoint: dict[str, Any] = _load_distributed_checkpoint(Path(path))
+        checkpoint: dict[str, Any] = load_distributed_checkpoint(Path(path))
         optimizers = sorted(key for key in checkpoint if key.startswith("optimizer_") and key != "optimizer_states")
         checkpoint["optimizer_states"] = [numbered(checkpoint.pop(key)) for key in optimizers]
         return checkpoint

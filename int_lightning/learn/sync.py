@@ -12,8 +12,9 @@ from torch import Tensor
 
 from int_lightning.engines.base import Engine
 from int_lightning.engines.vllm import VLLMEngine
+from int_lightning.learn.export import named_weights
 from int_lightning.learn.lora import adapter_factors, save_adapter
-from int_lightning.learn.model import Policy, logit_divisor, named_weights
+from int_lightning.learn.model import Policy, logit_divisor
 from int_lightning.scratch import scratch_folder
 from int_lightning.types import UserError
 

@@ -27,6 +27,8 @@ def check_files(folder: Path) -> None:
         raise UserError(f"model folder {folder}: not a folder: give one with config.json, a tokenizer and weights")
     remedy = "save the model there with save_pretrained, or name another folder"
     if not (folder / "config.json").is_file():
+        if (folder / "model" / "config.json").is_file():
+            raise UserError(f"model folder {folder}: this is the folder of a run: give {folder / 'model'}")
         raise UserError(f"model folder {folder}: config.json is missing: {remedy}")
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json")):
         raise UserError(

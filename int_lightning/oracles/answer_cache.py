@@ -14,12 +14,12 @@ from int_lightning.types import UserError
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server said, or why there is no answer.
+    """What a server said, or why it did not answer.
 
     Args:
         text: What it said.
         model: The model that it names.
-        failure: Why there is no answer, "" if there is one.
+        failure: Why it did not answer, "" if it did.
         cut: Whether the length limit cut it short.
     """
 

@@ -106,7 +106,7 @@ def append_records(path: Path, records: Sequence[dict[str, Any]]) -> None:
 
 
 def read_annotations(path: Path) -> dict[str, dict[str, Any]]:
-    """The records of a file by attempt; none if there is no file.
+    """The records of a file by attempt; none if the file does not exist.
 
     Raises:
         UserError: naming row and key of everything that is wrong in it, up to 20 defects.
@@ -164,7 +164,7 @@ def _wrong_annotation(location: object, content: object, steps: Sequence[str]) -
     if isinstance(location, bool) or not isinstance(location, int):
         return [f'key location: {location!r:.40} is neither a step number nor null nor "{NO_ERROR_FOUND}"']
     if not 0 <= location < len(steps):
-        return [f"key location: there is no step {location}; the steps are 0 to {len(steps) - 1}"]
+        return [f"key location: step {location} does not exist; the steps are 0 to {len(steps) - 1}"]
     if not content.strip():
         return ["key content: empty; write the step to put in that place"]
     if number := _NUMBERED.match(content.strip()):

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import cast
 
@@ -47,12 +48,12 @@ def records(out: Path) -> dict[str, dict[str, object]]:
 @given(st.integers(1, 40), st.integers(1, 200))
 def test_waves_draw_every_sample_once_and_double(first: int, total: int) -> None:
     drawn = list(waves(first, total))
-    assert [i for wave in drawn for i in wave] == list(range(total))
+    assert list(chain.from_iterable(drawn)) == list(range(total))
     assert all(len(wave) == wave.start for wave in drawn[1:-1])
 
 
 class OneIsRefused:
-    """Stages that never end, but for a problem that is refused after its first completion."""
+    """Stages that never end, except for one problem, which is refused after its first completion."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -121,7 +122,7 @@ def _wait_for_a_shard(process: subprocess.Popen[bytes], out: Path, further: floa
 
 
 class LateOracle(PolicyOracle):
-    """Owes its answers for half of the problems until a file is there."""
+    """Owes its answers for half of the problems until a file exists."""
 
     def __init__(self, answered: str) -> None:
         super().__init__(4, Sampling(max_tokens=24, temperature=0.7, top_p=0.8, top_k=20))

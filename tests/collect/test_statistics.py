@@ -192,7 +192,7 @@ def test_importing_the_statistics_does_not_import_matplotlib() -> None:
 
 
 def peak_kib(folder: Path, shards: int) -> int:
-    """Peak memory of a process that reads a store of so many shards, each of half a million tokens."""
+    """Peak memory of a process that reads a store of ``shards`` shards, each of half a million tokens."""
     store = Store(folder)
     for shard in range(shards):
         attempts = [rollout(f"p{shard}/{i}", 10_000, 30_000) for i in range(50)]

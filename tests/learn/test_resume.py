@@ -23,7 +23,8 @@ from transformers import AutoTokenizer
 from int_lightning.__main__ import main
 from int_lightning.collect.store import OUTCOMES, Store
 from int_lightning.learn.micro_batches import Step
-from int_lightning.models.resolve import SMOLLM2, resolve_model
+from int_lightning.models.resolve import resolve_model
+from int_lightning.models.smollm2 import SMOLLM2
 from int_lightning.prompts.chat import encode_chat
 from int_lightning.run_files import digest
 from int_lightning.sources.reading import load_problems

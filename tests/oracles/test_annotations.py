@@ -109,8 +109,8 @@ def test_the_step_may_be_said_in_lines_that_look_like_latex(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("annotation", "key", "said"),
     [
-        ({"location": 3, "content": "so x = 3"}, "location", "there is no step 3; the steps are 0 to 2"),
-        ({"location": -1, "content": "so x = 3"}, "location", "there is no step -1"),
+        ({"location": 3, "content": "so x = 3"}, "location", "step 3 does not exist; the steps are 0 to 2"),
+        ({"location": -1, "content": "so x = 3"}, "location", "step -1 does not exist"),
         ({"location": "1", "content": "so x = 3"}, "location", "neither a step number"),
         ({"location": True, "content": "so x = 3"}, "location", "neither a step number"),
         ({"location": 1.0, "content": "so x = 3"}, "location", "neither a step number"),
@@ -157,7 +157,7 @@ def test_a_defect_is_named_with_file_row_and_key(
         (lambda line: line.replace('"content"', '"contents"'), "row 2, key content: missing"),
     ],
 )
-def test_a_row_that_is_no_record_is_named(tmp_path: Path, change: Callable[[str], str], said: str) -> None:
+def test_a_row_that_is_not_a_record_is_named(tmp_path: Path, change: Callable[[str], str], said: str) -> None:
     run(file := tmp_path / "a.jsonl", attempt("o"), attempt("p"))
     first, second = file.read_text().splitlines()
     file.write_text(f"{first}\n{change(second)}\n")

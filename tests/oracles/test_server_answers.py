@@ -1,4 +1,4 @@
-"""What the server oracle asks at a time and at most, and how its answers are kept."""
+"""How many requests the server oracle makes at a time and in all, and how its answers are kept."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -92,7 +93,7 @@ def test_kept_answers_are_not_asked_for_again_whatever_cut_the_run_short(serve, 
     attempts = [attempt("p"), attempt("q")]
     server, answers = serve(failing), tmp_path / "new" / "answers.jsonl"
     first = propose(oracle_at(server.url, answers=str(answers), concurrency=1), attempts)
-    assert [is_waiting(x) for ps in first for x in ps] == [False, False, True, True]
+    assert [is_waiting(x) for x in chain.from_iterable(first)] == [False, False, True, True]
     with answers.open("ab") as file:
         file.write(b'{"question": "cut sho')
     server.script, server.requests = whole, []
@@ -115,7 +116,7 @@ def test_answers_that_cannot_be_written_are_the_users_mistake(tmp_path: Path) ->
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """SIGINT raises KeyboardInterrupt, whatever the process that runs the tests does with it."""
+    """Makes SIGINT raise KeyboardInterrupt, however the process that runs the tests handles it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

@@ -1,4 +1,4 @@
-"""A server that means harm, and texts that would act on one."""
+"""A hostile server, and texts that would affect a server."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_an_answer_that_does_not_end_is_cut_off_and_waits(serve, status: int) ->
     server = serve(lambda n, b: (status, sent, {}))
     oracle = oracle_at(server.url, sampling=SHORT, proposals=1, budget=Budget(max_tokens_total=10_000))
     assert str(ask_one(oracle).defect) == "waiting: the server failed: an answer of more than 67,584 bytes"
-    assert oracle.client.tokens > 10_000  # what came is paid for
+    assert oracle.client.tokens > 10_000  # what came counts
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd"])
@@ -203,7 +203,7 @@ def test_hiding_a_key_changes_nothing_else(text: str) -> None:
         assert hidden == text
 
 
-def test_plain_words_and_numbers_are_no_part_of_a_key() -> None:
+def test_plain_words_and_numbers_are_not_part_of_a_key() -> None:
     text = "the lightning took 12345678 steps"
     assert hide(text, "int-lightning-12345678", "$KEY") == text
     assert hide(text, "lightning", "$KEY") == "the $KEY took 12345678 steps"

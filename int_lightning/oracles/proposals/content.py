@@ -25,14 +25,15 @@ _LABEL = re.compile(  # "Step 3: ", "## Step 3 - ", "**Step 3**: ", "(Step 3). "
     re.IGNORECASE | re.ASCII | re.VERBOSE,
 )
 
-# "no critical error was found in the solution", "the whole attempt is correct"
+# "critical error", "mathematical mistakes"
 _WRONG = r"(?:critical |first |major |actual |real |mathematical )*(?:errors?|mistakes?|issues?)"
 _FOUND = r"(?: (?:was |were |is |are )?(?:found|detected|identified|present|here))?"
-_WHOLE = (
+_WHOLE = (  # "the student's solution", "all steps"
     r"(?:the |this |student'?s? |entire |whole |all )*(?:solution|attempt|answer|reasoning|work|proof|steps?)(?: \d+)?"
 )
+# "the whole attempt is entirely correct"
 _RIGHT = rf"{_WHOLE} (?:is|are|was|were|seems?|looks?) (?:(?:all|fully|entirely|completely) )?(?:correct|right|valid|fine|ok)"
-_NO_ERROR = re.compile(
+_NO_ERROR = re.compile(  # "OK", "n/a", "there is no critical error in the solution, so it is correct"
     r"ok|okay|correct|right|valid|none|null|nil|nothing|n/?a|not applicable|no changes?(?: (?:needed|required|necessary))?"
     rf"|(?:there (?:is|are|was|were) |i (?:find|found|see) )?no {_WRONG}{_FOUND}(?: (?:in|with) {_WHOLE})?"
     rf"(?:[.,;:]* (?:and |so |since |because |as )?{_RIGHT})?"

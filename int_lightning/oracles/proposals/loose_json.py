@@ -35,7 +35,7 @@ _DECIMAL = re.compile(r"-?\d{1,100}\.\d{1,100}", re.ASCII)
 
 _END = {'"': '"', "'": "'", "“": "”", "”": "”"}
 _STRING_PART = re.compile(r"\\\\[{}]|\\.|[{}\"'”]", re.DOTALL)
-_QUOTED_KEY = (
+_QUOTED_KEY = (  # "location":
     rf"(?:\"[^\"\n]{{1,{_LONGEST_KEY}}}\"|'[^'\n]{{1,{_LONGEST_KEY}}}'|[“”][^“”\n]{{1,{_LONGEST_KEY}}}[“”]){_GAP}:"
 )
 _NEXT_LINE = rf"[ \t\r]*\n\s*[\"'“”](?:location|content)[\"'“”]{_GAP}:"
@@ -63,7 +63,7 @@ def read(text: str, cut: bool = False) -> tuple[Value, int]:
         cut: The text may stop early. A quote that was not escaped is then an error, because it leaves open where a string ends.
 
     Raises:
-        UnreadableError: if there is no such value; its position is ``len(text)`` if the text stops inside the value.
+        UnreadableError: if it does not begin with such a value; its position is ``len(text)`` if the text stops inside the value.
     """
     return _Reader(text, cut).value(0, "}", _DEPTH)
 
