@@ -53,7 +53,9 @@ def main(args: list[str] | None = None) -> int:
     if arguments[0] in COMMANDS and {"-h", "--help"} & set(arguments[1:]):
         return exit_status(lambda: print(visible(help_text(arguments[0], arguments[1:]))))
     gc.disable()  # imports allocate much and free little: a sixth of their time is garbage collection
-    if arguments[0] == "grade":
+    if (
+        arguments[0] == "grade"
+    ):  # each command imports only what it needs, so that grade and inspect start without torch
         from int_lightning.grading.command import main as grade
 
         gc.enable()
