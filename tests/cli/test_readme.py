@@ -1,5 +1,5 @@
-"""Every command of README and CONTRIBUTING, read from their text: run here at a reduced size, or parsed. A command that this file does
-not know fails."""
+"""Every command of README and CONTRIBUTING, read from their text: run here at a reduced size, or parsed. A command that this file
+does not know fails."""
 
 from __future__ import annotations
 
