@@ -31,12 +31,12 @@ commands:
   --verbose           show what the engine and the libraries print
   --version
 
-`int-lightning COMMAND --help` lists a command's keys, `int-lightning fit -c CONFIG --help` those of its model and data too.
+`int-lightning COMMAND --help` lists a command's keys, and `int-lightning fit -c CONFIG --help` those of its model and data too.
 """
 
 
 def show_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Prints what Python prints of an exception that nobody expected, whose text may come from anywhere."""
+    """Prints what Python prints for an unexpected exception, whose text may come from anywhere."""
     sys.stderr.write(visible("".join(traceback.format_exception(kind, error, trace))))
 
 
@@ -53,6 +53,7 @@ def main(args: list[str] | None = None) -> int:
     if arguments[0] in COMMANDS and {"-h", "--help"} & set(arguments[1:]):
         return exit_status(lambda: print(visible(help_text(arguments[0], arguments[1:]))))
     gc.disable()  # imports allocate much and free little: a sixth of their time is garbage collection
+    # each command imports only what it needs, so that grade and inspect start without torch
     if arguments[0] == "grade":
         from int_lightning.grading.command import main as grade
 

@@ -62,7 +62,7 @@ def _meant(bases: tuple[type, ...], name: str) -> str:
 
 
 def _instead(path: str, key: str, bases: tuple[type, ...], before: type | None) -> str:
-    """What to write instead of a path that stands where a class is to be named."""
+    """What to write instead of a path where a class must be named."""
     file, _, name = path.rpartition(":") if ":" in path else path.rpartition(".")
     if name[:1].isupper():
         return f"{Path(file).stem}.{name}, with the file in the working directory or beside the config"

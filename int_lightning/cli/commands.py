@@ -122,7 +122,7 @@ class IntTrainer(EngineTrainer):
             references: File of reference solutions for them, where they have none themselves.
             oracle: Names the first wrong steps; the policy itself if not given.
             onpolicy: Datasets whose NLL and next-token entropy are reported: a name for each, and its folder or file.
-            models: Models to report them under, a name for each (before and after SFT, say); ``model`` alone if not given.
+            models: Models to report them under, a name for each (such as before and after SFT); ``model`` alone if not given.
         """
         if not problems and not first_errors and not onpolicy:
             raise UserError("there is nothing to evaluate on: give problems, first_errors or onpolicy")

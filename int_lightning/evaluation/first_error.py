@@ -2,7 +2,7 @@
 
     F1 = 2 a b / (a + b),  a: share of erroneous attempts whose first wrong step is named, b: share of right attempts left alone
 
-Unlike there, the oracle sees a reference solution, as it does when it proposes interventions.
+Unlike in that benchmark, the oracle sees a reference solution, as it does when it proposes interventions.
 """
 
 from __future__ import annotations

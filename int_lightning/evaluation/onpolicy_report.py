@@ -49,7 +49,7 @@ def onpolicy_report(
         that very model.
 
     Raises:
-        UserError: before anything is scored, if a model does not exist, or a dataset has a bad row or none that fits the model.
+        UserError: before anything is scored, if a model does not exist, or if a dataset has a bad row or none that fits.
     """
     if limit is not None and limit < 1:
         raise UserError(f"limit is {limit}: give at least 1, or leave it out for all rows")

@@ -125,7 +125,7 @@ class InterventionData(L.LightningDataModule):
 
     @property
     def collection_missing(self) -> bool:
-        """Whether a collection is to be run before the fit."""
+        """Whether the fit must run a collection first."""
         return self.collect_config is not None and not self.streaming and not self.collection_finished
 
     @property

@@ -142,8 +142,8 @@ class ExampleReader:
             if suffixed:
                 if right[i.id].prompt_ids.tolist() != token_ids:
                     raise UserError(
-                        f"row {i.id!r}: its guided rollout {right[i.id].id!r} does not continue from the tokens of prompt, "
-                        "prefix and intervention: collect it again"
+                        f"row {i.id!r}: its guided rollout {right[i.id].id!r} does not continue from prompt, prefix "
+                        "and intervention: collect it again"
                     )
                 suffix = right[i.id].token_ids.tolist()
                 spans += [self.config.span("suffix", len(suffix) - 1), self.config.span("end", 1)]

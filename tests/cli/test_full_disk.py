@@ -72,7 +72,7 @@ class AfterStep2(Callback):
 
 
 class DeletingOracle(PolicyOracle):
-    """Deletes the run's folder when it is asked."""
+    """Deletes the run's folder when it is asked for proposals."""
 
     def __init__(self, folder: str) -> None:
         super().__init__(2, Sampling(max_tokens=24))

@@ -33,7 +33,7 @@ def hostile_reward(problem: Problem, rollout: Rollout) -> float:
 
 
 def shown(capfd: pytest.CaptureFixture[str]) -> str:
-    """What was printed, checked to hold nothing that cannot be seen."""
+    """What was printed, which must hold only visible characters."""
     captured = capfd.readouterr()
     whole = captured.out + captured.err
     assert [text for kind, text in runs(whole) if kind == "hidden"] == []
@@ -171,7 +171,7 @@ def test_any_text_is_shown_as_text(text: str) -> None:
 
 
 def _on_a_terminal(command: list[str], folder: Path) -> str:
-    """What a command writes where stdout and stderr are a terminal."""
+    """What a command writes if stdout and stderr are a terminal."""
     leader, follower = pty.openpty()
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "150"}
     process = subprocess.Popen(command, stdin=follower, stdout=follower, stderr=follower, env=environment, cwd=folder)

@@ -1,4 +1,4 @@
-"""The command that is said to be next: with the problems and prompts that the fit had."""
+"""The next command that a fit suggests has the problems and prompts of the fit."""
 
 from __future__ import annotations
 

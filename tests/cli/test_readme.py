@@ -1,5 +1,5 @@
-"""Every command of README and CONTRIBUTING, read from their text: run here at a reduced size, or parsed. A command that this does
-not know fails."""
+"""Every command of README and CONTRIBUTING, read from their text: run here at a reduced size, or parsed. A command that this file
+does not know fails."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Command:
 
 
 def commands() -> list[Command]:
-    """Those of fenced blocks and of spans that begin with a program's name."""
+    """The commands in fenced blocks, and in spans that begin with a program's name."""
     found = []
     for name in TEXTS:
         text = (ROOT / name).read_text(encoding="utf-8")
@@ -53,7 +53,7 @@ def commands() -> list[Command]:
 
 
 def command(text: str, line: str) -> Command:
-    """A line without its remark, in words."""
+    """A line as words, without its comment."""
     words = shlex.split(line.split(" # ")[0].rstrip("& "))
     environment = {}
     while "=" in words[0]:
@@ -67,7 +67,7 @@ ALL = commands()
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory that sees configs and package as a checkout does, and keeps its own runs."""
+    """A working directory that has configs and package like a checkout, and keeps its own runs."""
     for name in ("configs", "int_lightning", "benchmarks"):
         (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)

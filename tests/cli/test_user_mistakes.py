@@ -212,7 +212,7 @@ IN_A_CONFIG = [
     (
         GRPO,
         f"{CALLBACK}{{oracle: {{class_path: PolicyOracle, init_args: {{sampling: {{max_token: 3}}}}}}}}\n",
-        ", line 4: there",
+        ", line 4: unknown key",
     ),
     (
         COLLECT,

@@ -1,4 +1,4 @@
-"""What an evaluation keeps, and how it goes on where it was killed."""
+"""What an evaluation keeps, and how it continues where it was killed."""
 
 from __future__ import annotations
 

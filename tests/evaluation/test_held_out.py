@@ -1,4 +1,4 @@
-"""What a fit says of held-out rows and problems, through the real command line."""
+"""What a fit says about held-out rows and problems, through the real command line."""
 
 from __future__ import annotations
 

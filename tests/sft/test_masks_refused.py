@@ -1,4 +1,4 @@
-"""Rows that must not be trained on, or end with the wrong tokens, are named; what a chat template may change, and what not."""
+"""Rows that must not be trained on, or that end with the wrong tokens, are named; so is what a chat template must not change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an SFT cannot be right with ends it: exit status 2, and one line that says what, where and what to do."""
+"""Input that an SFT cannot be right with ends it: exit status 2, and one line that says what, where and what to do."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def commit(run: Path, *interventions: Intervention) -> None:
 
 
 def collected(run: Path, *interventions: Intervention, model: Path | None = None) -> Path:
-    """A run folder with a batch, made with the tokenizer of a model, or with one that nobody noted."""
+    """A run folder with a batch, made with the tokenizer of a model, or with one that was not recorded."""
     if model is not None:
         record_tokenizer(run / "dataset", AutoTokenizer.from_pretrained(model), str(model))
     commit(run, *interventions)
@@ -64,7 +64,7 @@ def collected(run: Path, *interventions: Intervention, model: Path | None = None
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """A copy of the mini model, to be spoilt."""
+    """A copy of the mini model, to be damaged."""
     return Path(shutil.copytree(resolve_model("mini"), tmp_path / "model"))
 
 
@@ -75,7 +75,7 @@ def fit(tmp_path: Path, run: Path, *overrides: str) -> int:
 
 
 def refused(capsys: pytest.CaptureFixture[str], status: int) -> str:
-    """What a command said that a user's mistake ended."""
+    """What a command that a user's mistake ended said."""
     said = capsys.readouterr()
     assert status == 2
     assert "Traceback" not in said.out + said.err

@@ -101,7 +101,7 @@ def test_every_target_trains(target: Target, tmp_path: Path, mixed: Path) -> Non
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of hard and easy problems, so that some rollouts are right, with rewritings."""
+    """A collection of hard and easy problems, so that some rollouts are right, with rewritings."""
     out = tmp_path_factory.mktemp("mixed") / "collect"
     sources = "--problems=[{path: 'mini:hard-train:12'}, {path: 'mini:easy:12'}]"
     assert collect(out, sources, "--collection.refined=1") == 0

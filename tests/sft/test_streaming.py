@@ -49,7 +49,7 @@ def same_weights(a: Path, b: Path) -> bool:
 
 
 def live(batches: list[list[int]], batch_size: int) -> LiveRows[int]:
-    """A collection that has nothing at first and gets a batch whenever it is asked for one."""
+    """A collection that is empty at first and gets a batch whenever it is asked for one."""
     there: list[int] = []
 
     def more() -> bool:

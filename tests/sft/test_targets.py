@@ -93,7 +93,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def trained_text(example: SFTExample) -> str:
-    """What carries loss, special tokens shown."""
+    """The text that carries loss, with special tokens shown."""
     return str(MINI.decode([t for t, w in zip(example.token_ids, example.loss_weights, strict=True) if w]))
 
 
