@@ -83,7 +83,7 @@ def test_a_reward_that_raises_is_an_error_of_its_rollout_and_no_zero(capfd: pyte
 def test_a_reward_that_is_no_number_is_an_error_too(capfd: pytest.CaptureFixture[str]) -> None:
     (group,) = groups_of(GroupConfig(), RewardConfig(f"{HERE}.not_a_number"))
     assert [r.id for r in group.rollouts] == ["p/1", "p/2", "p/1"]
-    assert "not a finite number" in " ".join(capfd.readouterr().out.split())
+    assert "is not finite" in " ".join(capfd.readouterr().out.split())
 
 
 @pytest.mark.parametrize(("path", "said"), [("exits", "SystemExit: enough"), ("interrupts", "KeyboardInterrupt")])
