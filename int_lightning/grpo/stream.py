@@ -54,7 +54,7 @@ class WaitingStep:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> WaitingStep:
         """The step whose state it is."""
-        return cls([TrainingRow(**row) for row in state["rows"]], state["count"], state["metrics"])
+        return cls([TrainingRow.from_state(row) for row in state["rows"]], state["count"], state["metrics"])
 
 
 class RolloutStream(IterableDataset[Step]):

@@ -5,6 +5,9 @@ Import this before the modules that it names. Every call of their functions is t
 
 from jaxtyping import install_import_hook
 
-CHECKED = ["int_lightning_kernels"]  # packages with all that is in them, or single modules
+CHECKED = [
+    "int_lightning_kernels",
+    "int_lightning.learn.micro_batches",
+]  # packages with all that is in them, or single modules
 
 install_import_hook(CHECKED, "beartype.beartype")
