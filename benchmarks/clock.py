@@ -1,4 +1,4 @@
-"""The clock of a fit, the same on both sides of sft.py: what each optimiser step took, and the process's peak memory."""
+"""The clock of a fit, the same for TRL and for us: what each optimiser step took, and the process's peak memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.machine import Neighbours, version_of
 
 
 class Clock:
-    """Marks the ends of optimiser steps. The first is a warm-up, from whose end on time is measured.
+    """Marks the ends of optimiser steps. The first is a warm-up: time is measured from its end.
 
     Args:
         device: ``cpu`` or ``cuda``.
@@ -43,8 +43,9 @@ class Clock:
         self.neighbours = self.neighbours or Neighbours()
 
     def record(self, packages: Sequence[str]) -> dict[str, Any]:
-        """What happened after the warm-up: seconds, those of all cores together, trained tokens and what other processes did;
-        each step's trained tokens and mean loss, the warm-up's too; peak memory in bytes, and versions of packages."""
+        """What happened after the warm-up: seconds by the clock and of all cores together, trained tokens, and what other
+        processes did; trained tokens and mean loss of each step, the warm-up's included; peak memory in bytes; versions of
+        packages."""
         assert self.neighbours is not None
         return {
             "seconds": self.ends[-1] - self.ends[0],
@@ -58,7 +59,7 @@ class Clock:
         }
 
     def _peak(self) -> int:
-        """On CUDA what torch allocated at most, elsewhere the highest resident set (Linux counts it in KiB)."""
+        """On CUDA the most that torch allocated, elsewhere the largest resident set (which Linux counts in KiB)."""
         if self.device == "cuda":
             return torch.cuda.max_memory_allocated()
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

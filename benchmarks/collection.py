@@ -1,11 +1,11 @@
 """How near a whole collection comes to the engine's own speed: its tokens per second beside those of the bare engine.
 
-    python benchmarks/collection.py -c configs/mini/collect.yaml
-    python benchmarks/collection.py -c configs/smollm2/collect.yaml --problems PATH.jsonl --limit 32
+    python -m benchmarks.collection -c configs/mini/collect.yaml
+    python -m benchmarks.collection -c configs/smollm2/collect.yaml --problems PATH.jsonl --limit 32
 
-The collection is that of ``int-lightning collect`` with this config, from reading the problems to the statistics; the engine is
-started before. Then the same engine gets every prompt of the collection, with the same sampling and seeds, all at once, and does
-nothing else. Both are repeated, in turns.
+The collection is that of ``int-lightning collect`` with this config, from reading the problems to the statistics; the engine
+has started before. Then the same engine gets every prompt of the collection at once, with the same sampling and seeds, and does
+nothing else. Both are repeated in turns.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def collect(stages: ProblemStages, problems: str, limit: int | None, build: Stag
 
 
 def generate(engine: Engine, requests: Sequence[tuple[Any, ...]]) -> tuple[int, float]:
-    """The same, of the engine alone."""
+    """The same for the engine alone."""
     before, began = engine.tokens_generated, time.perf_counter()
     waiting = {engine.submit(*request) for request in requests}
     ended: list[Completion] = []

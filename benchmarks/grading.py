@@ -1,9 +1,9 @@
-"""How many pairs of answers the grader compares in a minute: a JSONL file's pairs, and as many new ones made from them.
+"""How many pairs of answers the grader compares in a minute: those of a JSONL file, and new ones made from them.
 
-    python benchmarks/grading.py pairs.jsonl
+    python -m benchmarks.grading pairs.jsonl
 
-Cold is a grader that starts its workers and loads its libraries, warm one that has graded other pairs before. No pair is ever
-graded twice by the same grader: a variant of a file has other numbers in the same places of both answers.
+A cold grader starts its workers and loads its libraries; a warm one has graded other pairs before. No grader sees a pair twice: a
+variant of a file has other numbers in the same places of both answers.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NUMBER = re.compile(r"(?<![\d.^_{])\d{1,4}(?![\d.}])")
 
 
 def main() -> None:
-    """Measures and prints a table; ``--out`` also keeps it as JSON."""
+    """Measures and prints a table; ``--out`` also writes it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", type=Path)
     parser.add_argument("--workers", type=int, default=2)
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     pairs = list(dict.fromkeys((pair.pred, pair.gold) for pair in read_pairs(given.file)[0]))
-    files = {f"{given.file.name}": [pairs] * given.repeats}
+    files = {given.file.name: [pairs] * given.repeats}
     files["variants of it"] = [variant(pairs, seed) for seed in range(given.repeats)]
     rows = []
     for name, versions in files.items():
@@ -46,35 +46,43 @@ def main() -> None:
             rows.append({"pairs": name, "start": start, "distinct": len(pairs), **summary(runs)})
     machine = f"{processor()}, {psutil.cpu_count()} cores, {given.workers} workers, load {psutil.getloadavg()[0]:.1f}"
     columns = ["pairs", "start", "distinct", "a minute", "least", "most", "a minute on two whole cores"]
-    show_table(
-        f"Grading on {machine}", columns, [[f"{v:,}" if isinstance(v, int) else v for v in r.values()] for r in rows]
-    )
+    show_table(f"Grading on {machine}", columns, [list(map(shown, row.values())) for row in rows])
     say(
-        "medians; the last column is 120 s over the processor time of a pair: what the rest of a busy machine takes is not in it"
+        "Medians. The last column is 120 s over the processor time of a pair, which other work on the machine does not change."
     )
     if given.out:
         given.out.write_text(json.dumps({"machine": machine, "repeats": given.repeats, "rows": rows}, indent=2) + "\n")
 
 
+def shown(value: int | str) -> str:
+    """A cell of the table."""
+    return f"{value:,}" if isinstance(value, int) else value
+
+
 def variant(pairs: Pairs, seed: int) -> Pairs:
-    """The pairs with every number of up to four digits changed, the same number in the same way in both answers."""
+    """The pairs with every number of up to four digits changed, a number in the same way in both answers."""
     draw = random.Random(seed)
-    out = []
+    changed = []
     for pred, gold in pairs:
         numbers = sorted({*_NUMBER.findall(pred), *_NUMBER.findall(gold)} - {"0", "1"})
-        other = {number: str(int(number) + draw.randrange(1, 900)) for number in numbers}
-        out.append(tuple(_NUMBER.sub(lambda m, other=other: other.get(m[0], m[0]), side) for side in (pred, gold)))
-    return out
+        others = {number: str(int(number) + draw.randrange(1, 900)) for number in numbers}
+        changed.append((replaced(pred, others), replaced(gold, others)))
+    return changed
+
+
+def replaced(answer: str, others: dict[str, str]) -> str:
+    """The answer with other numbers for its numbers."""
+    return _NUMBER.sub(lambda number: others.get(number[0], number[0]), answer)
 
 
 def measure_cold(pairs: Pairs, workers: int) -> tuple[float, float]:
-    """Pairs a minute by the clock, and by the processor time used on two cores, of a grader from its start on."""
+    """Pairs a minute of a grader that has yet to start its workers: by the clock, and by processor time on two cores."""
     with Grader(workers) as grader:
         return _measure(grader, pairs)
 
 
 def measure_warm(pairs: Pairs, before: Pairs, workers: int) -> tuple[float, float]:
-    """The same of a grader that has graded other pairs; pairs without numbers, the same in both, are left to the measurement."""
+    """The same for a grader that has graded other pairs; pairs without numbers, the same in both, are only measured."""
     measured = set(pairs)
     others = [pair for pair in before if pair not in measured]
     with Grader(workers) as grader:
@@ -85,7 +93,10 @@ def measure_warm(pairs: Pairs, before: Pairs, workers: int) -> tuple[float, floa
 def _measure(grader: Grader, pairs: Pairs) -> tuple[float, float]:
     began, used = time.perf_counter(), _processor_seconds()
     grader.equivalent([pred for pred, _ in pairs], [gold for _, gold in pairs])
-    return len(pairs) / (time.perf_counter() - began) * 60, len(pairs) / (_processor_seconds() - used) * 120
+    wall, busy = time.perf_counter() - began, _processor_seconds() - used
+    if not busy:
+        raise SystemExit(f"{len(pairs)} pairs are too few to time: give a file with more")
+    return len(pairs) / wall * 60, len(pairs) / busy * 120
 
 
 def _processor_seconds() -> float:
@@ -94,7 +105,7 @@ def _processor_seconds() -> float:
 
 
 def summary(runs: Sequence[tuple[float, float]]) -> dict[str, int]:
-    """Median, least and most pairs a minute, and the median on two cores of their own."""
+    """Median, least and most pairs a minute, and the median on two cores without other work."""
     rates = [rate for rate, _ in runs]
     whole = statistics.median(rate for _, rate in runs)
     return {

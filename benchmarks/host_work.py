@@ -1,6 +1,6 @@
 """GRPO's host work between engine and micro-batch: seconds and memory on one of eight ranks and one core.
 
-    python benchmarks/host_work.py
+    python -m benchmarks.host_work
 
 Nothing is sampled or scored: token ids, log-probs and texts are random. Gathering is simulated without a network: as in
 ``all_gather_object``, this rank pickles its own items once and unpickles those of all ranks. ``checkpoint`` makes the state of
@@ -11,14 +11,14 @@ own, whose memory is its peak, inputs included, less what it held before the inp
 from __future__ import annotations
 
 import argparse
-import csv
 import pickle
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,11 @@ from typing import Any
 import numpy as np
 import psutil
 import torch
-from machine import Neighbours, device_name, version_of
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.csv_file import write_csv
+from benchmarks.machine import Neighbours, device_name, version_of
 from int_lightning.grpo.groups import GroupConfig, loss_rows
 from int_lightning.grpo.stream import WaitingStep
 from int_lightning.learn.micro_batches import TrainingRow
@@ -93,11 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 line = alone.submit(measured, name, part, options.repeats, options.version).result()
             found.append(line)
             console.print(f"{line.rollouts}, {part}: {line.seconds:.3f} s, {line.mib:,.0f} MiB")
-    with options.out.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(asdict(found[0])))
-        writer.writeheader()
-        for line in found:
-            writer.writerow({k: f"{v:.4g}" if isinstance(v, float) else v for k, v in asdict(line).items()})
+    write_csv(found, options.out)
     show(console, found)
     console.print(f"wrote {options.out}")
 
@@ -193,7 +190,7 @@ def gathering(parts: Sequence[list[Any]]) -> Callable[[], object]:
 
     def work() -> object:
         sent = [pickle.dumps(parts[0]), *pickled[1:]]
-        return [item for part in map(pickle.loads, sent) for item in part]
+        return list(chain.from_iterable(map(pickle.loads, sent)))
 
     return work
 

@@ -1,10 +1,10 @@
-"""Interventions inside of GRPO beside InT-then-GRPO, hint-guided RL and plain GRPO, at equal generated tokens on the mini world.
+"""Interventions inside GRPO beside InT-then-GRPO, hint-guided RL and plain GRPO, at equal generated tokens on the mini world.
 
-    python benchmarks/in_loop.py --out runs/in-loop
+    python -m benchmarks.in_loop --out runs/in-loop
 
 InT-then-GRPO sets the budget: the tokens of its collection (attempts, proposals, guided rollouts) and of its GRPO. The others are
 GRPO from the base model for as many batches as that budget pays for; every model is evaluated by ``configs/mini/evaluate.yaml``.
-What is done already is not done again.
+What is already done is not done again.
 """
 
 from __future__ import annotations
@@ -58,15 +58,14 @@ def main() -> None:
         folder = out / arm.replace(", ", "-").replace(" ", "-")
         used, batches = spend(folder, source, budget, options)
         rows.append([arm, batches, used, *arm_scores(folder)])
-    show_table(
-        f"{given.problems} hard problems of the mini world", list(COLUMNS), [[shown(v) for v in r] for r in rows]
-    )
+    title = f"{given.problems} hard problems of the mini world"
+    show_table(title, list(COLUMNS), [list(map(shown, row)) for row in rows])
     with (out / "in-loop.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([COLUMNS, *rows])
 
 
 def tokens_collected(store: Store) -> int:
-    """Tokens that a collection generated: rollouts, and proposals as their text is long."""
+    """Tokens that a collection generated: those of rollouts, and those of the proposals' text."""
     rollouts = sum(tokens for (tokens,) in store.columns(OUTCOMES, "tokens"))
     tokenizer = build_tokenizer()
     return rollouts + sum(len(tokenizer.encode(raw)) for (raw,) in store.columns("proposals", "raw"))
@@ -94,7 +93,7 @@ def tokens_of_batches(folder: Path) -> list[int]:
 
 
 def arm_scores(folder: Path) -> list[float]:
-    """Of the model that an arm ended with."""
+    """The scores of the model that an arm ended with."""
     return scores(evaluated(folder, str(folder / "grpo" / "model")))
 
 

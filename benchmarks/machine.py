@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import torch
 
+GIB = 2**30
 NOTICED = 0.1  # cores
 PACKAGES = ("torch", "triton", "liger-kernel", "cut-cross-entropy", "verl")
 
@@ -34,8 +35,9 @@ def version_of(package: str) -> str | None:
 
 
 def versions() -> str:
-    """Those of the packages that matter for a measurement, as far as they are installed."""
-    return "; ".join(f"{package} {version}" for package in PACKAGES if (version := version_of(package)))
+    """Those of the packages that matter for a measurement and are installed."""
+    found = {package: version_of(package) for package in PACKAGES}
+    return "; ".join(f"{package} {version}" for package, version in found.items() if version)
 
 
 def available_memory(device: str) -> int:
@@ -49,7 +51,7 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def free() -> None:
-    """Returns memory that nothing holds to the device."""
+    """Gives memory that nothing holds back to the device."""
     gc.collect()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
@@ -57,13 +59,13 @@ def free() -> None:
 
 class Neighbours:
     """What other processes of the machine do from now on. Two threads that share a core with others can take ten times as
-    long as alone, and those who synchronise them most often suffer most."""
+    long as alone, and code that synchronises its threads most often suffers most."""
 
     def __init__(self) -> None:
         self._began, self._busy, self._own = time.monotonic(), _busy_seconds(), time.process_time()
 
     def note(self) -> str:
-        """Says how many cores they kept busy, if that can matter."""
+        """How many cores they kept busy, if enough to matter."""
         own = time.process_time() - self._own
         cores = (_busy_seconds() - self._busy - own) / (time.monotonic() - self._began)
         return f"other processes kept {cores:.1f} of {psutil.cpu_count()} cores busy" if cores > NOTICED else ""

@@ -1,33 +1,77 @@
-"""pass@k, as a torchmetric that is summed over processes, and bootstrap intervals."""
+"""pass@k, also as a torchmetric that accumulates over processes, and bootstrap intervals over problems."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+_CHUNK = 100  # number of resamples drawn at a time
+
 
 def pass_at_k(correct: Tensor, n: int, k: int) -> Tensor:
-    """The unbiased estimator 1 - C(n-c, k) / C(n, k) of Chen et al. (2021), float64 [P], for c correct of n samples each.
+    """The unbiased estimator 1 - C(n-c, k) / C(n, k) of Chen et al. (2021), float64 [P], for c correct rollouts of n.
+
+    Args:
+        correct: The number of correct rollouts of each problem, integer [P].
+        n: The number of rollouts of every problem.
+        k: The number of tries.
 
     Raises:
         ValueError: if k is larger than n.
     """
     if k > n:
-        raise ValueError(f"pass@{k} needs at least {k} rollouts a problem, there are {n}")
+        raise ValueError(f"pass@{k} needs at least {k} rollouts a problem: there are {n}")
     wrong = n - correct.to(torch.float64)
     factors = torch.stack([(wrong - i).clamp(min=0) / (n - i) for i in range(k)])
     return 1 - factors.prod(0)
 
 
 def bootstrap(values: Tensor, seed: int = 0, resamples: int = 2000, level: float = 0.95) -> dict[str, float]:
-    """Mean of per-problem values [P] with its percentile bootstrap interval over problems."""
+    """Mean over problems with its percentile bootstrap interval, as ``{"mean", "low", "high"}``.
+
+    Args:
+        values: One value for each problem, floating point [P], P at least 1.
+        seed: Seed of the resampling; the global random state is not touched.
+        resamples: Number of resamples.
+        level: Share of the resampled means that lie within the interval.
+    """
+    means = [values[drawn].mean(1) for drawn in _resampled_problems(len(values), seed, resamples)]
+    return with_interval(values.mean(), torch.cat(means), level)
+
+
+def bootstrap_ratios(above: Tensor, below: Tensor, seed: int = 0, resamples: int = 2000) -> list[dict[str, float]]:
+    """The ratio sum(above) / sum(below) over problems of each column, with its 95% percentile bootstrap interval.
+
+    All columns share their resamples. With ones below, each is the ``bootstrap`` of its column above.
+
+    Args:
+        above: float64 [P, C].
+        below: float64 [P, C].
+    """
+    ratios = []
+    for drawn in _resampled_problems(len(above), seed, resamples):
+        times = torch.zeros(drawn.shape, dtype=above.dtype)
+        times.scatter_add_(1, drawn, torch.ones_like(times))
+        ratios.append((times @ above) / (times @ below))
+    estimates = above.sum(0) / below.sum(0)
+    return [with_interval(*column) for column in zip(estimates, torch.cat(ratios).T, strict=True)]
+
+
+def with_interval(estimate: Tensor, resampled: Tensor, level: float = 0.95) -> dict[str, float]:
+    """An estimate, scalar, with the percentile interval of its resampled values [R], as ``{"mean", "low", "high"}``."""
+    levels = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=resampled.dtype)
+    low, high = torch.quantile(resampled, levels).tolist()
+    return {"mean": float(estimate), "low": low, "high": high}
+
+
+def _resampled_problems(problems: int, seed: int, resamples: int) -> Iterator[Tensor]:
+    """Indices of problems drawn with replacement, int64 [R, P], at most ``_CHUNK`` resamples at a time."""
     generator = torch.Generator().manual_seed(seed)
-    means = torch.stack(
-        [values[torch.randint(len(values), (len(values),), generator=generator)].mean() for _ in range(resamples)]
-    )
-    low, high = torch.quantile(means, torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=means.dtype)).tolist()
-    return {"mean": float(values.mean()), "low": low, "high": high}
+    for start in range(0, resamples, _CHUNK):
+        yield torch.randint(problems, (min(_CHUNK, resamples - start), problems), generator=generator)
 
 
 class PassAtK(Metric):
@@ -50,7 +94,7 @@ class PassAtK(Metric):
         """Adds problems: bool [P, n].
 
         Raises:
-            ValueError: if n is not that of the earlier updates.
+            ValueError: if n differs from that of the earlier updates.
         """
         if self.correct and grades.shape[1] != self.n:
             raise ValueError(f"{grades.shape[1]} rollouts a problem after updates with {self.n}")

@@ -1,5 +1,5 @@
-"""What is asked of problems before anything is sampled: that the model can read them, that they fit into its context, and that
-attempts at them can be graded."""
+"""Checks of problems before anything is sampled: the model can read them, they fit into its context, and attempts at them can
+be graded."""
 
 from __future__ import annotations
 
@@ -24,22 +24,29 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 READ = 200
-"""Problems whose text is looked at for unknown tokens."""
+"""Problems whose text is checked for unknown tokens."""
 
 GRADED = 10_000
 """Problems whose gold answers are graded."""
 
 _UNREADABLE = 0.1  # share of unknown tokens above which a model is refused
-_PROBES = ("0", "no")  # a number and a word, which the grader surely reads
+_PROBES = ("0", "no")  # a number and a word, both of which the grader can read
 _BATCH = 256
 _LISTED = 100
-_MARGIN = 16  # tokens for what a tokenizer puts around a text, such as a space before it
+_MARGIN = 16  # tokens that a tokenizer may put around a text, such as a space before it
 _NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
 class BadGold:
-    """A gold answer that attempts can hardly be compared with, and what the grader said of it."""
+    """A gold answer that attempts can hardly be compared with.
+
+    Args:
+        source: Where the problem came from.
+        id: The problem's.
+        answer: The gold answer.
+        note: What the grader said of it.
+    """
 
     source: str
     id: str
@@ -53,9 +60,9 @@ class GoldReport:
 
     Args:
         checked: How many there were.
-        unreadable: Those it cannot read: an attempt is right only where it says the same letter for letter.
+        unreadable: Those it cannot read: an attempt is right only if it says the same letter for letter.
         unequal: Those that do not equal themselves: no attempt is ever right.
-        examples: The first 100 of both.
+        examples: The first 100 of both kinds.
     """
 
     checked: int = 0
@@ -68,7 +75,7 @@ class GoldReport:
         return asdict(self)
 
     def show(self, of: str = "") -> None:
-        """Says how many there are and names the first; nothing where all are well."""
+        """Says how many there are and names the first; nothing if there are none."""
         for count, what in (
             (self.unreadable, "cannot be read by the grader, so that an attempt is right only letter for letter"),
             (self.unequal, "do not equal themselves, so that no attempt is ever right"),
@@ -83,7 +90,7 @@ class GoldReport:
 
 
 def check_golds(grader: Grader, problems: Iterable[Problem], most: int = GRADED) -> GoldReport:
-    """Grades the gold answers of the first ``most`` problems against themselves, and sees whether they can be read."""
+    """Grades the gold answers of the first ``most`` problems against themselves, and checks whether they can be read."""
     report, left = GoldReport(), islice(problems, most)
     while batch := [(p.source, p.id, p.answer) for p in islice(left, _BATCH)]:
         answers = [answer for _, _, answer in batch]
@@ -102,12 +109,12 @@ def check_golds(grader: Grader, problems: Iterable[Problem], most: int = GRADED)
 def check_legible(
     tokenizer: PreTrainedTokenizerBase, prompts: PromptSet, problems: Iterable[Problem], model: str
 ) -> str:
-    """What to say where the model's tokenizer does not know all the text of the first ``READ`` problems, prompt and reference
-    solution; "" where it does.
+    """What to say if the model's tokenizer does not know all the text of the first ``READ`` problems, prompt and reference
+    solution; "" if it does.
 
     Raises:
-        UserError: if more than a tenth of their tokens are unknown ones, or if the tokenizer loses other text of the first
-            problem that it knows.
+        UserError: if more than a tenth of their tokens are unknown, or if the tokenizer loses other text of the first problem
+            that it knows.
     """
     unknown = total = 0
     first: Problem | None = None
@@ -128,11 +135,8 @@ def check_legible(
         f"their tokens are {tokenizer.unk_token}, unknown to it (the first with one: {first.id} {shorten(first.problem, 60)!r})"
     )
     if unknown > _UNREADABLE * total:
-        mini = (
-            "; mini, the default, reads only mini:SPLIT with --prompts mini"
-            if model in (MINI, resolve_model(MINI))
-            else ""
-        )
+        is_mini = model in (MINI, resolve_model(MINI))
+        mini = "; mini, the default, reads only mini:SPLIT, with the prompt set mini" if is_mini else ""
         raise UserError(f"{said}: give a model that was trained on such text{mini}")
     return said
 
@@ -147,7 +151,7 @@ class Fitting:
         max_model_len: Longest sequence, in tokens.
 
     Attributes:
-        left_out: Problems that were too long, in the latest iteration.
+        left_out: Problems that were too long in the latest iteration.
         longest: Id and prompt tokens of the first 100 of them.
     """
 
@@ -171,7 +175,7 @@ class Fitting:
         for problem in self._problems:
             asked = self._prompts.solve(problem)
             at_most = around + _MARGIN + sum(len(message["content"].encode()) for message in asked)
-            if at_most < self.max_model_len:  # no tokenizer makes more tokens than bytes: most are not even encoded
+            if at_most < self.max_model_len:  # no tokenizer makes more tokens than bytes, so most need no encoding
                 yield problem
                 continue
             size = len(encode_chat(self._tokenizer, asked))
@@ -205,13 +209,13 @@ def usable(
     model: str,
     of: str = "",
 ) -> list[Problem]:
-    """The problems that fit into the context, after a look at whether the model reads them; says what it left out.
+    """The problems that fit into the context, after a check that the model can read them; says what it left out.
 
     Args:
-        of: What the problems are, to begin a line with.
+        of: What the problems are; begins the line.
 
     Raises:
-        UserError: if the model does not know their text, or none of them fits.
+        UserError: if the model does not know their text, or if none of them fits.
     """
     if said := check_legible(tokenizer, prompts, problems, model):
         say(f"[yellow]note:[/] {escape(of + said)}")
@@ -226,7 +230,7 @@ def usable(
 def prepared(
     sets: Mapping[str, Sequence[Problem]], grader: Grader, model: str, prompts: PromptSet, max_model_len: int
 ) -> tuple[dict[str, list[Problem]], dict[str, Any]]:
-    """The problems of each set that the model can be asked, and what the grader says of each set's gold answers; both are shown.
+    """The problems of each set that the model can be asked, and the report on each set's gold answers; says what is wrong.
 
     Args:
         model: Name of the model, or its folder.

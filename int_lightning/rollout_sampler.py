@@ -1,7 +1,7 @@
 """Sampling and grading rollouts: the same for collection, GRPO and evaluation.
 
-Every rollout has a seed derived from (run seed, stage, problem, sample) and nothing else, so that what is sampled does not
-depend on how the work was cut into batches or where it was taken up again.
+The seed of a rollout is derived from (run seed, stage, problem, sample) and nothing else, so what is sampled does not depend on
+how the work was cut into batches or where it was resumed.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product, starmap
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,10 +33,14 @@ from int_lightning.types import Completion, Problem, Provenance, Rollout, Sampli
 
 @dataclass(frozen=True, slots=True)
 class Continuation:
-    """Where a rollout starts: tokens after the prompt (a prefix, or prefix + intervention), and their owner.
+    """Where a rollout starts.
 
-    ``attempt`` is one to be rewritten as a whole, with the reference in view; without one a solution is asked for. ``hint`` is
-    the beginning of the reference, shown with the problem.
+    Args:
+        problem: The problem x.
+        token_ids: Tokens after the prompt: none, a prefix, or prefix + intervention; int32, shape (prefix,).
+        parent: The record that these tokens belong to, "" if there are none.
+        attempt: An attempt to rewrite as a whole, with the reference in view; if "", a solution is asked for.
+        hint: The beginning of the reference, shown with the problem.
     """
 
     problem: Problem
@@ -47,11 +52,13 @@ class Continuation:
     @property
     def template(self) -> str:
         """The template of its prompt."""
-        return "refine" if self.attempt else "hint" if self.hint else "solve"
+        if self.attempt:
+            return "refine"
+        return "hint" if self.hint else "solve"
 
 
 def check_problem_text(tokenizer: PreTrainedTokenizerBase, prompts: PromptSet, problem: Problem) -> None:
-    """Checks that the tokenizer gives a problem's prompt and reference solution back.
+    """Checks that the tokenizer gives back a problem's prompt and reference solution.
 
     Raises:
         UserError: if it does not.
@@ -65,7 +72,7 @@ def check_problem_text(tokenizer: PreTrainedTokenizerBase, prompts: PromptSet, p
 
 
 class Draw(NamedTuple):
-    """One rollout to draw: where it starts, and its number among those from there."""
+    """One rollout to draw: where it starts, and its number among those that start there."""
 
     start: Continuation
     sample: int
@@ -103,7 +110,7 @@ class RolloutSampler:
     ) -> list[list[Rollout]]:
         """Rollouts with the given sample numbers for each problem, graded; ``hints`` are shown with the problems of these ids."""
         starts = [Continuation(p, [], "", hint=(hints or {}).get(p.id, "")) for p in problems]
-        draws = [Draw(start, i) for start in starts for i in samples]
+        draws = list(starmap(Draw, product(starts, samples)))
         prompts, seeds = self._requests(draws, stage)
         completions = self.engine.generate(prompts, sampling, seeds)
         texts = self._texts(draws, completions)
@@ -114,8 +121,8 @@ class RolloutSampler:
         return [rollouts[i : i + n] for i in range(0, len(rollouts), n)]
 
     async def draw(self, start: Continuation, samples: range, sampling: Sampling, stage: str) -> list[Rollout]:
-        """Rollouts that continue after given tokens, graded on the whole text, those tokens included. Other coroutines'
-        rollouts are decoded beside them, and grading holds none of them up."""
+        """Rollouts that continue after given tokens, graded on the whole text, including those tokens. The rollouts of other
+        coroutines are decoded together with them, and grading does not hold them up."""
         draws = [Draw(start, i) for i in samples]
         prompts, seeds = self._requests(draws, stage)
         completions = await self.loop.generate(prompts, sampling, seeds)
@@ -192,7 +199,7 @@ class RolloutSampler:
 
 
 def _answers(texts: Sequence[str], completions: Sequence[Completion]) -> list[str]:
-    """The answer that each text gives; of one that was cut off only a box counts."""
+    """The answer that each text gives; if it was cut off, only a box counts."""
     return [final_answer(text, cut=c.finish == "length") for text, c in zip(texts, completions, strict=True)]
 
 
@@ -213,6 +220,6 @@ def open_sampler(model: str, prompts: str, grader: Grader, engine: EngineConfig,
 
 
 def weights_of(model: str) -> str:
-    """The fingerprint of a model's weights; of one that comes from the hub, its id."""
+    """The fingerprint of a model's weights; for a model on the hub, its id."""
     folder = resolve_model(model)
     return fingerprint(folder) if Path(folder).is_dir() else folder

@@ -1,4 +1,4 @@
-"""Results as files in a run's folder."""
+"""Files in a run's folder, which are there whole or not at all, and what is said if they cannot be written or read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,10 @@ from int_lightning.types import UserError
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 RESULTS = "results.json"
-"""Of a command that came to its end, in its run's folder."""
+"""In a run's folder once its command has ended."""
 
 DRY_RUN = "dry-run.json"
-"""What a dry run found, in a folder that stays free for any run."""
+"""What a dry run found; its folder stays free for any run."""
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -30,25 +31,85 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Writes a file aside and renames it: it is there whole or not at all.
+    """Writes a text file; see ``replacing``."""
+    with replacing(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def replacing(path: Path, is_writer: bool = True) -> Iterator[Path]:
+    """Yields a name beside ``path`` for a file, a folder or a link, which takes the place of ``path`` when the block ends.
+
+    ``path`` is there whole or not at all, after a power cut too: everything is flushed to the disk before the rename. What a
+    killed process left under the name beside it is removed first.
+
+    Args:
+        path: What is written.
+        is_writer: Whether this process does that: of several that enter the block together, one does.
 
     Raises:
-        UserError: if it cannot be written.
+        UserError: if it cannot be written; ``path`` is then as it was.
     """
     aside = path.with_suffix(".tmp")
     with written(path):
-        aside.write_text(text, encoding="utf-8")
-        aside.rename(path)
+        if is_writer:
+            remove(aside)
+        yield aside
+        if is_writer:
+            flush(aside)
+            if path.is_dir() and not path.is_symlink():
+                remove(path)  # a folder cannot be renamed over another one
+            aside.replace(path)
+            _fsync(path.parent)
+
+
+def remove(path: Path) -> None:
+    """Removes a file, a link or a folder with all that is in it, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def flush(path: Path) -> None:
+    """Waits until a file, or a folder with all that is in it, is on the disk."""
+    if path.is_symlink():
+        return
+    if path.is_dir():
+        for inner in path.iterdir():
+            flush(inner)
+    _fsync(path)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def append_lines(path: Path, lines: Iterable[str]) -> None:
+    """Adds lines at the end of a file, which is made where it is missing; one that a kill cut short is ended first.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    with path.open("ab+") as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(0, end - 1))
+        torn = file.read() not in (b"", b"\n")
+        file.write((b"\n" if torn else b"") + "".join(f"{line}\n" for line in lines).encode())
 
 
 def digest(value: Any) -> str:
-    """16 hex digits that stand for a value of JSON's kinds."""
+    """16 hex digits that stand for a JSON value."""
     return hashlib.blake2b(json.dumps(value).encode(), digest_size=8).hexdigest()
 
 
 @contextmanager
 def written(path: Path) -> Iterator[None]:
-    """Where writing ``path`` fails for lack of room or access, or because its folder is gone, says so and what to do."""
+    """Says so, and what to do, if writing ``path`` fails for lack of room or access, or because its folder is gone."""
     try:
         yield
     except (OSError, SafetensorError) as error:
@@ -56,7 +117,7 @@ def written(path: Path) -> Iterator[None]:
 
 
 def not_written(path: Path | str, error: Exception) -> UserError:
-    """What to say of a file that could not be written."""
+    """What to say about a file that could not be written."""
     remedy = ". What was written before is intact: make room or access and run the command again"
     if isinstance(error, OSError) and error.errno == errno.ENOENT:
         remedy = (
@@ -67,7 +128,7 @@ def not_written(path: Path | str, error: Exception) -> UserError:
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """An exception and all that are behind it, each once: chains may be cyclic where one object is raised again."""
+    """An exception and all that caused it, each once: a chain is cyclic if one object is raised again."""
     seen: set[int] = set()
     found: list[BaseException | None] = [error]
     while found:
@@ -78,13 +139,13 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def lacked_room(error: BaseException) -> OSError | None:
-    """What is behind an exception, if that is a full disk or a quota."""
+    """What caused an exception, if it is a full disk or a quota."""
     return next((e for e in causes(error) if isinstance(e, OSError) and e.errno in _NO_ROOM), None)
 
 
 @contextmanager
 def read(path: Path) -> Iterator[None]:
-    """Where reading ``path`` fails, says so."""
+    """Says so if reading ``path`` fails."""
     try:
         yield
     except OSError as error:

@@ -1,5 +1,5 @@
-"""Temporary folders that may be as large as a model, and that no process leaves behind: not one that a time limit ended, and one
-that was killed only until the next is made."""
+"""Temporary folders, which may be as large as a model. A process that a time limit ends removes its own; what a killed one left
+is removed when the next folder is made."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _held: set[Path] = set()
 
 @contextmanager
 def scratch_folder(what: str, parent: str | None = None) -> Iterator[Path]:
-    """An empty folder for as long as the block lasts. Those that dead processes left in the same place are removed first.
+    """An empty folder that exists during the block. Folders that dead processes left in the same place are removed first.
 
     Args:
-        what: Part of its name.
-        parent: Where it is made; the machine's temporary folder if not given.
+        what: Its name, and part of that of the folder around it.
+        parent: Where it is made; None is the machine's temporary folder.
     """
     place = Path(parent or gettempdir())
     for other in place.glob(f"{_PREFIX}{what}-*"):
@@ -40,7 +40,7 @@ def scratch_folder(what: str, parent: str | None = None) -> Iterator[Path]:
 
 
 def remove_scratch_folders() -> None:
-    """Removes those of this process, which is about to end without leaving its blocks."""
+    """Removes the folders of this process, which is about to end without leaving its blocks."""
     for folder in list(_held):
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -1,8 +1,7 @@
-"""Steps y_0 .. y_T of an attempt, in text and in token positions.
+"""Steps y_0 .. y_T of an attempt, as texts and as token positions.
 
-Each step's text carries what separates it from the next, so that joining the steps gives the text back, and every step of a
-text that is not blank has something in it. A cut in front of a step is a token position: the prefix y_<t is always a slice
-of the tokens that were sampled.
+Each step's text ends with what separates it from the next, so that joining the steps gives the text back. No step is blank unless
+the whole text is. A cut in front of a step is a token position: the prefix y_<t is always a slice of the sampled tokens.
 """
 
 from __future__ import annotations
@@ -29,32 +28,40 @@ KEYWORDS = (
     "actually",
     "let me",
 )
-"""Openings with which a reasoning trace turns to something else: the step boundaries of ``keywords``."""
+"""Openings with which a reasoning trace changes direction: the segmentation ``keywords`` puts a step boundary before each."""
 
 SEPARATORS: dict[Segmentation, str] = {"blank_lines": SEPARATOR, "lines": "\n", "keywords": SEPARATOR}
-"""What follows an intervention: that which ends a step."""
+"""What ends a step, and so follows an intervention."""
 
 _BLANK_LINE = r"\n[^\S\n]*+\n\s*"
-_NUMBER = r"\d{1,3}\.[^\S\n]++"
-_TURN = rf"(?=(?:{_NUMBER})?[\"'“‘*_(]*(?:(?:but|so|oh|no),? )?(?:{'|'.join(KEYWORDS)})\b)"
+_NUMBER = r"\d{1,3}\.[^\S\n]++"  # "2. ", the number of an item in a list
+# what lies ahead is a keyword: "Wait", "but wait", "Oh, wait", "*Hmm*", "2. Wait"
+_TURN = rf"(?=(?:{_NUMBER})?[\"'“‘*_(]*(?:(?:but|so|oh|no),?[ ])?(?:{'|'.join(KEYWORDS).replace(' ', '[ ]')})\b)"
 _BOUNDARIES: dict[Segmentation, re.Pattern[str]] = {
     "blank_lines": re.compile(_BLANK_LINE),
     "lines": re.compile(r"\n\s*"),
-    "keywords": re.compile(rf"{_BLANK_LINE}|\n[^\S\n]*+{_TURN}|[.!?…][\"'”’*_)\]$]*+[^\S\n]++{_TURN}", re.IGNORECASE),
+    "keywords": re.compile(
+        rf"""{_BLANK_LINE}
+        | \n[^\S\n]*+{_TURN}                         # a line that opens with a keyword
+        | [.!?…]["'”’*_)\]$]*+[^\S\n]++{_TURN}        # a sentence that does""",
+        re.IGNORECASE | re.VERBOSE,
+    ),
 }
 _NUMBER_ALONE = re.compile(rf"\s*{_NUMBER}")
-_WINDOW = 8  # tokens: long windows cost in the search for a boundary, short ones in the walk over the rest
+_WINDOW = (
+    8  # number of tokens: long windows cost time in the search for a boundary, short ones in the walk over the rest
+)
 
 
 class Decoder(Protocol):
-    """The part of a tokenizer that cutting needs."""
+    """The part of a tokenizer that cuts need."""
 
     def decode(self, token_ids: Any, skip_special_tokens: bool = ...) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A token position: ``tokens`` tokens lie before it. ``exact`` is False where the boundary falls inside the last of them."""
+    """A token position, with ``tokens`` tokens before it. ``exact`` is False if the boundary lies inside the last of them."""
 
     tokens: int
     exact: bool
@@ -69,7 +76,7 @@ def split_steps(text: str, how: Segmentation = "blank_lines") -> list[str]:
             or sentence opens with one of ``KEYWORDS`` in any case ("Wait", "Alternatively", also "But wait", "Oh, wait" and, as
             an item of a list, "2. Wait").
 
-    A line is blank, too, with white space of any kind in it, such as a carriage return.
+    A line with nothing but white space of any kind, such as a carriage return, is blank too.
     """
     beginning = len(text) - len(text.lstrip())
     bounds = [0]
@@ -80,15 +87,15 @@ def split_steps(text: str, how: Segmentation = "blank_lines") -> list[str]:
 
 
 def number_steps(steps: Sequence[str]) -> str:
-    """The attempt as an oracle is shown it: one ``Step i: ...`` paragraph a step, counted from 0."""
+    """The attempt as it is shown to an oracle: one paragraph ``Step i: ...`` for each step, counted from 0."""
     return SEPARATOR.join(f"Step {i}: {step.strip()}" for i, step in enumerate(steps))
 
 
 def cuts(steps: Sequence[str], token_ids: Sequence[int], tokenizer: Decoder) -> list[Cut]:
-    """The token position in front of each step of an attempt that was sampled as ``token_ids``; one pass over the tokens.
+    """The token position in front of each step of an attempt that was sampled as ``token_ids``, in one pass over the tokens.
 
-    A cut is the shortest prefix whose text covers the boundary. Where the boundary lies inside a token (".\\n\\n" and the first
-    letters, or bytes, of the next step in one), the cut falls after that token and is marked inexact.
+    A cut is the shortest prefix whose text covers the boundary. Where the boundary lies inside a token (one that holds ".\\n\\n"
+    and the first letters, or bytes, of the next step), the cut falls after that token and is marked inexact.
 
     Raises:
         ValueError: if the tokens do not decode to the steps.
@@ -111,13 +118,14 @@ def cuts(steps: Sequence[str], token_ids: Sequence[int], tokenizer: Decoder) -> 
 
 
 def decode(tokenizer: Decoder, token_ids: Sequence[int]) -> str:
-    """The text of tokens, special ones left out."""
+    """The text of tokens, without special tokens."""
     return str(tokenizer.decode(list(token_ids), skip_special_tokens=True))
 
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """A few tokens that turn text[:shown] into text[:shown_after], decoded after ``context``, the text of [anchor, start)."""
+    """A few tokens from ``start`` on that extend text[:shown] to text[:shown_after]; ``context`` is the text of the tokens
+    [anchor, start), with which they are decoded."""
 
     anchor: int
     start: int
@@ -130,8 +138,8 @@ def _windows(text: str, token_ids: Sequence[int], tokenizer: Decoder) -> Iterato
     """Consecutive windows over the tokens of a text, each checked against it.
 
     What a token adds depends on its neighbours (a character may take several tokens, a space at the start may be dropped), so
-    a window is decoded together with the one before it, and grows until it ends with the end of a character. Where none comes
-    out right, the tokenizer needs to see all tokens before: one window then starts at the first token and takes all.
+    a window is decoded together with the one before it and grows until it ends with a whole character. If no window comes out
+    right, the tokenizer needs to see all earlier tokens: a single window then takes all tokens, from the first.
     """
     anchor = start = shown = 0
     while start < len(token_ids):

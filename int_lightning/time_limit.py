@@ -1,4 +1,4 @@
-"""Time limits for calls that cannot be interrupted: an engine's, or a collective one that waits for another rank."""
+"""Time limits for calls that cannot be interrupted: those of an engine, and those that wait for another rank."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from int_lightning.scratch import remove_scratch_folders
 
 @contextmanager
 def time_limit(seconds: float, call: str) -> Iterator[None]:
-    """Ends the process, with one line that names the call and ``USER_ERROR``, if the block takes longer.
+    """Ends the process with ``USER_ERROR``, and one line that names the call, if the block takes longer.
 
-    Nothing gentler works: such a call never comes back to Python, and the other ranks wait for this one. Where the threads
-    stood goes to stderr, which is the run's log file; the newest checkpoint is untouched.
+    Nothing gentler works: such a call never returns to Python, and the other ranks wait for this one. Stack traces of all threads
+    go to stderr, which is the run's log file; the newest checkpoint is untouched.
 
     Args:
         seconds: The limit.
-        call: Which call of which rank, for the message.
+        call: The call and its rank, for the message.
     """
 
     def expire() -> None:

@@ -1,7 +1,8 @@
 """The records that flow from problems to a trained model.
 
 Problem -> Rollout -> (graded, hard filter) -> Proposal -> Intervention -> SFTExample, and Problem -> Group for GRPO.
-Every record names what it came from, so that a trained token can be traced to the output it was parsed from.
+Every record names what it came from, so that a trained token can be traced to the output it was parsed from. Token ids are
+those of the policy's tokenizer, log-probs are natural logarithms (nats), and shapes are in tokens.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass, field, fields
+from enum import StrEnum
 from typing import Any, Literal
 
 import numpy as np
@@ -21,7 +23,16 @@ TokenValues = NDArray[np.float32]
 """[T] a number for each token: its log-prob in nats, its weight in the loss."""
 
 Finish = Literal["stop", "length"]
-"""Why a completion ended: at an end-of-sequence token, or at the longest length."""
+"""Why a completion ended: the model sampled an end token, or the length limit cut it off."""
+
+EngineName = Literal["vllm", "transformers", "server", "given"]
+"""What drew a completion; ``given`` is a text that came from a file."""
+
+Status = Literal["solved", "hard", "waiting"]
+"""What collection found: an attempt was right; none was, and all stages are done; the oracle still owes an answer."""
+
+SpanName = Literal["prompt", "prefix", "intervention", "suffix", "solution", "end"]
+"""What the tokens of a training row are; ``end`` is the one that ends the assistant's turn."""
 
 
 class UserError(Exception):
@@ -32,7 +43,15 @@ class UserError(Exception):
 class Problem:
     """One problem x with its reference solution y* and final answer.
 
-    ``solution`` is empty where the source has none; collection then refuses the problem.
+    Args:
+        id: Unique in its collection.
+        problem: The text of x.
+        solution: The text of y*; empty where the source has none, and collection then refuses the problem.
+        answer: The final answer, as the grader reads it.
+        source: Where it came from, for instance a file.
+
+    Example:
+        Problem("gsm8k-7", "What is 2 + 3?", "2 + 3 = 5.", "5", source="gsm8k.jsonl")
     """
 
     id: str
@@ -48,9 +67,12 @@ class Sampling:
 
     Args:
         max_tokens: Longest completion, in tokens.
-        temperature: 0 is greedy.
-        top_p: Nucleus mass; log-probs of a rollout are those of the full distribution whatever this is.
+        temperature: Divides the logits; 0 is greedy.
+        top_p: Nucleus mass, in (0, 1]; log-probs of a rollout are those of the full distribution all the same.
         top_k: Keep the k likeliest tokens; 0 keeps all.
+
+    Example:
+        Sampling(max_tokens=16384, temperature=0.7, top_p=0.8, top_k=20)
     """
 
     max_tokens: int = 1024
@@ -98,13 +120,12 @@ class Completion(WithArrays):
     """What an engine returns for one prompt.
 
     Args:
-        token_ids: [T] int32, the end-of-sequence token included where one was sampled (``finish == "stop"``).
-        logprobs: [T] float32, under the engine's full distribution at temperature 1, in nats.
+        token_ids: What was sampled, int32, shape (length,); the end token is the last where one was sampled.
+        logprobs: Of these tokens under the full distribution, float32, shape (length,), in nats.
         finish: Why it ended.
 
     Example:
-        >>> Completion([9707, 13, 151645], [-0.5, -0.25, -0.125], "stop")
-        Completion(token_ids=array([  9707,     13, 151645], dtype=int32), logprobs=..., finish='stop')
+        Completion(token_ids=[12, 7, 2], logprobs=[-0.1, -1.3, 0.0], finish="stop")
     """
 
     token_ids: TokenIds
@@ -122,17 +143,20 @@ class Provenance:
 
     Args:
         model: Folder or name of the model.
-        fingerprint: Hash of its weights.
-        engine: Name of the engine.
+        fingerprint: Hash of its weights, in hex; the address of a server whose weights are not at hand.
+        engine: What drew it.
         template: Prompt template and version, as ``solve@1f2e3d4c``.
         sampling: The sampling parameters.
-        seed: The seed of this completion.
-        ends: Tokens that end a completion.
+        seed: The seed of this completion, 63 bits; -1 where none was sent.
+        ends: Ids of the tokens that end a completion, shape (end tokens,).
+
+    Example:
+        Provenance("mini", "9f86d081884c7d65", "vllm", "solve@1f2e3d4c", Sampling(), seed=7, ends=[2])
     """
 
     model: str
     fingerprint: str
-    engine: str
+    engine: EngineName
     template: str
     sampling: Sampling
     seed: int
@@ -143,22 +167,36 @@ class Provenance:
 class Rollout(WithArrays):
     """One sampled solution attempt y ~ pi(.|x), with the very tokens and log-probs it was sampled with.
 
+    A guided rollout continues after a prefix y_<t, with or without an intervention.
+
     Args:
-        id: Problem or intervention, stage and sample: ``easy-00012/grpo/3/0``.
+        id: ``OWNER/STAGE/SAMPLE``; the owner is the problem, or the intervention that a guided rollout continues.
         problem_id: The problem x.
-        sample: Its number among the rollouts of its prompt, from 0.
-        prompt_ids: [P] int32; those of a guided rollout hold prompt, prefix and intervention.
-        token_ids: [T] int32, the tokens of y.
-        logprobs: [T] float32, in nats, as the engine sampled them.
-        text: The text of y; that of a guided rollout begins with prefix and intervention.
+        sample: Number among the rollouts of its owner and stage, from 0.
+        prompt_ids: What it continues: the prompt, and for a guided rollout the prefix; int32, shape (prompt,).
+        token_ids: What was sampled, int32, shape (length,); the end token is the last where one was sampled.
+        logprobs: Of the sampled tokens under the full distribution, float32, shape (length,), in nats.
+        text: What the tokens say, for a guided rollout with its prefix.
         finish: Why it ended.
-        answer: The final answer as extracted, "" if there is none.
-        correct: Whether the answer is right.
-        provenance: How it was sampled.
-        parent: The intervention that a guided rollout continues after, else "".
+        answer: Its final answer as extracted, "" if there is none.
+        correct: The grade of that answer.
+        provenance: The policy it was drawn from.
+        parent: The intervention that a guided rollout continues, "" for others.
 
     Example:
-        >>> Rollout("p/grpo/0/0", "p", 0, [5, 6], [7, 8], [-0.5, -0.25], "2", "stop", "2", True, provenance)
+        Rollout(
+            id="gsm8k-7/attempt/0",
+            problem_id="gsm8k-7",
+            sample=0,
+            prompt_ids=[1, 40, 41],
+            token_ids=[12, 7, 2],
+            logprobs=[-0.1, -1.3, 0.0],
+            text="2 + 3 = 6",
+            finish="stop",
+            answer="6",
+            correct=False,
+            provenance=Provenance("mini", "9f86d081884c7d65", "vllm", "solve@1f2e3d4c", Sampling(), seed=7, ends=[2]),
+        )
     """
 
     id: str
@@ -179,12 +217,96 @@ class Rollout(WithArrays):
         self._as_arrays(np.float32, "logprobs")
 
 
+class DefectKind(StrEnum):
+    """Why a proposal or an intervention cannot be used. The values are what datasets and tables of results say."""
+
+    # The attempt cannot be taken to an oracle.
+    NO_REFERENCE = "the problem has no reference solution to compare it with"
+    ONE_STEP = "the attempt has one step only"
+    EQUALS_REFERENCE = "the attempt equals the reference solution but was graded wrong"
+    TOO_LONG = "the conversation is too long for the context"
+
+    # The oracle has not answered yet, or its answer names no step and replacement.
+    WAITING = "waiting"
+    NO_ERROR = "no critical error"
+    NO_PROPOSAL = "no proposal"
+    TRUNCATED = "truncated"
+    UNREADABLE = "unreadable"
+    AMBIGUOUS = "ambiguous"
+    NO_STEP_NUMBER = "no step number"
+    OUTSIDE = "outside the attempt"
+    NO_CONTENT = "no content"
+    REPEATS = "repeats the step"
+
+    # The intervention failed a check.
+    LEAK = "it gives the final answer away"
+    NOT_KEPT = "another intervention of this attempt was kept"
+    UNSAYABLE = "the tokenizer cannot say it"
+    NO_ROOM = "no room is left to go on"
+    NEVER_RIGHT = "no guided rollout was right"
+
+    OTHER = "other"
+    """A reason of an oracle that is not one of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """Why a proposal or an intervention cannot be used; datasets hold it as the text ``kind: detail``.
+
+    Args:
+        kind: What counts and tables go by.
+        detail: What was found, "" where the kind says it all.
+
+    Example:
+        Defect(DefectKind.OUTSIDE, "step 9 of 4")
+    """
+
+    kind: DefectKind
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.detail}" if self.detail else str(self.kind)
+
+    @classmethod
+    def parse(cls, text: str) -> Defect | None:
+        """The defect that a text of a dataset stands for; None for "". A kind that is not known is ``OTHER``."""
+        if not text:
+            return None
+        kind, _, detail = text.partition(": ")
+        try:
+            return cls(DefectKind(kind), detail)
+        except ValueError:
+            return cls(DefectKind.OTHER, text)
+
+
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """An oracle's raw word on one wrong attempt, and what was parsed from it.
+    """What an oracle said of one wrong attempt, and what was parsed from it.
 
-    ``location`` is the index of the first wrong step (-1 where none was given), ``content`` the step to put in its
-    place, ``defect`` why it cannot be used ("" if it can).
+    Args:
+        id: ``ROLLOUT/ORACLE/SAMPLE``.
+        problem_id: The problem x.
+        rollout_id: The wrong attempt.
+        sample: Number among the proposals for this attempt, from 0; the oracle's order of preference.
+        oracle: Name of the oracle.
+        raw: All that it said.
+        location: Index of the first wrong step, from 0; -1 where none was given.
+        content: The step to put in its place, "" where none was given.
+        defect: Why it cannot be used, None if it can.
+        provenance: The model that was asked, None for a program or a person.
+
+    Example:
+        Proposal(
+            id="gsm8k-7/attempt/0/policy/0",
+            problem_id="gsm8k-7",
+            rollout_id="gsm8k-7/attempt/0",
+            sample=0,
+            oracle="policy",
+            raw='Step 1 is wrong. <intervention>{"location": 1, "content": "2 + 3 = 5"}</intervention>',
+            location=1,
+            content="2 + 3 = 5",
+            defect=None,
+        )
     """
 
     id: str
@@ -195,7 +317,7 @@ class Proposal:
     raw: str
     location: int
     content: str
-    defect: str
+    defect: Defect | None
     provenance: Provenance | None = None
 
 
@@ -203,9 +325,42 @@ class Proposal:
 class Intervention:
     """One replacement step for the first wrong step t* of a rollout: (x, y_<t*, intervention).
 
-    ``prefix_ids`` is a slice of the rollout's own tokens. ``exact`` says whether the cut falls on the step boundary; where
-    it does not, the boundary lies inside the prefix's last token. ``rejected`` is the reason it is not trained on, "" if it is.
-    ``guided_*`` count the guided rollouts from the prefix alone and from prefix + intervention.
+    Args:
+        id: ``PROPOSAL/intervention``.
+        problem_id: The problem x.
+        rollout_id: The wrong attempt y.
+        proposal_id: The proposal it was parsed from.
+        location: t*, the index of the step it replaces, from 0; -1 where none was given.
+        steps: How many steps the attempt has.
+        content: The replacement, as text.
+        prompt_ids: Of the attempt, int32, shape (prompt,).
+        prefix_ids: y_<t*, a slice of the attempt's own tokens, int32, shape (prefix,).
+        intervention_ids: The replacement and what ends a step, int32, shape (intervention,).
+        exact: Whether the cut falls on the step's boundary; where it does not, the boundary lies inside the prefix's last token.
+        rejected: Why it is not trained on, None if it is.
+        guided_correct: Right ones among the rollouts from prefix + intervention.
+        guided_total: How many were drawn; 0 where it was rejected before.
+        prefix_correct: Right ones among the rollouts from the prefix alone.
+        prefix_total: How many were drawn.
+
+    Example:
+        Intervention(
+            id="gsm8k-7/attempt/0/policy/0/intervention",
+            problem_id="gsm8k-7",
+            rollout_id="gsm8k-7/attempt/0",
+            proposal_id="gsm8k-7/attempt/0/policy/0",
+            location=1,
+            steps=3,
+            content="2 + 3 = 5",
+            prompt_ids=[1, 40, 41],
+            prefix_ids=[12],
+            intervention_ids=[9, 5],
+            exact=True,
+            guided_correct=30,
+            guided_total=32,
+            prefix_correct=0,
+            prefix_total=32,
+        )
     """
 
     id: str
@@ -219,7 +374,7 @@ class Intervention:
     prefix_ids: list[int]
     intervention_ids: list[int]
     exact: bool
-    rejected: str = ""
+    rejected: Defect | None = None
     guided_correct: int = 0
     guided_total: int = 0
     prefix_correct: int = 0
@@ -228,16 +383,27 @@ class Intervention:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What collection did with one problem; its last outcome counts.
+    """What collection did with one problem; where it has several, the last counts.
 
-    ``status`` is "solved" (an attempt was right), "hard" (none was, and all its stages are done) or "waiting" (the oracle has
-    not answered for some attempts: a server failed, or a person has not written yet). ``attempts`` and ``correct`` count the
-    rollouts of the hard filter, ``naive_*`` fresh ones from the bare problem; ``tokens`` are those of all rollouts.
+    Args:
+        problem_id: The problem x.
+        source: Where that came from.
+        status: What was found of it; it waits where a server failed, or a person has not written yet.
+        attempts: Rollouts of the hard filter.
+        correct: Right ones among them.
+        tokens: Sampled tokens of all its rollouts.
+        proposals: How many an oracle made.
+        accepted: Interventions that are trained on.
+        naive_correct: Right ones among fresh rollouts from the bare problem.
+        naive_total: How many of these were drawn.
+
+    Example:
+        Outcome("gsm8k-7", "gsm8k.jsonl", "hard", attempts=64, correct=0, tokens=9000, proposals=4, accepted=1)
     """
 
     problem_id: str
     source: str
-    status: str
+    status: Status
     attempts: int
     correct: int
     tokens: int
@@ -249,23 +415,43 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Tokens of a training row that are alike: what they are (``prompt``, ``prefix``, ``intervention``, ``suffix``, ``solution``
-    or ``end``), how many, and the weight of each in the loss (0: not trained on)."""
+    """Tokens of a training row that are alike.
 
-    name: str
+    Args:
+        name: What they are.
+        tokens: How many.
+        weight: Of each of them in the loss; 0 is not trained on.
+
+    Example:
+        Span("prefix", tokens=12, weight=1.0)
+    """
+
+    name: SpanName
     tokens: int
     weight: float
 
 
 @dataclass(frozen=True, slots=True)
 class SFTExample:
-    """A training row: token ids, and the spans they fall into, in order.
+    """A training row. The weight of token i applies to predicting token i from those before it.
 
-    The weight of token i applies to predicting token i from those before it.
+    Args:
+        id: Of the record it was made of.
+        problem_id: The problem x.
+        token_ids: Prompt and what follows it, int32, shape (length,).
+        spans: What these tokens are, in order; their lengths add up to ``length``.
 
     Raises:
         UserError: naming the row, if the spans are not those of its tokens, if a prompt carries loss or follows anything, if a
-            weight is not a finite number from 0, or if nothing is trained on.
+            weight is below 0 or not finite, or if nothing is trained on.
+
+    Example:
+        SFTExample(
+            id="gsm8k-7/attempt/0/policy/0/intervention",
+            problem_id="gsm8k-7",
+            token_ids=[1, 40, 41, 12, 9, 5],
+            spans=[Span("prompt", 3, 0.0), Span("prefix", 1, 1.0), Span("intervention", 2, 1.0)],
+        )
     """
 
     id: str
@@ -285,14 +471,17 @@ class SFTExample:
         if any(span.weight < 0 for span in self.spans):
             raise UserError(f"row {self.id!r} has a loss weight below 0: give 0 or more")
         if not all(math.isfinite(span.weight) for span in self.spans):
-            raise UserError(f"row {self.id!r} has a loss weight that is not a finite number: give 0 or more")
+            raise UserError(f"row {self.id!r} has a loss weight that is not finite: give 0 or more")
         if not any(self.loss_weights[1:]):
             raise UserError(f"row {self.id!r} would train on no token: remove it or check its spans")
 
     @property
     def loss_weights(self) -> list[float]:
-        """The weight of each token."""
-        return [span.weight for span in self.spans for _ in range(span.tokens)]
+        """The weight of each token, shape (length,)."""
+        weights: list[float] = []
+        for span in self.spans:
+            weights += [span.weight] * span.tokens
+        return weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,13 +489,13 @@ class Group:
     """The rollouts of one prompt in one GRPO step.
 
     Args:
-        problem_id: The problem they are attempts at.
-        rollouts: G of them; those whose reward could not be computed are left out.
-        rewards: G rewards r_i, float64.
-        advantages: G advantages A_i, float64: r_i - mean_j r_j, or as ``GroupConfig.advantage`` says.
+        problem_id: The problem x.
+        rollouts: G of its prompt; those whose reward could not be computed are left out.
+        rewards: r_i of each, float64, shape (rollouts,).
+        advantages: A_i of each, float64, shape (rollouts,): ``r_i - mean_j r_j``, or as ``GroupConfig.advantage`` says.
 
     Example:
-        >>> Group("p", [right, wrong], [1.0, 0.0], [0.5, -0.5])
+        Group(problem_id="gsm8k-7", rollouts=[], rewards=[], advantages=[])
     """
 
     problem_id: str

@@ -1,7 +1,6 @@
-"""Code of the user's own, and short names of ours: what a config may name.
+"""The user's code and folders, which a config may name.
 
-Modules are found where Python finds them, in the working directory, and beside the config. The shipped classes can be named
-without their module.
+Modules are found where Python finds them, in the working directory, and beside the config.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _folders: list[Path] = []
 
 
 def look_also_in(folders: Iterable[Path]) -> None:
-    """Lets modules and prompt sets in these folders be found, after all others."""
+    """Adds folders in which modules and prompt sets are found, after all others."""
     for folder in (f.resolve() for f in folders):
         if folder not in _folders:
             _folders.append(folder)
@@ -31,26 +30,27 @@ def look_also_in(folders: Iterable[Path]) -> None:
 
 
 def find_folder(name: str) -> Path:
-    """A folder, as seen from the working directory or else from one of the configs."""
+    """A folder, relative to the working directory or else to one of the configs."""
     given = Path(name).expanduser()
     return next((f / given for f in (Path(), *_folders) if (f / given).is_dir()), given)
 
 
 def load(name: str, key: str) -> Any:
-    """What ``package.module.name`` or ``file.py:name`` names.
+    """The object that ``package.module.name`` or ``file.py:name`` names.
 
     Args:
-        key: Of the config, for the message.
+        name: Its name.
+        key: The key of the config, for the message.
 
     Raises:
-        UserError: if there is no such thing, or if its module cannot be imported.
+        UserError: if it does not exist, or if its module cannot be imported.
     """
     file, colon, attribute = name.rpartition(":")
     if not colon:
         module, _, attribute = name.removeprefix("./").removesuffix(".py").rpartition(".")
         file = f"{module}.py" if "/" in name else ""
     if not file and not module:
-        raise UserError(f"{key}: {name!r} names no module: write module.name, or file.py:name")
+        raise UserError(f"{key}: {name!r} does not name a module: write module.name, or file.py:name")
     loaded = _load_file(file, key) if file else _load_module(module, key)
     if not hasattr(loaded, attribute):
         public = [n for n, value in vars(loaded).items() if callable(value) and not n.startswith("_")]
@@ -64,19 +64,19 @@ def _load_module(module: str, key: str) -> ModuleType:
     package = module.partition(".")[0]
     if find_spec(package) is None:
         raise UserError(
-            f"{key}: there is no module {package!r}: put {package}.py into the working directory or beside the config, or "
-            "install what it is in"
+            f"{key}: the module {package!r} does not exist: put {package}.py into the working directory or beside the config, or "
+            "install its package"
         )
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
-        if not error.name or not module.startswith(error.name):  # it is something within that is missing
+        if not error.name or not module.startswith(error.name):  # something that it imports is missing
             raise UserError(f"{key}: the module {module} cannot be imported: {_reason(error)}") from error
         parent, _, name = error.name.rpartition(".")
         near = get_close_matches(name, [m.name for m in iter_modules(import_module(parent).__path__)], 1)
         hint = f"did you mean {parent}.{near[0]}?" if near else "check its name"
-        raise UserError(f"{key}: there is no module {error.name!r}: {hint}") from error
-    except (Exception, SystemExit) as error:  # a script that ends itself is not to end the run in silence
+        raise UserError(f"{key}: the module {error.name!r} does not exist: {hint}") from error
+    except (Exception, SystemExit) as error:  # a script that ends itself must not end the run in silence
         raise UserError(f"{key}: the module {module} cannot be imported: {_reason(error)}") from error
 
 
@@ -85,7 +85,7 @@ def _load_file(file: str, key: str) -> ModuleType:
     path = next((f / given for f in (Path(), *_folders) if (f / given).is_file()), None)
     if path is None:
         raise UserError(
-            f"{key}: there is no file {file}: give its path from the working directory or from the config's folder"
+            f"{key}: the file {file} does not exist: give its path from the working directory or from the config's folder"
         )
     name = f"file {path.resolve()}"
     if name not in sys.modules:
@@ -102,7 +102,7 @@ def _load_file(file: str, key: str) -> ModuleType:
 
 
 def _reason(error: BaseException) -> str:
-    """An exception in one line, with the line of the user's code that raised it."""
+    """An exception in one line, with the line of code that raised it."""
     if isinstance(error, SyntaxError):
         return f"{error.filename}, line {error.lineno}: {error.msg}"
     trace = error.__traceback__

@@ -1,4 +1,4 @@
-"""Text from outside as it can be shown: characters that would steer a terminal, or hide, are named instead."""
+"""Text from outside made safe to show: characters that would steer a terminal, or cannot be seen, are named instead."""
 
 from __future__ import annotations
 
@@ -14,27 +14,34 @@ _HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp", "Zs"}
 
 
 def runs(text: str) -> Iterator[tuple[Kind, str]]:
-    """A text in runs of characters of one kind. ``hidden`` are those that cannot be seen or change how others are shown:
-    control and format characters (terminal escapes, right-to-left overrides), separators, lone surrogates."""
+    """A text in runs of characters of one kind.
+
+    ``hidden`` are characters that cannot be seen or change how others are shown: control and format characters (terminal escapes,
+    right-to-left overrides), separators, lone surrogates.
+    """
     for kind, characters in groupby(text, _kind):
         yield kind, "".join(characters)
 
 
 def code_points(text: str) -> str:
-    """The names of characters, as ``U+202E``."""
+    """The code points of characters, such as ``U+202E``."""
     return " ".join(f"U+{ord(c):04X}" for c in text)
 
 
 def visible(text: str) -> str:
-    """A text with its hidden characters named, as ``⟨U+202E⟩``; line breaks and tabs are left as they are."""
+    """A text with its hidden characters named, as in ``⟨U+202E⟩``; line breaks and tabs are kept."""
     if text.isascii() and text.replace("\n", "").replace("\t", "").isprintable():
         return text
-    return "".join(f"⟨{code_points(run)}⟩" if kind == "hidden" else run for kind, run in runs(text))
+    return "".join(_named(kind, run) for kind, run in runs(text))
 
 
 def in_line(text: str) -> str:
-    """The same on one line: line breaks are shown as ``↵``."""
+    """A text with its hidden characters named, on one line: line breaks are shown as ``↵``."""
     return visible(text).replace("\n", "↵")
+
+
+def _named(kind: Kind, run: str) -> str:
+    return f"⟨{code_points(run)}⟩" if kind == "hidden" else run
 
 
 def _kind(character: str) -> Kind:

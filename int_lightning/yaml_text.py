@@ -1,8 +1,9 @@
-"""YAML from files of others: aliases are read, but not those that make a small file a large config."""
+"""YAML from other people's files: aliases are read, unless they turn a small file into a large config."""
 
 from __future__ import annotations
 
 import os
+from itertools import chain
 from math import inf
 from typing import Any
 
@@ -12,17 +13,17 @@ from jsonargparse import get_loader, set_loader
 from int_lightning.types import UserError
 
 MOST_NODES = 100_000
-"""Values of a config with its aliases written out."""
+"""The most values that a config may have, with its aliases written out."""
 
 MOST_LEVELS = 100
-"""Values within values."""
+"""The most levels of values within values."""
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _plain_loader = get_loader("yaml")
 
 
 def load_yaml(text: str, path: str | os.PathLike[str] = "") -> Any:
-    """What a YAML text says.
+    """The value of a YAML text.
 
     Args:
         text: The text.
@@ -37,7 +38,7 @@ def load_yaml(text: str, path: str | os.PathLike[str] = "") -> Any:
 
 
 def check_yaml(text: str, path: str | os.PathLike[str] = "") -> None:
-    """Refuses what would take for ever to go through.
+    """Refuses a text whose values could not be visited in reasonable time.
 
     Raises:
         UserError: if aliases make it endless or larger than ``MOST_NODES``, or if it is deeper than ``MOST_LEVELS``.
@@ -46,7 +47,7 @@ def check_yaml(text: str, path: str | os.PathLike[str] = "") -> None:
     where = path or "the YAML text"
     if len(text) > MOST_LEVELS and _levels(text) > MOST_LEVELS:
         raise UserError(
-            f"{where} has values within values at more than {MOST_LEVELS} levels: no key takes such a value"
+            f"{where} has values within values at more than {MOST_LEVELS} levels: keys do not take such values"
         )
     if "&" in text and "*" in text and _size(yaml.compose(text, _LOADER), {}) > MOST_NODES:
         raise UserError(
@@ -63,12 +64,13 @@ def _levels(text: str) -> int:
 
 
 def _size(node: Any, known: dict[int, float]) -> float:
-    """Values of a node with its aliases written out; infinite where it contains itself."""
+    """The number of values of a node with its aliases written out; infinite if it contains itself."""
     if id(node) not in known:
         known[id(node)] = inf
-        parts = node.value if isinstance(node, yaml.CollectionNode) else []
-        pairs = [part if isinstance(part, tuple) else (part,) for part in parts]
-        known[id(node)] = 1 + sum(_size(child, known) for pair in pairs for child in pair)
+        children = node.value if isinstance(node, yaml.CollectionNode) else []
+        if isinstance(node, yaml.MappingNode):  # whose values are pairs of key and value
+            children = chain.from_iterable(children)
+        known[id(node)] = 1 + sum(_size(child, known) for child in children)
     return known[id(node)]
 
 

@@ -42,6 +42,18 @@ def test_bootstrap_is_deterministic_and_contains_the_mean() -> None:
     assert bootstrap(values, level=0.5)["high"] < one["high"]
 
 
+@pytest.mark.parametrize("resamples", [1, 99, 250])
+def test_bootstrap_draws_its_resamples_as_if_one_by_one(resamples: int) -> None:
+    values = torch.rand(23, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    generator = torch.Generator().manual_seed(7)
+    means = [float(values[torch.randint(23, (23,), generator=generator)].mean()) for _ in range(resamples)]
+    low, high = torch.quantile(
+        torch.tensor(means, dtype=torch.float64), torch.tensor([0.025, 0.975], dtype=torch.float64)
+    ).tolist()
+    found = bootstrap(values, seed=7, resamples=resamples)
+    assert (found["low"], found["high"]) == pytest.approx((low, high), abs=1e-12)
+
+
 def test_bootstrap_agrees_with_the_normal_interval_of_many_problems() -> None:
     values = torch.rand(400, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
     estimate = bootstrap(values)

@@ -1,4 +1,4 @@
-"""What is asked of problems before anything is sampled, dry runs that leave their folder free, and collections extended."""
+"""Checks of problems before anything is sampled, dry runs that leave their folder free, and extended collections."""
 
 import json
 from pathlib import Path

@@ -28,7 +28,8 @@ with scratch_folder("weights", sys.argv[1]) as folder:
 
 SYNC = """
 import sys
-from int_lightning.engines.opening import EngineConfig, weights_of_folder
+from int_lightning.engines.base import EngineConfig
+from int_lightning.model_folder.weights import weights_of_folder
 from int_lightning.engines.server import ServerEngine
 from int_lightning.models.resolve import resolve_model
 from int_lightning.time_limit import time_limit

@@ -1,19 +1,18 @@
 """GRPO beside TRL's GRPOTrainer on the CPU: optimiser steps per minute and peak memory on the same model, prompts and rewards.
 
-    python benchmarks/grpo.py --device cpu
-    python benchmarks/grpo.py --device cpu --reward answer --steps 20 --repeats 5
+    python -m benchmarks.grpo.beside_trl --device cpu
+    python -m benchmarks.grpo.beside_trl --device cpu --reward answer --steps 20 --repeats 5
 
 Ours is ``int-lightning fit`` with either of its engines; TRL samples with transformers, its default. Every fit is a process of
-its own: a first step that does not count, then so many. All ways run once; then the fastest of each takes turns. We train only
-on groups in which rewards differ, TRL on all: with the right answer as the reward the mini world's hard problems leave next to
-nothing to train on; ``alternate`` rewards every other rollout of a group, so that both train on all.
+its own: a first step that does not count, then ``--steps`` more. All ways run once; then the fastest of each side take turns. We
+train only on groups in which rewards differ, TRL on all: with the right answer as the reward, the mini world's hard problems
+leave next to nothing to train on; ``alternate`` rewards every other rollout of a group, so that both train on all.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -24,16 +23,15 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from sft import peer_python
 
+from benchmarks.csv_file import write_csv
+from benchmarks.fits import OURS, RESULTS, ROOT, TRL, fastest, fit_environment, peer_python
 from benchmarks.grpo.prompts import PROMPT_SET, Plan, check_our_prompts, plan_prompts
-from benchmarks.grpo.report import Fit, Line, Setting, check_same_work, lines, print_table, write_csv
+from benchmarks.grpo.report import Fit, Line, Setting, check_same_work, lines, print_table
 from benchmarks.grpo.rewards import OURS as OUR_REWARDS
 from benchmarks.machine import device_name
-from benchmarks.sft.report import OURS, TRL, fastest
 
-HERE = Path(__file__).parent
-CONFIG = HERE.parent / "configs" / "mini" / "grpo.yaml"
+CONFIG = ROOT / "configs" / "mini" / "grpo.yaml"
 ENGINES = ("vllm", "transformers")
 PAGE = 32  # tokens
 CLIP = {"low": 0.2, "high": 0.35}
@@ -43,7 +41,7 @@ Ways = dict[str, dict[str, Any]]
 
 
 def trl_ways(rows: int, longest: int) -> Ways:
-    """Arguments of ``GRPOConfig``: so many rows a micro-batch. All sample the whole batch at once.
+    """Arguments of ``GRPOConfig``, which differ in the rows of a micro-batch. All sample the whole batch at once.
 
     Args:
         rows: Rollouts of an optimiser step.
@@ -53,7 +51,7 @@ def trl_ways(rows: int, longest: int) -> Ways:
     def micro(parts: int) -> dict[str, Any]:
         return {"per_device_train_batch_size": rows // parts, "gradient_accumulation_steps": parts}
 
-    # the default cache takes half of the machine's memory
+    # the default cache takes half the machine's memory
     cache = {"page_size": PAGE, "num_blocks": rows * -(-longest // PAGE) + 8, "max_batch_tokens": max(512, rows)}
     batching = {"use_transformers_continuous_batching": True, "transformers_continuous_batching_config": cache}
     ways = {f"{rows // parts} rows": micro(parts) for parts in (1, 4, 16) if rows % parts == 0}
@@ -123,7 +121,7 @@ def our_command(
         *(f"--engine.name={engine}", f"--engine.threads={options.threads}", f"--seed_everything={options.seed}"),
         f"--checkpoint_every={2 + options.steps}",
         f"--trainer.accelerator={options.device}",
-        "--trainer.callbacks+=grpo_ours.StepTimes",
+        "--trainer.callbacks+=benchmarks.grpo.step_times.StepTimes",
         f"--trainer.callbacks.record={record}",
     ]
 
@@ -131,7 +129,7 @@ def our_command(
 def _measure(
     options: argparse.Namespace, peer: Path, plan: Plan, reward: str, folder: Path, console: Console
 ) -> list[Fit]:
-    """All ways once, then the fastest of each in turns, each round beginning with the other one."""
+    """All ways once, then the fastest of each side in turns, every second round in reverse."""
     ways = trl_ways(options.prompts * options.group, plan.longest_prompt + options.max_tokens)
     fits: list[Fit] = []
     for number in range(options.repeats):
@@ -152,7 +150,7 @@ def _measure(
 
 
 def _our_fit(options: argparse.Namespace, plan: Plan, reward: str, engine: str, out: Path) -> dict[str, Any]:
-    """What the callback saw, once it is certain which prompts were sampled."""
+    """What the callback saw, after a check of which prompts were sampled."""
     record = out.with_suffix(".record")
     found = _run(our_command(options, plan, reward, engine, out, record), options, record)
     check_our_prompts(out / "rollouts", plan)
@@ -184,7 +182,8 @@ def _trl_fit(
     }
     file, record = name.with_suffix(".json"), name.with_suffix(".record")
     file.write_text(json.dumps(job), encoding="utf-8")
-    return _run([str(python), str(HERE / "grpo_trl.py"), str(file), str(record)], options, record)
+    command = [str(python), "-m", "benchmarks.grpo.trl_fit", str(file), str(record)]
+    return _run(command, options, record)
 
 
 def _run(command: list[str], options: argparse.Namespace, record: Path) -> dict[str, Any]:
@@ -192,9 +191,8 @@ def _run(command: list[str], options: argparse.Namespace, record: Path) -> dict[
 
     Bytecode is kept: without it, most of a start would be the compiling of imports.
     """
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    environment["PYTHONPATH"] = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment |= {"OMP_NUM_THREADS": str(options.threads), "CUDA_VISIBLE_DEVICES": ""}
+    environment = fit_environment(options.threads) | {"CUDA_VISIBLE_DEVICES": ""}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     began = time.time()
     done = subprocess.run(command, env=environment, capture_output=True, text=True)  # noqa: S603
     if done.returncode:
@@ -206,7 +204,7 @@ def _run(command: list[str], options: argparse.Namespace, record: Path) -> dict[
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--device", choices=("cpu",), default="cpu", help="on a GPU TRL would get vLLM, which is not done here"
+        "--device", choices=("cpu",), default="cpu", help="on a GPU TRL would use vLLM, which is not done here"
     )
     parser.add_argument("--model", default="mini", help="a model as `int-lightning fit` takes it")
     parser.add_argument("--problems", default="mini:hard-train", help="a source of problems")
@@ -219,7 +217,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1, help="of torch")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=HERE / "results", help="folder for the CSV file")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the CSV file")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""The prompts of every step of grpo.py, in the order in which ``RolloutData`` takes them, and whether a fit sampled from them."""
+"""The prompts of every step, in the order in which ``RolloutData`` takes them, and whether a fit sampled from them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import json
 from collections import Counter
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -45,19 +46,20 @@ class Plan:
     @property
     def longest_prompt(self) -> int:
         """Tokens."""
-        return max(len(prompt.token_ids) for step in self.steps for prompt in step)
+        return max(len(prompt.token_ids) for prompt in chain.from_iterable(self.steps))
 
     def write(self, path: Path) -> None:
         """All prompts as JSON lines, with answers and token ids."""
         rows = [
-            {"prompt": p.messages, "answer": p.problem.answer, "token_ids": p.token_ids} for s in self.steps for p in s
+            {"prompt": prompt.messages, "answer": prompt.problem.answer, "token_ids": prompt.token_ids}
+            for prompt in chain.from_iterable(self.steps)
         ]
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 def plan_prompts(options: argparse.Namespace) -> Plan:
     """Args:
-        options: Those of grpo.py.
+        options: Those of the comparison.
 
     Raises:
         SystemExit: if the source has too few problems for a step.

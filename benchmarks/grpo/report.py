@@ -1,24 +1,23 @@
-"""What grpo.py found: lines of a CSV file and of a table."""
+"""What the comparison found: lines of a CSV file and of a table."""
 
 from __future__ import annotations
 
-import csv
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-import sft_report
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.sft.report import GIB, OURS, TRL, fastest
+from benchmarks import fits
+from benchmarks.fits import OURS, TRL, fastest, first_note
+from benchmarks.machine import GIB
 
 LENGTH_TOLERANCE, REWARD_TOLERANCE = 0.05, 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Fit(sft_report.Fit):
+class Fit(fits.Fit):
     """One fit: ``trained`` and ``tokens`` are those of all completions; lists have an item for each step, the warm-up's first.
 
     ``generate`` are the seconds of sampling and rewards, ``sync`` those in which the engine got new weights (none where model
@@ -35,7 +34,7 @@ class Fit(sft_report.Fit):
 
     @property
     def steps(self) -> int:
-        """Those that were measured."""
+        """Steps that were measured."""
         return len(self.tokens) - 1
 
     @property
@@ -74,7 +73,7 @@ class Setting:
 class Line(Setting):
     """One line of the CSV file: medians over the repeats, of each fit's means over its steps.
 
-    ``steps_per_core_minute`` goes by the time that cores worked for the process, which other processes disturb less than the
+    ``steps_per_core_minute`` counts the time that cores worked for the process, which other processes disturb less than the
     clock's. ``speed_ratio`` and ``memory_ratio`` are ours over the fastest of TRL's ways, in the same rounds.
     """
 
@@ -100,14 +99,15 @@ class Line(Setting):
     note: str
 
 
-def check_same_work(fits: Sequence[Fit]) -> None:
+def check_same_work(found: Sequence[Fit]) -> None:
     """Compares completions and rewards of the first step, which all sample from the same weights.
 
     Raises:
         SystemExit: if one differs by more than chance.
     """
-    length, reward = (statistics.mean(v) for v in zip(*((f.lengths[0], f.rewards[0]) for f in fits), strict=True))
-    for fit in fits:
+    length = statistics.mean(fit.lengths[0] for fit in found)
+    reward = statistics.mean(fit.rewards[0] for fit in found)
+    for fit in found:
         if abs(fit.lengths[0] - length) > LENGTH_TOLERANCE * length or abs(fit.rewards[0] - reward) > REWARD_TOLERANCE:
             raise SystemExit(
                 f"{fit.provider}, {fit.way}: completions of {fit.lengths[0]:.1f} tokens, rewards of {fit.rewards[0]:.3f} in "
@@ -115,13 +115,13 @@ def check_same_work(fits: Sequence[Fit]) -> None:
             )
 
 
-def lines(fits: Sequence[Fit], setting: Setting) -> list[Line]:
+def lines(found: Sequence[Fit], setting: Setting) -> list[Line]:
     """One for each way."""
-    best = {fit.round: fit for fit in fits if (fit.provider, fit.way) == (TRL, fastest(fits, TRL))}
-    return [
-        _line([fit for fit in fits if (fit.provider, fit.way) == key], best, setting)
-        for key in dict.fromkeys((fit.provider, fit.way) for fit in fits)
-    ]
+    by_way: dict[tuple[str, str], list[Fit]] = {}
+    for fit in found:
+        by_way.setdefault((fit.provider, fit.way), []).append(fit)
+    best = {fit.round: fit for fit in by_way[TRL, fastest(found, TRL)]}
+    return [_line(of_way, best, setting) for of_way in by_way.values()]
 
 
 def _line(found: Sequence[Fit], best: dict[int, Fit], setting: Setting) -> Line:
@@ -150,17 +150,8 @@ def _line(found: Sequence[Fit], best: dict[int, Fit], setting: Setting) -> Line:
         memory_ratio=peak / median(fit.peak for fit in best.values()) if ours else None,
         repeats=len(found),
         versions=first.versions,
-        note=next((fit.neighbours for fit in found if fit.neighbours), ""),
+        note=first_note(found),
     )
-
-
-def write_csv(found: Sequence[Line], path: Path) -> None:
-    """Numbers with five significant digits; a header of the columns."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(asdict(found[0])))
-        writer.writeheader()
-        for line in found:
-            writer.writerow({k: f"{v:.5g}" if isinstance(v, float) else v for k, v in asdict(line).items()})
 
 
 def print_table(console: Console, found: Sequence[Line]) -> None:

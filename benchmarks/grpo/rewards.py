@@ -1,4 +1,4 @@
-"""The rewards of grpo.py, for both sides: ours as import paths, TRL's as functions. Needs neither of the two to be installed."""
+"""The rewards, for both sides: ours as import paths, TRL's as functions. Neither package needs to be installed."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ Reward = Callable[..., list[float]]
 
 
 def alternate(problem: Problem, rollout: Rollout) -> float:
-    """1 for every other rollout of a group, whatever it says."""
+    """1 for every other rollout of a group, regardless of what it says."""
     return float(rollout.sample % 2)
 
 
-OURS = {"answer": "int_lightning.grpo.rewards.right_answer", "alternate": "grpo_rewards.alternate"}
+OURS = {"answer": "int_lightning.grpo.rewards.right_answer", "alternate": "benchmarks.grpo.rewards.alternate"}
 
 
 def trl_reward(name: str, group: int) -> Reward:
-    """The same as a reward function of TRL's.
+    """The same as a reward function for TRL.
 
     Args:
         name: One of ``OURS``.

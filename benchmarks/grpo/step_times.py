@@ -1,4 +1,4 @@
-"""The callback that times a fit of ours for grpo.py: ``int-lightning fit --trainer.callbacks+=grpo_ours.StepTimes``."""
+"""The callback that times a fit of ours: ``int-lightning fit --trainer.callbacks+=benchmarks.grpo.step_times.StepTimes``."""
 
 from __future__ import annotations
 

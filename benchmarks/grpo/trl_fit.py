@@ -1,5 +1,5 @@
-"""One fit by TRL's GRPOTrainer in a process of its own, for grpo.py, run by an interpreter that has TRL:
-``python grpo_trl.py JOB.json RECORD.json`` writes the record."""
+"""One fit by TRL's GRPOTrainer in a process of its own, run by an interpreter that has TRL:
+``python -m benchmarks.grpo.trl_fit JOB.json RECORD.json`` writes the record."""
 
 from __future__ import annotations
 
@@ -83,8 +83,11 @@ class WatchedTrainer(GRPOTrainer):
 
     def prompts(self, step: int) -> Counter[tuple[int, ...]]:
         """How often each prompt, as token ids, was trained on in a step."""
-        batches = [(ids, mask) for number, ids, mask in self.trained if number == step]
-        return Counter(row for ids, mask in batches for row in _unpadded(ids, mask))
+        found: Counter[tuple[int, ...]] = Counter()
+        for number, ids, mask in self.trained:
+            if number == step:
+                found.update(_unpadded(ids, mask))
+        return found
 
 
 def main() -> None:
@@ -107,7 +110,7 @@ def main() -> None:
 
 
 def make_trainer(job: dict[str, Any], rows: Sequence[dict[str, Any]], folder: str) -> WatchedTrainer:
-    """The trainer of a job, which takes the rows in their order."""
+    """The trainer of a job, which takes the rows in order."""
     dataset = Dataset.from_list([{key: row[key] for key in ("prompt", "answer")} for row in rows])
     reward = trl_reward(job["reward"], job["config"]["num_generations"])
     config = GRPOConfig(output_dir=folder, **SETTINGS, **job["config"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -12,14 +14,14 @@ TOLERANCE = {torch.float32: 5e-4, torch.bfloat16: 2e-2, torch.float16: 5e-3}
 
 
 class Agreement:
-    """Judges calls by the naive one: an error may be half as large again as naive's in the dtype of the inputs, plus a tolerance.
+    """Judges calls by the naive one: an error may be 1.5 times as large as naive's in the dtype of the inputs, plus a tolerance.
 
-    The error is the largest, over values and the gradients to hidden and weight, of |x - y| / |y|, with y computed in
-    float64 for float32 inputs and in float32 for others; of a loss, which may be near zero, it is |x - y| / (1 + |y|).
+    The error is the largest of |x - y| / |y| over values and the gradients of hidden and weight, with y computed in float64
+    for float32 inputs and in float32 for others; for a loss, which may be near zero, it is |x - y| / (1 + |y|).
 
     Args:
         naive: A call whose scalars over parts of the rows add up.
-        inputs: What all are judged by.
+        inputs: The inputs of all calls.
     """
 
     def __init__(self, naive: Call, inputs: Inputs) -> None:
@@ -53,12 +55,17 @@ def _results_by_slices(call: Call, inputs: Inputs) -> list[Tensor]:
         parts.append([v.detach() for v in values])
         for total, gradient in zip(sums, _gradients(inputs), strict=True):
             total += gradient
-    return [torch.stack(c).sum() if c[0].dim() == 0 else torch.cat(c) for c in zip(*parts, strict=True)] + sums
+    return [_joined(pieces) for pieces in zip(*parts, strict=True)] + sums
+
+
+def _joined(pieces: Sequence[Tensor]) -> Tensor:
+    """One value from those of all slices: losses add up, log-probs and entropies follow one another."""
+    return torch.stack(pieces).sum() if pieces[0].dim() == 0 else torch.cat(pieces)
 
 
 def _gradients(inputs: Inputs) -> list[Tensor]:
-    """Those to hidden and weight, taken away from them."""
-    to_hidden, to_weight = inputs.hidden.grad, inputs.weight.grad
-    assert to_hidden is not None and to_weight is not None, "no gradient to hidden or weight"
+    """The gradients of hidden and weight, which are then cleared."""
+    grad_hidden, grad_weight = inputs.hidden.grad, inputs.weight.grad
+    assert grad_hidden is not None and grad_weight is not None, "no gradient of hidden or weight"
     inputs.clear()
-    return [to_hidden, to_weight]
+    return [grad_hidden, grad_weight]

@@ -13,14 +13,12 @@ from benchmarks.kernels.inputs import Inputs, Shape
 from benchmarks.kernels.measure import OUT_OF_MEMORY, Samples, alone, cuda_peak, floor, forward_and_full, interleaved
 from benchmarks.kernels.providers import Kernel, Provider, providers, torch_linear_cross_entropy_settings
 from benchmarks.kernels.report import Row, Setting
-from benchmarks.machine import Neighbours, available_memory, free, is_out_of_memory
-
-GIB = 2**30
+from benchmarks.machine import GIB, Neighbours, available_memory, free, is_out_of_memory
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How long to measure: rounds, at least and at most, and the seconds after which no further one begins."""
+    """How long to measure: the least and the most rounds, and the seconds after which no further round begins."""
 
     least: int
     rounds: int
@@ -28,7 +26,7 @@ class Effort:
 
 
 def compare(setting: Setting, kernel: Kernel, inputs: Inputs, effort: Effort, *, peak_memory: bool) -> list[Row]:
-    """Rows of all providers of a kernel and of the floor; those that did not run have a note that says why."""
+    """Rows of all providers of a kernel and of the floor; a note says why a provider did not run."""
     candidates = providers(kernel, inputs.hidden.device.type)
     if kernel == "ce" and hasattr(torch.nn, "LinearCrossEntropyOptions"):  # since 2.13
         candidates.append(_fastest(torch_linear_cross_entropy_settings(setting.shape), inputs))
@@ -58,7 +56,8 @@ def compare(setting: Setting, kernel: Kernel, inputs: Inputs, effort: Effort, *,
             continue
         rows += _time_rows(setting, kernel, provider.name, times, bare)
         rows.append(row("full", "error", [error]))
-        if peak_memory and (peak := _peak(provider, setting, inputs)) is not None:
+        peak = _peak(provider, setting, inputs) if peak_memory else None
+        if peak is not None:
             rows.append(row("full", "GiB", [peak / GIB]))
     return rows
 
@@ -98,7 +97,7 @@ def _need(provider: Provider, shape: Shape) -> int:
 
 
 def _check(provider: Provider, judge: Agreement, shape: Shape) -> float | str:
-    """A provider's error, or why it is not timed. What is ours may not fail otherwise than for want of memory."""
+    """A provider's error, or why it is not timed. Ours may fail only because memory runs out."""
     if not provider.installed:
         return "not installed"
     free()
@@ -141,7 +140,7 @@ def _floor_rows(setting: Setting, kernel: Kernel, bare: Samples, note: str = "")
 
 
 def _time_rows(setting: Setting, kernel: Kernel, provider: str, times: Samples, bare: Samples) -> list[Row]:
-    """Milliseconds of all modes; rates for those of which it is known how many products they need."""
+    """Milliseconds of all modes; rates for the modes whose number of products is known."""
     row = partial(setting.row, kernel, provider)
     rows = [row(mode, "ms", samples) for mode, samples in times.items()]
     for mode, products in (("forward", 1), ("full", 3)):

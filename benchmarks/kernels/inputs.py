@@ -1,4 +1,4 @@
-"""What all ways of computing are given: hidden states, head weight, targets, and what makes a scalar of their outputs."""
+"""The inputs of every way of computing: hidden states, head weight, targets, and what makes a scalar of the outputs."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ class Inputs:
     hidden: Tensor
     weight: Tensor
     targets: Tensor
-    of_logprob: Tensor
-    of_entropy: Tensor
+    grad_logprob: Tensor
+    grad_entropy: Tensor
     advantage: Tensor
     token_weight: Tensor
     old_logprob: Tensor
@@ -60,14 +60,14 @@ class Inputs:
     sequences: int
 
     def scalar(self, values: tuple[Tensor, ...]) -> Tensor:
-        """A loss is its own scalar; of log-probs, and entropies, it is their sum with random weights."""
+        """A loss is its own scalar; log-probs and entropies are summed with random weights."""
         if values[0].dim() == 0:
             return values[0]
-        weights = (self.of_logprob, self.of_entropy)
+        weights = (self.grad_logprob, self.grad_entropy)
         return torch.stack([(v * w).sum() for v, w in zip(values, weights, strict=False)]).sum()
 
     def more_precise(self) -> Inputs:
-        """The same numbers, hidden and weight in float32, or in float64 if they were in float32, with gradients of their own."""
+        """The same numbers, hidden and weight in float32 (in float64 if they were float32), with gradients of their own."""
         dtype = torch.float64 if self.hidden.dtype == torch.float32 else torch.float32
         hidden, weight = (t.detach().to(dtype).requires_grad_() for t in (self.hidden, self.weight))
         return replace(self, hidden=hidden, weight=weight)
@@ -82,7 +82,7 @@ class Inputs:
         self.hidden.grad = self.weight.grad = None
 
     def _part(self, rows: slice) -> Inputs:
-        per_token = ("hidden", "targets", "of_logprob", "of_entropy", "advantage", "token_weight", "old_logprob")
+        per_token = ("hidden", "targets", "grad_logprob", "grad_entropy", "advantage", "token_weight", "old_logprob")
         return replace(self, **{name: getattr(self, name)[rows] for name in per_token})
 
 
@@ -110,8 +110,8 @@ def make_inputs(shape: Shape, kind: HiddenKind, device: str, *, old: bool = True
         hidden=hidden.requires_grad_(),
         weight=weight.requires_grad_(),
         targets=targets,
-        of_logprob=normal(n),
-        of_entropy=normal(n),
+        grad_logprob=normal(n),
+        grad_entropy=normal(n),
         advantage=normal(sequences).repeat_interleave(n // sequences),
         token_weight=torch.full((n,), 1 / n, device=device),
         old_logprob=0.2 * normal(n) + (_logprob(hidden, weight, targets) if old else 0),
@@ -124,8 +124,8 @@ def _trained_like(normal: Callable[..., Tensor], targets: Tensor, shape: Shape) 
     """Hidden states [N, H] that mostly know their token, and a head [V, H] with norms and directions as training leaves them.
 
     Head: a spectrum that decays over features, row norms that vary log-normally, and a direction that all rows share. Hidden:
-    what tells the target's row from others, more of it for some tokens than for others, and noise; the former is scaled such
-    that the mean probability of the target is ``CONFIDENCE``.
+    a signal that tells the target's row from the others, stronger for some tokens than for others, and noise; the signal is
+    scaled so that the mean probability of the target is ``CONFIDENCE``.
     """
     spectrum = torch.arange(1, shape.width + 1, device=targets.device).float().pow(-0.25)
     spectrum /= spectrum.square().mean().sqrt()

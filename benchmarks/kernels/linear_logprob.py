@@ -1,10 +1,10 @@
 """Compares our log-probs and losses from hidden states with other ways: time, peak memory, and distance from the floor.
 
-    python benchmarks/linear_logprob.py --device cpu
-    python benchmarks/linear_logprob.py --device cuda --shape 16384 4096 128256 bfloat16
+    python -m benchmarks.kernels.linear_logprob --device cpu
+    python -m benchmarks.kernels.linear_logprob --device cuda --shape 16384 4096 128256 bfloat16
 
-Every provider gets the same inputs and owes the same outputs and gradients; one that is wrong is not timed. Providers take
-turns round by round in one process. CPU memory is measured in a process of its own for each.
+Every provider gets the same inputs and must return the same outputs and gradients; one that is wrong is not timed. Providers
+take turns, round by round, in one process. CPU memory is measured in a process of its own for each.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from benchmarks.csv_file import write_csv
 from benchmarks.kernels.compare import Effort, compare, ours_once
 from benchmarks.kernels.inputs import HiddenKind, Shape, make_inputs
 from benchmarks.kernels.measure import floor
 from benchmarks.kernels.providers import KERNELS, Kernel, our_names
-from benchmarks.kernels.report import Row, Setting, print_table, write_csv
+from benchmarks.kernels.report import Row, Setting, print_table
 from benchmarks.machine import device_name, free, versions
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -40,7 +41,7 @@ QUICK_SHAPES = {
 }
 EFFORTS = {"cpu": Effort(least=3, rounds=7, seconds=8.0), "cuda": Effort(least=3, rounds=20, seconds=10.0)}
 QUICK_EFFORTS = {"cpu": Effort(least=3, rounds=7, seconds=1.0), "cuda": Effort(least=3, rounds=10, seconds=2.0)}
-LONG = 1e12  # operations of three products, beyond which a CPU runs only what is ours, and once
+LONG = 1e12  # operations of three products, beyond which a CPU runs only our own, and once
 CHECKED_ROWS = 256  # in such a case
 KINDS: tuple[HiddenKind, ...] = ("random", "trained-like")
 CPU_KERNELS: tuple[Kernel, ...] = ("logprob+entropy", "ce", "policy loss")  # "logprob" would say nothing new
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
     if options.device == "cuda" and not torch.cuda.is_available():
-        console.print("There is no CUDA device here: nothing was measured.", style="bold red")
+        console.print("No CUDA device here: nothing was measured.", style="bold red")
         return 1
     rows = _measure(options, console)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     from benchmarks.kernels.plot import plot
 
-    plot(rows, frozenset(name for kernel in KERNELS for name in our_names(kernel)), stem.with_suffix(".png"))
+    plot(rows, frozenset(chain.from_iterable(map(our_names, KERNELS))), stem.with_suffix(".png"))
     console.print(f"wrote {stem.with_suffix('.png')}")
     return 0
 

@@ -30,10 +30,10 @@ Samples = dict[str, list[float]]
 
 
 def forward_and_full(call: Call, inputs: Inputs) -> dict[str, float]:
-    """Milliseconds of one forward pass without autograd, and of one forward and backward pass with the backward's part of it.
+    """Milliseconds of one forward pass without autograd, and of one forward and backward pass, with the backward's share.
 
-    Gradients of earlier runs are freed before, outside the measured time. Where a function forms gradients in its forward
-    pass, as losses do, ``backward`` holds next to nothing.
+    Gradients of earlier runs are freed first, outside the measured time. Where a function forms gradients in its forward
+    pass, as losses do, ``backward`` is next to nothing.
     """
     clock = _Clock(inputs.hidden.device)
     with torch.no_grad():
@@ -55,12 +55,12 @@ def floor(inputs: Inputs) -> dict[str, float]:
     """Milliseconds of the bare matrix products: the logits alone (``forward``), with the gradients' two (``full``), and with
     logits formed twice (``full, four products``); on CUDA also of a copy of 1 GiB (``copy``).
 
-    ``FLOOR_ROWS`` tokens at a time pass through one buffer, so that the floor needs no more memory than those measured
-    against it; all memory is touched before, so that its time is that of the products alone.
+    ``FLOOR_ROWS`` tokens at a time pass through one buffer, so that the floor needs no more memory than what is measured
+    against it; all memory is touched first, so that the time is that of the products alone.
     """
     hidden, weight = inputs.hidden.detach(), inputs.weight.detach()
     clock = _Clock(hidden.device)
-    to_hidden, to_weight = torch.empty_like(hidden).fill_(0), torch.empty_like(weight).fill_(0)
+    grad_hidden, grad_weight = torch.empty_like(hidden).fill_(0), torch.empty_like(weight).fill_(0)
     logits = hidden.new_empty(min(len(hidden), FLOOR_ROWS), len(weight)).fill_(0)
     logits_time = gradient_time = 0.0
     for start in range(0, len(hidden), FLOOR_ROWS):
@@ -69,8 +69,8 @@ def floor(inputs: Inputs) -> dict[str, float]:
         a = clock.mark()
         torch.mm(x, weight.T, out=z)
         b = clock.mark()
-        torch.mm(z, weight, out=to_hidden[start : start + FLOOR_ROWS])
-        to_weight.addmm_(z.T, x)
+        torch.mm(z, weight, out=grad_hidden[start : start + FLOOR_ROWS])
+        grad_weight.addmm_(z.T, x)
         c = clock.mark()
         logits_time += clock.between(a, b)
         gradient_time += clock.between(b, c)
@@ -86,7 +86,7 @@ def floor(inputs: Inputs) -> dict[str, float]:
 
 
 class _Clock:
-    """Marks in time, and milliseconds between two of them: CUDA events there, elsewhere the processor's clock."""
+    """Marks in time, and milliseconds between two of them: CUDA events on CUDA, the processor's clock elsewhere."""
 
     def __init__(self, device: torch.device) -> None:
         self.cuda = device.type == "cuda"
@@ -110,17 +110,17 @@ class _Clock:
 def interleaved(jobs: Mapping[str, Job], *, rounds: int, least: int, seconds: float) -> dict[str, Samples | str]:
     """Runs all jobs once a round, each round beginning with another of them, and collects what they measure.
 
-    On CUDA a job begins its turn with a run that is not measured, after the allocator has given back what the job before it
-    left, so that nobody pays for another's memory.
+    On CUDA a job begins its turn with a run that is not measured, after the allocator has given back what the previous job
+    left, so that no job pays for another's memory.
 
     Args:
         jobs: By name; they have run before, so that nothing is loaded or compiled now.
-        rounds: At most so many.
-        least: At least so many, however long they take.
+        rounds: The most rounds.
+        least: The least rounds, however long they take.
         seconds: No round begins after this time.
 
     Returns:
-        By name the samples of every mode, or ``OUT_OF_MEMORY``.
+        By name, the samples of every mode, or ``OUT_OF_MEMORY``.
     """
     out: dict[str, Samples | str] = {name: {} for name in jobs}
     names, began = list(jobs), time.monotonic()
@@ -146,9 +146,9 @@ def interleaved(jobs: Mapping[str, Job], *, rounds: int, least: int, seconds: fl
 
 
 def cuda_peak(call: Call, inputs: Inputs) -> int:
-    """Bytes at the height of one forward and backward pass beyond the inputs and the gradient of hidden.
+    """Peak bytes of one forward and backward pass beyond the inputs and the gradient of hidden.
 
-    The gradient of the weight is included, for all alike.
+    The gradient of the weight is included for every provider.
     """
     inputs.clear()
     free()
@@ -162,8 +162,8 @@ def cuda_peak(call: Call, inputs: Inputs) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Alone:
-    """One forward and backward pass in a process of its own: milliseconds, bytes where the system tells them, and what is to
-    be said of other processes meanwhile."""
+    """One forward and backward pass in a process of its own: milliseconds, peak bytes where the system tells them, and a note
+    about other processes that were busy meanwhile."""
 
     milliseconds: float
     peak: int | None
@@ -171,10 +171,10 @@ class Alone:
 
 
 def alone(provider: Provider, shape: Shape, kind: HiddenKind) -> Alone | str:
-    """Runs a provider once on the CPU in a process that did nothing else, after a tiny call that starts the pools of threads.
+    """Runs a provider once on the CPU in a fresh process, after a tiny call that starts the thread pools.
 
     The peak is the resident set's highest point above its level just before the call, less the gradient of hidden, so that
-    it counts the same as on CUDA: the gradient of the weight is included, for all alike. Only Linux tells it.
+    it means the same as on CUDA: the gradient of the weight is included for every provider. Only Linux tells it.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "int_lightning_kernels"])  # imports alone, no threads
@@ -204,7 +204,7 @@ def _run_alone(provider: Provider, shape: Shape, kind: HiddenKind) -> Alone:
 
 
 def _reset_high_water() -> int | None:
-    """Sets the process's peak resident set to what is resident now, and returns that in bytes."""
+    """Resets the process's peak resident set to what is resident now, and returns that in bytes."""
     if sys.platform != "linux":
         return None
     gc.collect()

@@ -1,7 +1,7 @@
-"""The other ways from hidden states to log-probs, entropies and losses: written here from their descriptions, or installed ones.
+"""Other ways from hidden states to log-probs, entropies and losses: written here from their descriptions, or installed.
 
-The functions of log-probs take hidden [N, H], weight [V, H] and targets [N], and return float32 [N] log-probs, followed by
-entropies where these are asked for, with gradients through both. Those of cross-entropy return the mean over tokens.
+The functions for log-probs take hidden [N, H], weight [V, H] and targets [N], and return float32 [N] log-probs, followed by
+entropies if asked for, with gradients through both. Those for cross-entropy return the mean over tokens.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def checkpointed_chunks(hidden: Tensor, weight: Tensor, targets: Tensor, *, entr
 def prime_rl_chunked(hidden: Tensor, weight: Tensor, targets: Tensor, *, entropy: bool) -> tuple[Tensor, ...]:
     """Token chunks, and in each of them slabs of the vocabulary with an online log-sum-exp: four units.
 
-    prime-rl's entropy is a metric without gradient; here it has one, as everybody's has.
+    prime-rl's entropy is a metric without gradient; here it has one, like everyone's.
     """
     values = _Slabs.apply(hidden, weight, targets, entropy, SLAB_ROWS, weight.dtype)
     return values if entropy else values[:1]
@@ -49,7 +49,7 @@ def prime_rl_chunked(hidden: Tensor, weight: Tensor, targets: Tensor, *, entropy
 def trl_chunked(hidden: Tensor, weight: Tensor, targets: Tensor, *, entropy: bool) -> tuple[Tensor, ...]:
     """Slabs of the vocabulary for all tokens at once, with the products of the backward pass in float32: four units.
 
-    TRL's entropy has no gradient; here it has one, as everybody's has.
+    TRL's entropy has no gradient; here it has one, like everyone's.
     """
     values = _Slabs.apply(hidden, weight, targets, entropy, len(hidden), torch.float32)
     return values if entropy else values[:1]
@@ -91,27 +91,27 @@ class _Slabs(torch.autograd.Function):
         return logprob, entropies
 
     @staticmethod
-    def backward(ctx: Any, of_logprob: Tensor, of_entropy: Tensor) -> Any:
+    def backward(ctx: Any, grad_logprob: Tensor, grad_entropy: Tensor) -> Any:
         hidden, weight, targets, lse, entropies = ctx.saved_tensors
         dtype = ctx.gradient_dtype
-        to_hidden = torch.zeros_like(hidden, dtype=torch.float32)
-        to_weight = torch.zeros_like(weight, dtype=dtype)
+        grad_hidden = torch.zeros_like(hidden, dtype=torch.float32)
+        grad_weight = torch.zeros_like(weight, dtype=dtype)
         for start in range(0, len(hidden), ctx.rows):
             part = slice(start, start + ctx.rows)
             x, y = hidden[part], targets[part]
             for first in range(0, len(weight), SLAB):
                 w = weight[first : first + SLAB]
                 logprobs = (x @ w.T).float() - lse[part, None]
-                slope = of_logprob[part, None]
+                slope = grad_logprob[part, None]
                 if ctx.entropy:
-                    slope = slope + of_entropy[part, None] * (logprobs + entropies[part, None])
+                    slope = slope + grad_entropy[part, None] * (logprobs + entropies[part, None])
                 gradient = -logprobs.exp() * slope
                 column, inside = _columns(y, first, gradient)
-                gradient.scatter_add_(1, column, (of_logprob[part] * inside)[:, None])
+                gradient.scatter_add_(1, column, (grad_logprob[part] * inside)[:, None])
                 gradient = gradient.to(dtype)
-                to_hidden[part] += gradient @ w.to(dtype)
-                to_weight[first : first + SLAB] += gradient.T @ x.to(dtype)
-        return to_hidden.to(hidden.dtype), to_weight.to(weight.dtype), None, None, None, None
+                grad_hidden[part] += gradient @ w.to(dtype)
+                grad_weight[first : first + SLAB] += gradient.T @ x.to(dtype)
+        return grad_hidden.to(hidden.dtype), grad_weight.to(weight.dtype), None, None, None, None
 
 
 def _columns(targets: Tensor, first: int, slab: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 import matplotlib
@@ -19,18 +20,18 @@ OURS, OTHERS = "#2a7f62", "#9aa5b1"
 
 
 def plot(rows: Sequence[Row], ours: frozenset[str], path: Path) -> None:
-    """One line of panels for each shape and kind of hidden states: for each kernel milliseconds of ``full``, with the bare
-    products as a dashed line, and below it GiB where there are any.
+    """One line of panels for each shape and kind of hidden states, with a panel for each kernel: milliseconds of ``full``,
+    with the bare products as a dashed line, and below them GiB where it was measured.
 
     Args:
-        rows: All of a benchmark.
+        rows: All rows of a benchmark.
         ours: Names of our providers.
         path: Where the PNG goes.
     """
     rows = [row for row in rows if row.mode == "full" and row.p50 is not None]
     settings = list(dict.fromkeys((row.N, row.H, row.V, row.dtype, row.hidden) for row in rows))
     kernels = list(dict.fromkeys(row.kernel for row in rows))
-    panels = [(setting, metric) for setting in settings for metric in ("ms", "GiB") if _any(rows, setting, metric)]
+    panels = [panel for panel in product(settings, ("ms", "GiB")) if _any(rows, *panel)]
     figure, grid = plt.subplots(
         len(panels), len(kernels), figsize=(5.5 * len(kernels), 2.9 * len(panels)), squeeze=False, layout="constrained"
     )
@@ -60,11 +61,19 @@ def _any(rows: Sequence[Row], setting: tuple[int, int, int, str, str], metric: s
 
 
 def _bars(axes: Axes, rows: Sequence[Row], ours: frozenset[str]) -> None:
-    names = [row.provider + (f"\n({row.note})" if row.note else "") for row in rows]
+    names = [_label(row) for row in rows]
     values = [row.p50 or 0.0 for row in rows]
-    colours = [OURS if row.provider in ours else OTHERS for row in rows]
+    colours = [_colour(row, ours) for row in rows]
     axes.bar_label(axes.barh(names, values, color=colours), fmt="%.3g", padding=2, fontsize=7)
     axes.invert_yaxis()
     axes.margins(x=0.15)
     axes.tick_params(labelsize=7)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _label(row: Row) -> str:
+    return f"{row.provider}\n({row.note})" if row.note else row.provider
+
+
+def _colour(row: Row, ours: frozenset[str]) -> str:
+    return OURS if row.provider in ours else OTHERS

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from typing import Literal
 
 import torch
@@ -28,13 +29,13 @@ class Provider:
     """One way of computing ``computes``.
 
     Args:
-        name: As it stands in tables.
-        computes: What it returns, with gradients to hidden and weight.
+        name: As tables show it.
+        computes: What it returns, with gradients of hidden and weight.
         call: A function that can be pickled.
         ours: Whether it is this project's.
-        package: The distribution it needs, if it is an installed one.
-        only: The device type it runs on, if only one.
-        copies: Float32 [N, V] tensors that it holds at a time; 0 for those that never hold one whole.
+        package: The distribution that it needs, if any.
+        only: The device type that it runs on, if there is only one.
+        copies: Float32 [N, V] tensors that it holds at a time; 0 if it never holds a whole one.
     """
 
     name: str
@@ -76,7 +77,7 @@ def our_logprob(hidden: Tensor, weight: Tensor, targets: Tensor, *, entropy: boo
 
 
 def our_logprob_from_logits(hidden: Tensor, weight: Tensor, targets: Tensor, *, entropy: bool) -> tuple[Tensor, ...]:
-    """All logits in the dtype of the model, then ``logprob_from_logits``, which writes their gradient over them."""
+    """All logits in the model's dtype, then ``logprob_from_logits``, which writes their gradient over them."""
     values = logprob_from_logits(hidden @ weight.T, targets, entropy=entropy, inplace_backward=True)
     return (values.logprob,) if values.entropy is None else (values.logprob, values.entropy)
 
@@ -95,7 +96,7 @@ def our_policy_loss(inputs: Inputs) -> tuple[Tensor, ...]:
 
 
 def _of_log_probs(kernel: Literal["logprob+entropy", "logprob"]) -> list[Provider]:
-    """The first is ours, to which others are compared; the same holds of every kernel."""
+    """The first is ours, with which others are compared; the same is true of every kernel."""
     entropy = kernel == "logprob+entropy"
     with_entropy = partial(partial, _of_head, entropy=entropy)
     ours = [
@@ -116,7 +117,7 @@ def _of_log_probs(kernel: Literal["logprob+entropy", "logprob"]) -> list[Provide
 
 
 def providers(kernel: Kernel, device: str) -> list[Provider]:
-    """All that compute ``kernel`` on a type of device, installed or not; torch's linear cross-entropy is apart."""
+    """All that compute ``kernel`` on a type of device, installed or not, except torch's linear cross-entropy."""
     if kernel in ("logprob+entropy", "logprob"):
         all_of_them = _of_log_probs(kernel)
     elif kernel == "ce":
@@ -146,20 +147,20 @@ def providers(kernel: Kernel, device: str) -> list[Provider]:
 
 
 def our_names(kernel: Kernel) -> list[str]:
-    """Of our providers, the one that others are compared with first."""
+    """Our providers; the first is the one that others are compared with."""
     return [p.name for p in providers(kernel, "cpu") if p.ours]
 
 
 def torch_linear_cross_entropy_settings(shape: Shape) -> list[Provider]:
-    """torch's linear cross-entropy with several sizes of chunks and, where they differ, policies of accumulation."""
+    """torch's linear cross-entropy with several chunk sizes and, where they differ, accumulation policies."""
     tokens = shape.tokens
     sizes = [rows for rows in (128, 256, 512, 1024, 4096) if rows < tokens] + ([tokens] if tokens <= 4096 else [])
+    policies = ("compact",) if shape.dtype == torch.float32 else ("compact", "balanced")
     return [
         Provider(
             f"torch linear_cross_entropy ({rows} rows, {accumulation})",
             "ce",
             partial(_of_head, peers.torch_linear_cross_entropy, rows=rows, accumulation=accumulation),
         )
-        for rows in sizes
-        for accumulation in (("compact",) if shape.dtype == torch.float32 else ("compact", "balanced"))
+        for rows, accumulation in product(sizes, policies)
     ]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 
 import torch
 from rich.console import Console
@@ -20,9 +18,9 @@ from benchmarks.kernels.providers import Kernel
 class Row:
     """One line of the CSV file. Where nothing was measured, the quantiles are None and ``note`` says why.
 
-    ``metric`` is ms, GiB, TFLOP/s, percent of floor, or error. TFLOP/s count the products that a way cannot do without,
-    one in ``forward`` and three in ``full``, and not those it repeats; percent of floor is the time of these products,
-    bare and measured in the same rounds, over the way's.
+    ``metric`` is ms, GiB, TFLOP/s, percent of floor, or error. TFLOP/s count the products that every way needs, one in
+    ``forward`` and three in ``full``, and not those that it repeats; percent of floor is the time of these products alone,
+    measured in the same rounds, over the way's.
     """
 
     kernel: Kernel
@@ -69,23 +67,12 @@ def _quantiles(samples: Sequence[float]) -> list[float]:
     return torch.tensor(samples, dtype=torch.float64).quantile(levels).tolist()
 
 
-def write_csv(rows: Sequence[Row], path: Path) -> None:
-    """Numbers with five significant digits; a header of the columns."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        names = [field.name for field in fields(Row)]
-        writer.writerow(names)
-        for row in rows:
-            values = [getattr(row, name) for name in names]
-            writer.writerow([f"{v:.5g}" if isinstance(v, float) else v for v in values])
-
-
 def print_table(console: Console, rows: Sequence[Row], ours: Sequence[str]) -> None:
     """One table: a line for each provider, our own in bold; "vs naive 2.00x" is twice as fast as naive.
 
     Args:
         rows: Those of one setting and kernel.
-        ours: Names of our providers; others are compared with the first.
+        ours: Names of our providers; all others are compared with the first.
     """
     first = rows[0]
     shape = f"N {first.N}, H {first.H}, V {first.V}, {first.dtype}"
@@ -141,5 +128,5 @@ def _spread(row: Row | None) -> str:
 
 
 def _speed(other: float | None, own: float | None) -> str:
-    """How many times as fast as another."""
+    """How many times as fast as the other."""
     return "" if other is None or own is None else f"{other / own:.2f}x"

@@ -1,25 +1,24 @@
 """SFT on interventions beside TRL's SFTTrainer: trained tokens per second and peak memory on the same model, rows and precision.
 
-    python benchmarks/sft.py --device cpu
-    python benchmarks/sft.py --device cuda --model-shape qwen3-4b --lengths 7168 16384
+    python -m benchmarks.sft.beside_trl --device cpu
+    python -m benchmarks.sft.beside_trl --device cuda --model-shape qwen3-4b --lengths 7168 16384
 
-Every fit is a process of its own: a first step that does not count, then so many. TRL gets a virtual environment beside the
-cached models, with the torch and transformers that we have. All its ways run once; then the fastest takes turns with ours. The
-learning rate is 0, which costs what any other does, so that all ways, in whatever order they take the rows, owe the same losses.
+Every fit is a process of its own: a first step that does not count, then ``--steps`` more. TRL gets a virtual environment next to
+the cached models, with our versions of torch and transformers. All its ways run once; then the fastest takes turns with ours.
+The learning rate is 0, which costs the same as any other, so that all ways must have the same losses in whatever order they take
+the rows.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from importlib.metadata import version
-from itertools import zip_longest
+from itertools import product, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +26,10 @@ import torch
 from rich.console import Console
 from transformers import AutoConfig, AutoTokenizer
 
+from benchmarks.csv_file import write_csv
+from benchmarks.fits import OURS, RESULTS, TRL, Fit, fastest, fit_environment, peer_python
 from benchmarks.machine import device_name
-from benchmarks.sft.report import (
-    OURS,
-    TRL,
-    Fit,
-    Line,
-    Setting,
-    disagreement,
-    fastest,
-    lines,
-    operations,
-    print_table,
-    write_csv,
-)
+from benchmarks.sft.report import Line, Setting, disagreement, lines, operations, print_table
 from benchmarks.sft.rows import (
     SHAPES,
     make_interventions,
@@ -49,10 +38,8 @@ from benchmarks.sft.rows import (
     write_json_lines,
     write_random_model,
 )
-from int_lightning.models.resolve import cache_folder, resolve_model
+from int_lightning.models.resolve import resolve_model
 
-HERE = Path(__file__).parent
-TRL_VERSION = "1.16.0"
 TOLERANCE = {"float32": 1e-3, "bfloat16": 3e-2}  # nats
 LENGTHS = {"cpu": (64, 768), "cuda": (7168, 16384)}  # tokens
 
@@ -109,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
     if options.device == "cuda" and not torch.cuda.is_available():
-        console.print("There is no CUDA device here: nothing was measured.", style="bold red")
+        console.print("No CUDA device here: nothing was measured.", style="bold red")
         return 1
     torch.set_num_threads(options.threads)
     options.lengths = tuple(options.lengths or LENGTHS[options.device])
@@ -119,7 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         setting, job, ways = _prepare(options, Path(folder))
         for dtype in options.dtype or (["float32"] if options.device == "cpu" else ["bfloat16"]):
             fits = _measure(python, {**job, "dtype": dtype}, ways, options.repeats, console)
-            if not (difference := disagreement(fits)) <= TOLERANCE[dtype]:
+            difference = disagreement(fits)
+            if not difference <= TOLERANCE[dtype]:  # so that NaN is caught too
                 raise SystemExit(f"{dtype}: losses differ by {difference:.4f} nats: these are not the same fits")
             console.print(f"{dtype}: losses of all ways agree within {difference:.1e} nats")
             table = lines(fits, setting, dtype)
@@ -134,26 +122,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def peer_python(device: str) -> Path:
-    """The interpreter of a virtual environment with TRL and with our torch and transformers, made if it is not there."""
-    ours = [f"{package}=={version(package)}" for package in ("torch", "transformers")]
-    folder = cache_folder() / "peers" / f"trl-{TRL_VERSION}-{device}-{'-'.join(ours)}"
-    python, done = folder / "bin" / "python", folder / "installed"
-    if not done.exists():
-        uv = [sys.executable, "-m", "uv"]
-        kernels = ["liger-kernel", "kernels"] if device == "cuda" else []
-        install = [*uv, "pip", "install", "--python", str(python), f"trl=={TRL_VERSION}", "psutil", *ours, *kernels]
-        environment = {**os.environ, "UV_FIND_LINKS": os.environ.get("PIP_FIND_LINKS", "")}
-        subprocess.run([*uv, "venv", "--clear", "--python", sys.executable, str(folder)], check=True)  # noqa: S603
-        if subprocess.run(install, env=environment).returncode:  # noqa: S603
-            # a CPU build of torch may have to come from PyTorch's own index
-            subprocess.run(install, env={**environment, "UV_TORCH_BACKEND": "cpu"}, check=True)  # noqa: S603
-        done.touch()
-    return python
-
-
 def _prepare(options: argparse.Namespace, folder: Path) -> tuple[Setting, dict[str, Any], dict[str, Ways]]:
-    """The rows for both sides, what all fits have in common, and the ways of both sides."""
+    """The setting and the job that all fits share, and the ways of both sides."""
     model = resolve_model(options.model)
     tokenizer = AutoTokenizer.from_pretrained(model)
     if options.model_shape:
@@ -215,23 +185,23 @@ def _turns(ours: list[str], theirs: list[str]) -> Iterator[tuple[str, str]]:
 
 def _run(python: Path, provider: str, job: dict[str, Any]) -> dict[str, Any]:
     """One fit in a process of its own; what it reports."""
-    script = HERE / ("sft_ours.py" if provider == OURS else "sft_trl.py")
+    module = "benchmarks.sft.our_fit" if provider == OURS else "benchmarks.sft.trl_fit"
     Path(job["job"]).write_text(json.dumps(job), encoding="utf-8")
-    environment = {**os.environ, "OMP_NUM_THREADS": str(job["threads"])}
-    command = [str(python), str(script), job["job"]]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)  # noqa: S603
+    command = [str(python), "-m", module, job["job"]]
+    done = subprocess.run(command, env=fit_environment(job["threads"]), capture_output=True, text=True)  # noqa: S603
     if done.returncode:
         raise SystemExit(f"{provider} with {job['way']} failed:\n{done.stderr[-4000:]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def _not_measured(setting: Setting, batch_size: int) -> list[Line]:
-    """Lines for the GPU, where only the CPU was at hand."""
+    """Lines for the GPU, where only the CPU was available."""
     shortest, longest = LENGTHS["cuda"]
     gpu = replace(setting, model="qwen3-4b", lengths=f"{shortest} to {longest}")
     ways = {OURS: our_ways("cuda", longest), TRL: trl_ways("cuda", batch_size, longest, longest)}
     shape = gpu.model, "bfloat16", gpu.lengths, gpu.batch_size, gpu.steps
-    return [Line(p, way, *shape, note="not measured: needs a CUDA device") for p in ways for way in ways[p]]
+    pairs = [*product([OURS], ways[OURS]), *product([TRL], ways[TRL])]
+    return [Line(provider, way, *shape, note="not measured: needs a CUDA device") for provider, way in pairs]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -248,7 +218,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, default=3, help="optimiser steps that are measured")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2, help="of torch, on the CPU")
-    parser.add_argument("--out", type=Path, default=HERE / "results", help="folder for the CSV file")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the CSV file")
     return parser
 
 

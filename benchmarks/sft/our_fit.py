@@ -1,4 +1,4 @@
-"""One fit by int-lightning in a process of its own, for sft.py: ``python sft_ours.py JOB.json`` ends with a line of JSON."""
+"""One fit by int-lightning in a process of its own: ``python -m benchmarks.sft.our_fit JOB.json`` ends with a line of JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from int_lightning.sft.module import SFTModule
 
 
 class Steps(L.Callback):
-    """Marks the end of every optimiser step, as soon as Lightning tells."""
+    """Marks the end of every optimiser step, as soon as Lightning reports it."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock

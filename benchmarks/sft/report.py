@@ -1,49 +1,20 @@
-"""What sft.py found: lines of a CSV file and of a table, and the operations that a model needs."""
+"""What the comparison found: lines of a CSV file and of a table, and the operations that a model needs."""
 
 from __future__ import annotations
 
-import csv
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.table import Table
 from transformers import PretrainedConfig
 
+from benchmarks.fits import OURS, TRL, Fit, fastest, first_note
+from benchmarks.machine import GIB
 from int_lightning.learn.micro_batches import TrainingRow
 
-OURS, TRL = "int-lightning", "trl"
-GIB = 2**30
 PEAKS = {"A100": 312e12, "H100": 989e12, "H200": 989e12}  # dense bfloat16 operations a second
-
-
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """One fit: who, how, in which round, and what its process reported (see ``Clock.record``)."""
-
-    provider: str
-    way: str
-    round: int
-    seconds: float
-    processor_seconds: float
-    trained: int
-    tokens: list[int]
-    losses: list[float]
-    peak: int
-    neighbours: str
-    versions: str
-
-    @property
-    def speed(self) -> float:
-        """Trained tokens per second."""
-        return self.trained / self.seconds
-
-    @property
-    def loss(self) -> float:
-        """Mean over all trained tokens."""
-        return sum(n * loss for n, loss in zip(self.tokens, self.losses, strict=True)) / sum(self.tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +33,9 @@ class Setting:
 class Line:
     """One line of the CSV file: medians over the repeats; where nothing was measured, None, and ``note`` says why.
 
-    ``tokens_per_core_second`` goes by the time that cores worked for the process, which other processes disturb less than the
+    ``tokens_per_core_second`` counts the time that cores worked for the process, which other processes disturb less than the
     clock's. ``tflops`` count what the model needs, not what a way repeats or wastes on padding, and ``mfu`` is their share of
-    what the device can do at most. ``speed_ratio`` and ``memory_ratio`` are ours over the fastest of TRL's ways, in the same
+    the device's peak. ``speed_ratio`` and ``memory_ratio`` are ours over the fastest of TRL's ways, in the same
     rounds.
     """
 
@@ -104,11 +75,6 @@ def operations(config: PretrainedConfig, rows: Sequence[TrainingRow]) -> float:
     return body / trained + 6 * config.hidden_size * config.vocab_size
 
 
-def fastest(fits: Sequence[Fit], provider: str) -> str:
-    """The way of a provider with the most tokens a second in the first round, in which every way runs."""
-    return max((fit for fit in fits if fit.provider == provider and not fit.round), key=lambda fit: fit.speed).way
-
-
 def disagreement(fits: Sequence[Fit]) -> float:
     """The largest difference of losses between the first fit and the others: of the whole run's mean and, where a way begins
     with the same rows, of the first step's.
@@ -135,7 +101,8 @@ def lines(fits: Sequence[Fit], setting: Setting, dtype: str) -> list[Line]:
         found = [fit for fit in fits if (fit.provider, fit.way) == (provider, way)]
         speeds = [fit.speed for fit in found]
         speed, peak = statistics.median(speeds), statistics.median(fit.peak for fit in found)
-        rate, peak_rate = speed * setting.operations, next((v for k, v in PEAKS.items() if k in setting.device), None)
+        rate = speed * setting.operations
+        peak_rate = next((peak for gpu, peak in PEAKS.items() if gpu in setting.device), None)
         ours = provider == OURS
         out.append(
             Line(
@@ -147,27 +114,16 @@ def lines(fits: Sequence[Fit], setting: Setting, dtype: str) -> list[Line]:
                 gib=peak / GIB,
                 tflops=rate / 1e12,
                 mfu=rate / peak_rate if peak_rate else None,
-                speed_ratio=statistics.median(f.speed / best[f.round].speed for f in found) if ours else None,
-                memory_ratio=peak / statistics.median(f.peak for f in best.values()) if ours else None,
+                speed_ratio=statistics.median(fit.speed / best[fit.round].speed for fit in found) if ours else None,
+                memory_ratio=peak / statistics.median(fit.peak for fit in best.values()) if ours else None,
                 loss=found[0].loss,
                 repeats=len(found),
                 device=setting.device,
                 versions=found[0].versions,
-                note=next((f.neighbours for f in found if f.neighbours), ""),
+                note=first_note(found),
             )
         )  # fmt: skip
     return out
-
-
-def write_csv(found: Sequence[Line], path: Path) -> None:
-    """Numbers with five significant digits; a header of the columns."""
-    names = [field.name for field in fields(Line)]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(names)
-        for line in found:
-            values = [getattr(line, name) for name in names]
-            writer.writerow([f"{v:.5g}" if isinstance(v, float) else v for v in values])
 
 
 def print_table(console: Console, found: Sequence[Line]) -> None:

@@ -1,10 +1,11 @@
-"""Intervention rows of mixed length, for both sides of sft.py: as a collection, and as JSON lines in the order of our steps."""
+"""Intervention rows of mixed length, for both sides: as a collection, and as JSON lines in the order of our steps."""
 
 from __future__ import annotations
 
 import json
 import random
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from int_lightning.steps import SEPARATOR
 from int_lightning.types import Intervention, Outcome
 
 PROMPT = (32, 128)  # tokens; at most half of prompt and prefix
-STEP = 256  # an intervention has one step more for every so many tokens of its row
+STEP = 256  # tokens of a row for each further step of its intervention
 SHAPES = {
     "qwen3-4b": Qwen3Config(
         vocab_size=151936,
@@ -38,7 +39,7 @@ SHAPES = {
 def make_interventions(
     tokenizer: PreTrainedTokenizerBase, count: int, shortest: int, longest: int
 ) -> list[Intervention]:
-    """So many interventions that helped, each of them a row of between ``shortest`` and ``longest`` tokens."""
+    """``count`` interventions that helped, each a row of between ``shortest`` and ``longest`` tokens."""
     draw = random.Random(0)
     return [_intervention(f"{i:05d}", draw, tokenizer, draw.randint(shortest, longest)) for i in range(count)]
 
@@ -66,13 +67,13 @@ def _intervention(name: str, draw: random.Random, tokenizer: PreTrainedTokenizer
 
 
 def _sums(draw: random.Random, count: int) -> str:
-    """So many steps of arithmetic, none of fewer than ten tokens."""
+    """``count`` steps of arithmetic, each of at least ten tokens."""
     pairs = ((draw.randrange(1000), draw.randrange(1000)) for _ in range(count))
     return SEPARATOR.join(f"Adding {b} to the {a} from before gives {a + b} in all." for a, b in pairs)
 
 
 def write_collection(folder: Path, interventions: Sequence[Intervention]) -> None:
-    """What ``int-lightning collect`` would have left in a run folder, as far as SFT reads it."""
+    """The part of a run folder of ``int-lightning collect`` that SFT reads."""
     outcomes = [Outcome(i.problem_id, "", "hard", 1, 0, 0) for i in interventions]
     Store(folder / "dataset").commit({"interventions": interventions, OUTCOMES: outcomes})
 
@@ -81,7 +82,8 @@ def rows_in_order(interventions: Sequence[Intervention], batch_size: int) -> lis
     """The rows in the order in which an epoch of ``InterventionData`` takes them, step by step."""
     data = InterventionData("", epochs=1, batch_size=batch_size)
     data.rows = [_row(i) for i in interventions]
-    return [row for step in range(-(-len(data.rows) // batch_size)) for row in data.rows_of(step)]
+    steps = -(-len(data.rows) // batch_size)
+    return list(chain.from_iterable(map(data.rows_of, range(steps))))
 
 
 def _row(i: Intervention) -> TrainingRow:
@@ -91,7 +93,7 @@ def _row(i: Intervention) -> TrainingRow:
 
 
 def write_json_lines(path: Path, rows: Sequence[TrainingRow]) -> None:
-    """Rows as TRL takes those that are tokenised."""
+    """Rows as TRL takes tokenised ones."""
     lines = [{"input_ids": row.token_ids.tolist(), "completion_mask": row.weights.astype(int).tolist()} for row in rows]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 

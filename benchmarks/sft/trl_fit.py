@@ -1,5 +1,5 @@
-"""One fit by TRL's SFTTrainer in a process of its own, for sft.py, run by an interpreter that has TRL:
-``python sft_trl.py JOB.json`` ends with a line of JSON."""
+"""One fit by TRL's SFTTrainer in a process of its own, run by an interpreter that has TRL:
+``python -m benchmarks.sft.trl_fit JOB.json`` ends with a line of JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line: LightningCLI with two more kinds of command, one run folder, and errors a person can read."""
+"""The command line: LightningCLI with more commands, one run folder, and errors that a person can read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import lightning as L
 import torch
 from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
-from lightning.fabric.utilities.rank_zero import _get_rank
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from rich.markup import escape
@@ -36,6 +35,7 @@ from int_lightning.console import (
 from int_lightning.engines.base import EngineConfig
 from int_lightning.grpo.module import GRPOModule
 from int_lightning.learn.callbacks import ExportModel, FitProgress, StepTimeLimit
+from int_lightning.learn.lightning_internals import CommandLine, rank_of_process
 from int_lightning.learn.module import PolicyModule
 from int_lightning.learn.ranks import RanksAlive
 from int_lightning.learn.restoring import prepare_to_restore
@@ -49,7 +49,7 @@ from int_lightning.types import UserError
 from int_lightning.yaml_text import load_yaml
 
 
-class IntCLI(LightningCLI):
+class IntCLI(CommandLine):
     """``fit`` and ``validate`` take a model and a data class; the other commands take the arguments of their method."""
 
     _FITTING = ("fit", "validate")
@@ -73,7 +73,7 @@ class IntCLI(LightningCLI):
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """The commands and the arguments of their methods that the command line fills in itself."""
+        """The commands, and the arguments of their methods that the command line fills in itself."""
         fitting = {
             k: v | {"weights_only", "verbose"} for k, v in LightningCLI.subcommands().items() if k in IntCLI._FITTING
         }
@@ -108,18 +108,22 @@ class IntCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Keeps the command line's values: those stored in a checkpoint must not override them."""
 
-    def _set_seed(self) -> None:
+    def after_parsing(self) -> None:
+        """Checks the seed and opens the run's folder.
+
+        Raises:
+            UserError: see ``open_run_folder``.
+        """
         seed = self._get(self.config, "seed_everything")
         if not 0 <= seed < 1 << 32:
             raise UserError(f"seed_everything is {seed}: give a whole number from 0 to {(1 << 32) - 1}")
         self.open_run_folder()
-        super()._set_seed()
 
     def open_run_folder(self) -> None:
         """Claims the run's folder, and sends library output to a file there.
 
         Raises:
-            UserError: if the folder holds another run, or another command is at work in it.
+            UserError: if the folder holds another run, or if another command is using it.
         """
         command = self.config["subcommand"]
         config = self.config[command]
@@ -133,14 +137,14 @@ class IntCLI(LightningCLI):
         if not config["out"].strip():
             raise UserError("--out is empty: give the folder that the run is written into")
         folder = Path(config["out"])
-        rank = _get_rank() or 0
+        rank = rank_of_process()
         if rank == 0:
             self.resources.enter_context(locked(folder))
         self.resolved = with_short_names(self._parser(command).dump(config, skip_unset=False))
         if command in self._FITTING:
             self.settings = flat(load_yaml(self.resolved))
             self.checkpoint = checkpoint_of(folder, command, config["ckpt_path"], self.settings, rank)
-        if command != "fit" and rank == 0:  # a fit writes its configuration once it goes with its checkpoint
+        if command != "fit" and rank == 0:  # a fit writes its config once it is known to match its checkpoint
             claim(folder, self.resolved, ("limit",) if command == "collect" else ())
         if not config["verbose"]:
             name = f"library-{rank}.log" if rank else "library.log"
@@ -148,7 +152,7 @@ class IntCLI(LightningCLI):
         configure_logging(config["verbose"])
 
     def before_instantiate_classes(self) -> None:
-        """Has loggers that would write into the working directory write into the run's folder."""
+        """Redirects loggers that would write into the working directory to the run's folder."""
         for logger in _listed(self.config[self.config["subcommand"]].get("trainer.logger")):
             given = logger.get("init_args") if isinstance(logger, Namespace) else None
             if given is not None and str(given.get("save_dir")) == ".":
@@ -158,7 +162,7 @@ class IntCLI(LightningCLI):
         """Makes model, data and trainer.
 
         Raises:
-            UserError: saying what of the settings they refuse.
+            UserError: saying which settings they refuse.
         """
         try:
             super().instantiate_classes()
@@ -169,10 +173,10 @@ class IntCLI(LightningCLI):
             raise mistake from error
         if isinstance(self.model, GRPOModule) and isinstance(self.datamodule, InterventionData):
             raise UserError(
-                "model GRPOModule does not train on data InterventionData: choose RolloutData for it, or SFTModule as the model"
+                "model GRPOModule does not train on data InterventionData: choose data RolloutData, or model SFTModule"
             )
         if isinstance(self.model, PolicyModule):
-            _ = self.model.folder  # last, because it may have to be converted first
+            _ = self.model.folder  # last, because the model may have to be converted
 
     def instantiate_trainer(self, **kwargs: Any) -> IntTrainer:
         """The trainer, writing everything into the run's folder."""
@@ -202,9 +206,10 @@ class IntCLI(LightningCLI):
         return trainer
 
     def before_fit(self) -> None:
-        """Collects the interventions first, where the data says how and no finished collection is there."""
-        if isinstance(self.datamodule, InterventionData) and self.datamodule.collection_missing and not _get_rank():
-            collect_first(self.datamodule)
+        """Collects the interventions first, if the data says how and the collection is not complete."""
+        data = self.datamodule
+        if isinstance(data, InterventionData) and data.collection_missing and rank_of_process() == 0:
+            collect_first(data)
 
     def _run_subcommand(self, subcommand: str) -> None:
         if subcommand == "fit" and self._get(self.config, "dry_run"):
@@ -213,7 +218,7 @@ class IntCLI(LightningCLI):
             super()._run_subcommand(subcommand)
 
     def say_what_is_next(self) -> None:
-        """Where the result is, and the command that continues from there."""
+        """Says where the result is, and which command continues from there."""
         out, lines = Path(self._get(self.config, "out")), iter(list[str]())
         configs = config_files(self.arguments)
         if self.subcommand == "collect" and not self._get(self.config, "dry_run"):
@@ -265,7 +270,7 @@ def run_command(args: list[str]) -> int:
 
 
 def _user_error(error: BaseException) -> UserError | None:
-    """The user's mistake behind an exception, for instance one that a parser wrapped while it built a class; or the full disk."""
+    """The user's mistake, or the full disk, behind an exception that may be wrapped, for instance by the parser."""
     mistake = next((cause for cause in causes(error) if isinstance(cause, UserError)), None)
     if mistake is None and (full := lacked_room(error)) is not None:
         return not_written(full.filename or "a file", full)

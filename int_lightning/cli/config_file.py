@@ -1,21 +1,25 @@
-"""A YAML config as nodes that know their lines; what is not a config is refused with file and line."""
+"""A YAML config as nodes that know their lines; anything that is not a config is refused with file and line."""
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 
 import yaml
-from jsonargparse._loaders_dumpers import get_yaml_default_loader  # 1e-6 is a number for it, as for the parser
+from jsonargparse._loaders_dumpers import get_yaml_default_loader  # reads 1e-6 as a number, as the parser does
 
 from int_lightning.types import UserError
 from int_lightning.yaml_text import check_yaml
+
+_MERGE = "tag:yaml.org,2002:merge"  # of the key <<
 
 
 def read_config(path: str) -> yaml.MappingNode:
     """The keys of a config.
 
     Raises:
-        UserError: if it cannot be read, is not YAML, is not made of keys, or has a key twice.
+        UserError: if it cannot be read, is not YAML, does not consist of keys, or has a key twice.
     """
     file = Path(path).expanduser()
     if file.is_dir():
@@ -23,7 +27,7 @@ def read_config(path: str) -> yaml.MappingNode:
     try:
         text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
-        raise UserError(f"-c {path}: there is no such file{_beside(file)}") from error
+        raise UserError(f"-c {path}: no such file{_beside(file)}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"-c {path}: this is not UTF-8 text: give a YAML file") from error
     except OSError as error:
@@ -41,18 +45,20 @@ def compose(text: str, path: str) -> yaml.Node | None:
     """YAML as a tree of nodes; None for an empty text.
 
     Raises:
-        UserError: naming the line of what is not YAML.
+        UserError: naming the line of what is not YAML, or has a tag that no config takes.
     """
     try:
         check_yaml(text, path)
         found: yaml.Node | None = yaml.compose(text, Loader=get_yaml_default_loader())
-        return found
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = path if path.startswith("--") or mark is None else f"{path}, line {mark.line + 1}"
         raise UserError(f"{where}: not YAML: {_in_words(error, text)}") from error
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not YAML: {str(error).splitlines()[0]}") from error
+    if found is not None:
+        _check_tags(found, path)
+    return found
 
 
 def plain(node: yaml.Node) -> object:
@@ -65,7 +71,7 @@ def plain(node: yaml.Node) -> object:
 
 
 def line(node: yaml.Node) -> int:
-    """Of a node, from 1."""
+    """The line of a node, from 1."""
     return int(node.start_mark.line) + 1
 
 
@@ -94,11 +100,11 @@ def _in_words(error: yaml.MarkedYAMLError, text: str) -> str:
     at = lines[number] if number < len(lines) else ""
     problem = (error.problem or str(error)).removesuffix(", but")
     if "\t" in at[: len(at) - len(at.lstrip())] or "\\t" in problem:
-        return "a tab stands where YAML needs spaces: indent with spaces"
+        return "a tab is where YAML needs spaces: indent with spaces"
     if "mapping values are not allowed" in problem:
-        return "a second `: ` in one line: indent the key as its neighbours, or quote a value with a colon"
+        return "a second `: ` in one line: indent the key like its neighbours, or quote a value with a colon"
     if "unexpected ':'" in problem:
-        return "a space is missing behind a colon: write {key: value}"
+        return "a space is missing after a colon: write {key: value}"
     if "expected ',' or" in problem or "flow" in (error.context or ""):
         return f"a bracket or brace is not closed, or a comma is missing ({problem})"
     if "could not find expected ':'" in problem:
@@ -108,13 +114,27 @@ def _in_words(error: yaml.MarkedYAMLError, text: str) -> str:
     return problem
 
 
+def _check_tags(node: yaml.Node, path: str) -> None:
+    """Refuses values with a tag such as ``!!python/name:os.system``, which the parser does not make."""
+    if node.tag not in get_yaml_default_loader().yaml_constructors and node.tag != _MERGE:
+        tag = str(node.tag).replace("tag:yaml.org,2002:", "!!")
+        where = path if path.startswith("--") else f"{path}, line {line(node)}"
+        raise UserError(f"{where}: no key takes a value with the tag {tag}: write the value without it")
+    if isinstance(node, yaml.MappingNode):
+        for part in chain.from_iterable(node.value):
+            _check_tags(part, path)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _check_tags(item, path)
+
+
 def _check_once(node: yaml.Node, path: str) -> None:
     if isinstance(node, yaml.MappingNode):
         seen: dict[str, int] = {}
         for key, value in node.value:
             if key.value in seen:
                 raise UserError(
-                    f"{path}, line {line(key)}: the key {key.value} stands in line {seen[key.value]} already: keep one of them"
+                    f"{path}, line {line(key)}: the key {key.value} is already in line {seen[key.value]}: keep one of them"
                 )
             seen[key.value] = line(key)
             _check_once(value, path)
@@ -129,8 +149,6 @@ def _inside(folder: Path) -> str:
 
 
 def _beside(file: Path) -> str:
-    from difflib import get_close_matches
-
     others = [f.name for f in file.parent.glob("*.y*ml")] if file.parent.is_dir() else []
     near = get_close_matches(file.name, others, 1)
     return f": did you mean {file.parent / near[0]}?" if near else ": give the path of a YAML file"

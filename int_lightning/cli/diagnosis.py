@@ -1,22 +1,22 @@
 """What is wrong with a command line or its configs: the first key, with file and line, that does not fit what the command takes.
 
-jsonargparse refuses the same, but its messages list every type that it tried and name neither line nor near miss. So where it has
-refused, this goes down the same tree of keys, one question a node.
+jsonargparse refuses the same things, but its messages list every type it tried and name neither the line nor a near miss. So once
+it has refused, this walks down the same tree of keys, with one question at each node.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, get_args, get_origin
+from typing import Any, NoReturn
 
 import yaml
 from jsonargparse import ArgumentParser
 from jsonargparse._required import iter_required_keys
 
+from int_lightning.cli.class_choice import chosen_class, named
 from int_lightning.cli.config_file import compose, is_null, is_text, line, plain, read_config, shown
-from int_lightning.cli.shipped import SHIPPED
+from int_lightning.cli.cures import cure
 from int_lightning.cli.suggestions import (
     LISTS,
     MAPPINGS,
@@ -31,23 +31,19 @@ from int_lightning.cli.suggestions import (
     fields_of,
     flat,
     is_factory,
-    literals,
     members,
     near,
     required,
-    shipped,
-    subclasses,
     takes_text,
 )
 from int_lightning.types import UserError
-from int_lightning.user_code import load
 
 _CLASS_KEYS = ("class_path", "init_args", "dict_kwargs")
 _LISTED = 12
 
 
 class Diagnosis:
-    """Looks through what was given to a command, in its order.
+    """Looks through what a command was given, in order.
 
     Args:
         command: Its name.
@@ -64,19 +60,18 @@ class Diagnosis:
         self.file = ""
 
     def look(self, args: Sequence[str]) -> None:
-        """Looks through the arguments behind the command.
+        """Looks through the arguments after the command.
 
         Raises:
-            UserError: about the first of them that is wrong, or about what is missing. None is raised where nothing was found.
+            UserError: about the first that is wrong, or about what is missing; nothing is raised if nothing is found.
         """
         rest = list(args)
         while rest:
             given = rest.pop(0)
             key, equals, text = given.partition("=")
             if not given.startswith("-"):
-                hint = (
-                    f"write -c {given}" if Path(given).is_file() else "write --key value, and quote values with spaces"
-                )
+                is_config = Path(given).is_file()
+                hint = f"write -c {given}" if is_config else "write --key value, and quote values with spaces"
                 raise UserError(f"{given!r} stands alone: {hint}")
             if not equals:
                 if not rest or rest[0].startswith("--"):
@@ -104,7 +99,7 @@ class Diagnosis:
             self.value(hint, compose(text, f"--{done}") or yaml.ScalarNode("tag:yaml.org,2002:str", ""), done)
 
     def _type_of(self, key: str, node: yaml.Node | None = None) -> tuple[Any, str]:
-        """The type of a key of the command line, or the fields of its group, and its full name; None for others' options."""
+        """The type of a key of the command line, or the fields of its group, and its full name; None for a library's option."""
         parts, done, hint = key.lstrip("-").removesuffix("+").replace("-", "_").split("."), "", self.fields
         while parts:
             if isinstance(hint, dict):
@@ -157,7 +152,8 @@ class Diagnosis:
         if isinstance(node, yaml.MappingNode):
             self.mapping(of, node, key)
         elif not (isinstance(node, yaml.ScalarNode) and Path(node.value).is_file()):
-            self._wrong(f"{key} takes keys, not {shown(node)}: write {key}: {{{next(iter(of))}: ...}}", node)
+            first, *_ = of
+            self._wrong(f"{key} takes keys, not {shown(node)}: write {key}: {{{first}: ...}}", node)
 
     def value(self, hint: Any, node: yaml.Node, key: str) -> None:
         """Looks at a value of a type."""
@@ -180,13 +176,13 @@ class Diagnosis:
             for i, item in enumerate(node.value):
                 self.value(of, item, f"{key}[{i}]")
         elif bases and is_text(node):
-            if not takes_text(hint) or _named(bases, node.value):
+            if not takes_text(hint) or named(bases, node.value):
                 self.classes[key] = self._class(bases, node, key)
             return None
         return self._check(hint, node, key)
 
     def _instance(self, bases: tuple[type, ...], node: yaml.MappingNode, key: str) -> None:
-        """Looks at ``{class_path: ..., init_args: {...}}``; without a class it is about the one that was chosen before."""
+        """Looks at ``{class_path: ..., init_args: {...}}``; without a class it is about the one chosen before."""
         given = {k.value: v for k, v in node.value}
         if "class_path" in given:
             self.classes[key] = self._class(bases, given["class_path"], f"{key}.class_path")
@@ -202,54 +198,20 @@ class Diagnosis:
         if isinstance(init_args, yaml.MappingNode):
             self.mapping(of, init_args, f"{key}.init_args")
         elif init_args is not None and not is_null(init_args):
-            first = next(iter(of), "key")
+            first, *_ = [*of, "key"]
             self._wrong(f"{key}.init_args takes keys, not {shown(init_args)}: write {{{first}: ...}}", init_args)
 
     def _class(self, bases: tuple[type, ...], node: yaml.Node, key: str) -> type:
-        base, name = bases[0].__name__, str(node.value)
-        found: Any = _named(bases, name)
-        if not is_text(node):
-            self._wrong(f"{key} takes the name of a class, not {shown(node)}: write {choices(bases)}", node)
-        if found is None and "." not in name and "/" not in name:
-            meant = near(name, [*shipped(bases), *(c.__name__ for c in subclasses(bases))])
-            hint = f"did you mean {meant}?" if meant else f"write {choices(bases)}, or module.Class of your own"
-            if name in SHIPPED:
-                hint = f"it is something else: write {choices(bases)}"
-            self._wrong(f"{key}: there is no {base} named {name!r}: {hint}", node)
-        if found is None and (":" in name or "/" in name):
-            self._wrong(f"{key} takes the name of a class, not {name!r}: write {self._instead(name, key, bases)}", node)
-        shipped_name = name.rpartition(".")[2]
-        if found is None and name.startswith("int_lightning.") and shipped_name in SHIPPED:
-            self._wrong(f"{key}: {name} has moved: write {shipped_name}, which needs no module", node)
-        if found is None:
-            try:
-                found = load(name, key)
-            except UserError as error:
-                self._wrong(str(error), node)
-        if not (inspect.isclass(found) and issubclass(found, bases)):
-            self._wrong(f"{key}: {name} is not a subclass of {base}: write {choices(bases)}, or make it one", node)
-        assert isinstance(found, type)
-        if inspect.isabstract(found):
-            missing = ", ".join(sorted(vars(found)["__abstractmethods__"]))
-            self._wrong(f"{key}: {name} lacks {missing}: write {choices(bases)}, or a subclass that has it", node)
-        return found
-
-    def _instead(self, path: str, key: str, bases: tuple[type, ...]) -> str:
-        """What to write in place of a path that stands where a class is to be named."""
-        file, _, name = path.rpartition(":") if ":" in path else path.rpartition(".")
-        if name[:1].isupper():
-            return f"{Path(file).stem}.{name}, with the file in the working directory or beside the config"
-        if (chosen := self.classes.get(key.removesuffix(".class_path"))) and (
-            first := next(iter(fields_of(chosen)), "")
-        ):
-            return f"{key.removesuffix('.class_path')}.init_args.{first}: {path}"
-        return choices(bases)
+        try:
+            return chosen_class(bases, node, key, self.classes.get(key.removesuffix(".class_path")))
+        except UserError as error:
+            self._wrong(str(error), node)
 
     def _check(self, hint: Any, node: yaml.Node, key: str) -> None:
         text_given = not self.file and isinstance(node, yaml.ScalarNode)
         value = node.value if text_given else plain(node)
         if not accepts(hint, value):
-            self._wrong(f"{key} takes {described(hint)}, not {shown(node)}{_cure(hint, node)}", node)
+            self._wrong(f"{key} takes {described(hint)}, not {shown(node)}{cure(hint, node)}", node)
 
     def _nothing_is_missing(self) -> None:
         if missing := [name for name in self.needed if name not in self.given]:
@@ -268,7 +230,7 @@ class Diagnosis:
     def _colon_has_its_space(self, name: yaml.Node, value: yaml.Node) -> None:
         key, colon, rest = str(name.value).partition(":")
         if colon and rest and is_null(value):
-            self._wrong(f"{name.value}: a space is missing behind the colon: write {key}: {rest}", name)
+            self._wrong(f"{name.value}: a space is missing after the colon: write {key}: {rest}", name)
 
     def _unknown(self, name: str, of: Fields, key: str, node: yaml.Node | None = None) -> NoReturn:
         dashes = "" if self.file else "--"
@@ -282,7 +244,7 @@ class Diagnosis:
             hint = f"{key or self.command} takes {listed}; see int-lightning {self.command} --help"
         else:
             hint = f"{key} takes no keys"
-        self._wrong(f"there is no key {dashes}{_joined(key, name)}: {hint}", node)
+        self._wrong(f"unknown key {dashes}{_joined(key, name)}: {hint}", node)
 
     def _keys(self) -> Iterator[str]:
         """All keys that may be given, those of the chosen classes too."""
@@ -298,33 +260,5 @@ class Diagnosis:
         raise UserError(f"{self.file}{f', line {line(node)}' if node is not None else ''}: {what}")
 
 
-def _named(bases: tuple[type, ...], name: str) -> type | None:
-    return next((c for c in subclasses(bases) if c.__name__ == name), None)
-
-
-def _cure(hint: Any, node: yaml.Node) -> str:
-    kinds = members(hint)
-    if isinstance(node, yaml.ScalarNode):
-        if (data := data_of(kinds)) and is_text(node):
-            return f": write {{{next(iter(fields_of(data)))}: {node.value}}}"
-        if meant := near(node.value, literals(hint)):
-            return f": did you mean {meant}?"
-        if (of := argument(kinds, LISTS, 0)) is not None:
-            if (item := data_of([of])) is None:
-                return f": write [{node.value}]"
-            return f": write [{{{next(iter(fields_of(item)))}: {node.value}}}]"
-        if any(get_origin(k) in MAPPINGS for k in kinds):
-            return f": write {{NAME: {node.value}}}"
-        if int in kinds and accepts(float, node.value):
-            return ": write it without a decimal point"
-    elif isinstance(node, yaml.MappingNode) and data_of(
-        get_args(next((k for k in kinds if get_origin(k) in LISTS), None))
-    ):
-        return ": write it as a list, with `- ` before its first key"
-    elif isinstance(node, yaml.SequenceNode) and len(node.value) == 1 and accepts(hint, plain(node.value[0])):
-        return f": write {node.value[0].value}"
-    return ""
-
-
 def _joined(*parts: str) -> str:
-    return ".".join(p for p in parts if p)
+    return ".".join(filter(None, parts))

@@ -5,19 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, cast
 
 from int_lightning.oracles.base import Attempt
 from int_lightning.oracles.policy import ROOM
 from int_lightning.prompts.chat import encode_chat
+from int_lightning.prompts.prompt_set import fill
 from int_lightning.rollout_sampler import RolloutSampler
 from int_lightning.steps import decode, number_steps
 from int_lightning.types import Intervention, Provenance, Sampling, derive_seed
 
-CATEGORIES = ("high", "execution", "unknown")
+Category = Literal["high", "execution", "unknown"]
 
 TEMPLATE = "categorise"
-"""The template a prompt set needs for it, with ``{problem}``, ``{reference}``, ``{attempt}`` (numbered, up to the wrong step),
-``{location}`` and ``{intervention}``."""
+"""The template that a prompt set needs for this, with ``{problem}``, ``{reference}``, ``{attempt}`` (numbered, up to the wrong
+step), ``{location}`` and ``{intervention}``."""
 
 GREEDY = Sampling(max_tokens=1024, temperature=0)
 
@@ -26,13 +28,21 @@ _TAG = re.compile(r"<category>(.*?)</category>", re.DOTALL | re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class ErrorCategory:
-    """What a model said about the step that an intervention replaces; ``raw`` is empty where the question did not fit its
-    context."""
+    """What a model said about the step that an intervention replaces.
+
+    Args:
+        id: ``INTERVENTION/category``.
+        problem_id: The problem x.
+        proposal_id: The proposal that the intervention was parsed from.
+        category: What kind of error it replaces.
+        raw: All that the model said; "" if the question did not fit into its context.
+        provenance: The model that was asked.
+    """
 
     id: str
     problem_id: str
     proposal_id: str
-    category: str
+    category: Category
     raw: str
     provenance: Provenance
 
@@ -40,7 +50,7 @@ class ErrorCategory:
 async def error_categories(
     items: Sequence[tuple[Attempt, Intervention]], sampler: RolloutSampler, sampling: Sampling = GREEDY
 ) -> list[ErrorCategory]:
-    """The category of the error that each intervention replaces, decoded beside what other coroutines ask for.
+    """The category of the error that each intervention replaces, decoded together with what other coroutines ask for.
 
     Raises:
         KeyError: if the prompt set has no ``categorise.txt``.
@@ -65,11 +75,13 @@ async def error_categories(
     ]
 
 
-def parse_category(raw: str) -> str:
+def parse_category(raw: str) -> Category:
     """The label in the last ``<category>`` tag; "unknown" if that holds anything else or there is none."""
     tags = _TAG.findall(raw)
     label = tags[-1].strip().lower() if tags else ""
-    return label if label in CATEGORIES else "unknown"
+    if label == "high" or label == "execution":
+        return cast(Category, label)
+    return "unknown"
 
 
 def _question(sampler: RolloutSampler, attempt: Attempt, said: Intervention) -> list[dict[str, str]]:
@@ -82,6 +94,4 @@ def _question(sampler: RolloutSampler, attempt: Attempt, said: Intervention) -> 
         "location": str(said.location),
         "intervention": said.content,
     }
-    template = sampler.prompts.templates[TEMPLATE]
-    content = re.sub(rf"\{{({'|'.join(parts)})\}}", lambda m: parts[m[1]], template)
-    return [{"role": "user", "content": content}]
+    return [{"role": "user", "content": fill(sampler.prompts.templates[TEMPLATE], parts)}]

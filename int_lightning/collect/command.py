@@ -40,15 +40,15 @@ _ROWS_NAMED = 10
 def collect_interventions(
     out: Path, pool: Pool, build: StagesBuilder, executor: Literal["local", "ray"], actors: int, total: int | None
 ) -> dict[str, Any]:
-    """Collects into ``out/dataset``; see ``finish_collection`` for what it writes besides and returns.
+    """Collects into ``out/dataset``; see ``finish_collection`` for what else it writes, and what it returns.
 
     Args:
         out: The run's folder.
         pool: The problems.
-        build: Makes the stages where they are to run.
+        build: Makes the stages in the process that runs them.
         executor: In this process, or on a Ray cluster.
         actors: Engines of the cluster.
-        total: Problems at most, for the display.
+        total: Most problems, for the display.
     """
     store = Store(out / "dataset")
     store.batches()
@@ -86,16 +86,16 @@ def collect_interventions(
 
 
 def _check_context(build: StagesBuilder) -> None:
-    """Asked after legibility: whoever gave no model is told so, not that the default's context is short."""
+    """Comes after legibility, so that whoever forgot the model hears that, and not that the default's context is short."""
     check_context(resolve_model(build.model), build.engine.max_model_len, build.engine.trust_remote_code)
 
 
 def _check_limit(out: Path, store: Store, limit: int | None) -> None:
-    """A larger limit continues where a smaller one ended; for a smaller one it is too late."""
+    """A larger limit continues where a smaller one ended; a smaller one comes too late."""
     done, waiting = known_problems(store)
     if limit is not None and len(done) + len(waiting) > limit:
         raise UserError(
-            f"--limit {limit}: {out} holds {len(done) + len(waiting)} problems already, which a collection does not give back: "
+            f"--limit {limit}: {out} already holds {len(done) + len(waiting)} problems, which a collection does not remove: "
             "raise the limit or choose another folder"
         )
 
@@ -103,8 +103,8 @@ def _check_limit(out: Path, store: Store, limit: int | None) -> None:
 def finish_collection(
     out: Path, store: Store, pool: Pool, preflight: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Writes ``out/collection.json``, ``out/plots`` and ``out/results.json``, whose presence says that the collection came to
-    its end, shows the summary and returns it. ``preflight`` is what was found of the problems before they were sampled."""
+    """Writes ``out/collection.json``, ``out/plots`` and ``out/results.json``, whose presence says that the collection is
+    complete; shows the summary and returns it. ``preflight`` is what was found of the problems before they were sampled."""
     _show_left_out(pool)
     summary = summarise(store)
     categories = {c.proposal_id: c.category for c in store.read("categories", ErrorCategory)}
@@ -124,7 +124,7 @@ def finish_collection(
 
 
 def show_plan(pool: Pool, build: StagesBuilder) -> dict[str, Any]:
-    """Counts what a collection would do, shows it and returns it; no engine is started."""
+    """Counts what a collection would do, shows the counts and returns them; no engine is started."""
     tokenizer, prompts = load_tokenizer(resolve_model(build.model)), PromptSet(build.prompts)
     try:
         illegible = check_legible(tokenizer, prompts, pool, build.model)
@@ -163,7 +163,7 @@ def show_plan(pool: Pool, build: StagesBuilder) -> dict[str, Any]:
 
 
 def _show_left_out(pool: Pool) -> None:
-    """Names the first rows that cannot be used, the first benchmark items and the first texts with two gold answers."""
+    """Names the first rows that cannot be used, the first problems of benchmarks and the first texts with two gold answers."""
     summary = pool.summary
     bad, known = sum(summary.total.quarantined.values()), len(summary.contaminated)
     for row in summary.quarantined[:_ROWS_NAMED]:
@@ -195,7 +195,7 @@ class StagesBuilder:
         config: Sizes.
         engine: How to start the engine.
         seed: The run's seed.
-        attempts: Rollouts per problem for the hard filter, of sources that have their own number.
+        attempts: Rollouts per problem for the hard filter, by source, for sources that have their own number.
     """
 
     model: str

@@ -1,8 +1,8 @@
 r"""Whether a sentence concludes with a number or expression, rather than using it.
 
-It does where a verb of result governs the number ("we get 3", "there are exactly 12", ``x \equiv 25``), words that conclude
-stand before it ("so", "in total", "indeed"), and nothing is done with it: no operator and no further number follows, and it is
-no rate ("12 pens in each box"). Of a text only the last sentence counts, unless a sentence says that it concludes ("we
+It does if a verb of result governs the number ("we get 3", "there are exactly 12", ``x \equiv 25``), words that conclude come
+before it ("so", "in total", "indeed"), and nothing is done with it: it is not followed by an operator or a further number, and it
+is not a rate ("12 pens in each box"). Only the last sentence of a text counts, unless another says that it concludes ("we
 conclude", "indeed").
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 
+# "so", "in total", "which gives"
 _DRAWN = re.compile(
     r"""\b(?:so(?!\ far)|thus|hence|therefore|consequently|accordingly|finally|overall|altogether|indeed|then
       |in\ (?:total|all|the\ end)
@@ -18,9 +19,10 @@ _DRAWN = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _FINAL = re.compile(
-    r"\b(?:indeed|we conclude|that(?:'s| is) right|as (?:claimed|required|desired)|we are done|in total|altogether)\b",
-    re.IGNORECASE,
+    r"""\b(?:indeed|we\ conclude|that(?:'s|\ is)\ right|as\ (?:claimed|required|desired)|we\ are\ done|in\ total|altogether)\b""",
+    re.VERBOSE | re.IGNORECASE,
 )
+# "there are exactly", "x =", "leaves us with": what ends directly before the number
 _GOVERNED = re.compile(
     r"""(?:\b(?:is|are|be|was|were|equals?|gets?|obtain|find|have|conclude|leaves?(?:\ us)?|left|leaving|giv(?:es?|ing)|makes?
         |yields?|remain|means|that|comes?(?:\ out)?\ to|amounts?\ to|so|thus|hence|therefore)\b
@@ -30,20 +32,24 @@ _GOVERNED = re.compile(
     (?:[\s:$*{]|\\[(\[])*\Z""",
     re.VERBOSE | re.IGNORECASE,
 )
-_STARTS = re.compile(r"(?:\A|[,;:])\s*(?:so|thus|hence|therefore|which means(?: that)?),?\s*[$*]*\Z", re.IGNORECASE)
+_STARTS = re.compile(
+    r"""(?: \A | [,;:] )\s* (?:so|thus|hence|therefore|which\ means(?:\ that)?) ,?\s*[$*]*\Z   # ..., so $""",
+    re.VERBOSE | re.IGNORECASE,
+)
 _REMAINS = re.compile(
-    r"[^.\d]{0,60}\b(?:remain|are left|is left|are possible|in total|in all|altogether)\b", re.IGNORECASE
+    r"""[^.\d]{0,60}\b(?:remain|are\ left|is\ left|are\ possible|in\ total|in\ all|altogether)\b""",
+    re.VERBOSE | re.IGNORECASE,
 )
 _USED = re.compile(
-    r"\s*(?:[-+*/^<>=]|\\(?:times|cdot|div|pm|le|ge|lt|gt|neq|in)(?![a-zA-Z]))|\s+(?:a|an)\s"
-    r"|[^.]{0,80}\b(?:each|every|per|unknowns?|equations?|times as|must|to be|has to|have to|need|not)\b",
-    re.IGNORECASE,
+    r"""\s*(?: [-+*/^<>=] | \\(?:times|cdot|div|pm|le|ge|lt|gt|neq|in)(?![a-zA-Z]) ) | \s+(?:a|an)\s
+      | [^.]{0,80}\b(?:each|every|per|unknowns?|equations?|times\ as|must|to\ be|has\ to|have\ to|need|not)\b""",
+    re.VERBOSE | re.IGNORECASE,
 )
 _MODULUS = re.compile(r"\\p?mod\s*\{?\d+\}?|\(?mod \d+\)?|modulo \d+")
 _HEDGED = re.compile(
-    r"\b(?:if|suppose|assume|either|at least|at most|more than|less than|not|let|since|given|(?<!left )(?<!us )with|using)\b"
-    r"[^,;]*\Z",
-    re.IGNORECASE,
+    r"""\b(?:if|suppose|assume|either|at\ least|at\ most|more\ than|less\ than|not|let|since|given|using
+        |(?<!left\ )(?<!us\ )with)\b [^,;]*\Z""",
+    re.VERBOSE | re.IGNORECASE,
 )
 _REASON = re.compile(r",?\s+(?:since|because)\b", re.IGNORECASE)
 _END = re.compile(r"[.!?](?=\s+[A-Z$\\]|\s*\Z)|\n")

@@ -15,20 +15,21 @@ class CollectConfig:
 
     Args:
         attempts: Rollouts per problem for the hard filter (the paper: 32, 64 or 128).
-        first_wave: They are drawn in waves, this many first and each wave as many as all before it; the first wave with a
-            right rollout is the last, so that easy problems cost little.
-        attempts_per_problem: Wrong attempts of each hard problem that are taken to the oracle.
-        kept_per_attempt: Interventions of each attempt that are checked, of those that do not leak.
-        refined: Rewritings of each of these attempts as a whole by the policy, the reference in view: what SFT on self-refined
-            solutions trains on. They take ``refine.txt`` in the prompt set.
+        first_wave: Rollouts of the first wave; each further wave draws as many as all before it. The first wave with a right
+            rollout is the last, so that easy problems cost little.
+        attempts_per_problem: Wrong attempts of each hard problem that the oracle is asked about.
+        kept_per_attempt: Interventions of each attempt that are checked, out of those that do not leak.
+        refined: Rewritings of each of these attempts as a whole by the policy, with the reference in view: what SFT on
+            self-refined solutions trains on. The prompt set needs ``refine.txt`` for them.
         guided: Guided rollouts per intervention, and rollouts per problem of each row of the conditioning table.
         guided_until_success: Draw guided rollouts in waves too, until one is right; counts are then of those drawn.
-        conditioning: Draw as many rollouts from the prefix alone and from the bare problem, for the conditioning table.
+        conditioning: Draw the same number of rollouts from the prefix alone and from the bare problem too, for the conditioning
+            table.
         leakage: What counts as giving the final answer away.
         correctness_filter: Whether an intervention needs a right guided rollout to be accepted.
         segmentation: Where a step ends.
-        categories: Have the policy say of each checked intervention whether the error was a wrong idea or a slip.
-        batch_problems: What a kill may cost: half as many problems are worked on side by side, half stored at a time.
+        categories: Ask the policy, for each checked intervention, whether the error was a wrong idea or a slip.
+        batch_problems: Most problems that a kill can cost: half of them are worked on side by side, half stored at a time.
         sampling: How attempts and guided rollouts are drawn.
     """
 

@@ -3,16 +3,16 @@ r"""Whether an intervention gives the final answer away.
 Three tests:
 
 - ``substring``: the answer occurs anywhere in the text (the paper's test). "112" holds "12".
-- ``stated``: the answer stands in it as a whole number or expression (``candidates`` says when it does).
+- ``stated``: the answer stands in it as a whole number or expression (``leakage_candidates`` says when it does).
 - ``equivalent``: that, or a number or expression in it equals the answer: 0.5, 1/2 and \frac{1}{2}; 2\sqrt{3} and \sqrt{12}.
 
-What the problem itself states is no leak under the latter two, unless it is presented as the answer: in a box, after "the
-answer is", or behind the last "=" or "is" of the text.
+Under the latter two, what the problem itself states is not a leak, unless it is presented as the answer: in a box, after "the
+answer is", or after the last "=" or "is" of the text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,7 +28,14 @@ MAX_CANDIDATES = 50
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """The decision on one intervention: whether it leaks under ``policy``, the text that does ("" if none), and why."""
+    """The decision on one intervention.
+
+    Args:
+        leaked: Whether it leaks.
+        policy: Under which test.
+        matched: The text in it that is the answer, "" if there is none.
+        reason: Why it was decided like that.
+    """
 
     leaked: bool
     policy: LeakagePolicy
@@ -38,7 +45,7 @@ class Leak:
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """What in a text is the answer, and what has to be said about the search."""
+    """What in a text is the answer, and what must be said about the search."""
 
     found: list[Candidate]
     note: str = ""
@@ -48,9 +55,9 @@ def leaks(content: str, problem: str, answer: str, policy: LeakagePolicy) -> Lea
     """The decision on one intervention. For many, ``find_leaks`` shares the workers that compare expressions.
 
     Args:
-        content: Of the intervention.
+        content: The intervention's text.
         problem: The problem's text.
-        answer: Its final answer.
+        answer: The problem's final answer.
         policy: See the module.
     """
     with Grader() as grader:
@@ -67,19 +74,18 @@ def find_leaks(items: Sequence[tuple[str, str, str]], policy: LeakagePolicy, gra
         return [Leak(False, policy, reason="not tested")] * len(items)
     if policy == "substring":
         return [_substring(content, answer.strip()) for content, _, answer in items]
-    literal = [
+    decided = [
         _decide(policy, _Search(stated(content, answer)), _Search(stated(problem, answer)))
         for content, problem, answer in items
     ]
     if policy == "stated":
-        return literal
-    unsure = [item for item, leak in zip(items, literal, strict=True) if not leak.leaked]
-    in_contents = _equal([(content, answer) for content, _, answer in unsure], grader)
-    in_problems = iter(
-        _equal([item[1:] for item, found in zip(unsure, in_contents, strict=True) if found.found], grader)
-    )
-    wider = iter([_decide(policy, found, next(in_problems) if found.found else _Search([])) for found in in_contents])
-    return [leak if leak.leaked else next(wider) for leak in literal]
+        return decided
+    unsure = [i for i, leak in enumerate(decided) if not leak.leaked]
+    in_contents = _equal({i: (items[i][0], items[i][2]) for i in unsure}, grader)
+    in_problems = _equal({i: items[i][1:] for i in unsure if in_contents[i].found}, grader)
+    for i in unsure:
+        decided[i] = _decide(policy, in_contents[i], in_problems.get(i, _Search([])))
+    return decided
 
 
 def _substring(content: str, answer: str) -> Leak:
@@ -101,22 +107,23 @@ def _decide(policy: LeakagePolicy, content: _Search, problem: _Search) -> Leak:
     return Leak(True, policy, matched, "it is the answer, which the problem does not state" + problem.note)
 
 
-def _equal(texts: Sequence[tuple[str, str]], grader: Grader) -> list[_Search]:
-    """What in each text is its answer or equals it."""
-    possible = [comparable(candidates(text), answer) for text, answer in texts]
-    compared = [many[:MAX_CANDIDATES] for many in possible]
-    answers = [answer for few, (_, answer) in zip(compared, texts, strict=True) for _ in few]
-    verdicts = iter(grader.equivalent([c.text for few in compared for c in few], answers))
-    found = [
-        _searched(few, [next(verdicts) for _ in few], len(many)) for few, many in zip(compared, possible, strict=True)
-    ]
-    return [_Search(stated(*text) + equal.found, equal.note) for text, equal in zip(texts, found, strict=True)]
+def _equal(texts: Mapping[int, tuple[str, str]], grader: Grader) -> dict[int, _Search]:
+    """What in each text is its answer or equals it; texts come with their answers, by the number of their item."""
+    possible = {i: comparable(candidates(text), answer) for i, (text, answer) in texts.items()}
+    pairs: list[tuple[int, Candidate]] = []
+    for i, found in possible.items():
+        pairs += [(i, candidate) for candidate in found[:MAX_CANDIDATES]]
+    verdicts = grader.equivalent([candidate.text for _, candidate in pairs], [texts[i][1] for i, _ in pairs])
+    compared: dict[int, list[tuple[Candidate, Verdict]]] = {i: [] for i in texts}
+    for (i, candidate), verdict in zip(pairs, verdicts, strict=True):
+        compared[i].append((candidate, verdict))
+    return {i: _searched(stated(*text), compared[i], len(possible[i])) for i, text in texts.items()}
 
 
-def _searched(compared: Sequence[Candidate], verdicts: Sequence[Verdict], possible: int) -> _Search:
-    """The compared candidates that equal the answer; ``possible`` is how many there were."""
-    undecided = [verdict.note for verdict in verdicts if verdict.note not in ("", "unparsable")]
+def _searched(literal: list[Candidate], compared: Sequence[tuple[Candidate, Verdict]], possible: int) -> _Search:
+    """Where the answer stands letter for letter, and which of the compared candidates equal it, out of ``possible`` ones."""
+    undecided = [verdict.note for _, verdict in compared if verdict.note not in ("", "unparsable")]
     note = f"; {len(undecided)} comparisons undecided ({undecided[0]})" if undecided else ""
     if possible > len(compared):
         note += f"; only {len(compared)} of {possible} candidates compared"
-    return _Search([c for c, verdict in zip(compared, verdicts, strict=True) if verdict.equal], note)
+    return _Search(literal + [candidate for candidate, verdict in compared if verdict.equal], note)

@@ -1,8 +1,8 @@
 """The numbers and expressions that a text states, and whether it gives them as the answer.
 
-A number or expression counts where it stands as a whole: exponents, indices, coefficients and arguments of LaTeX commands are
-parts of a longer one, and labels ("Case 2") state nothing. It is given as the answer in a box, after "the answer is", and
-behind the last "=" or "is" of the text.
+A number or expression counts if it is a whole one: exponents, indices, coefficients and arguments of LaTeX commands are parts of
+a longer one, and labels ("Case 2") state nothing. It is given as the answer in a box, after "the answer is", and after the last
+"=" or "is" of the text.
 """
 
 from __future__ import annotations
@@ -16,37 +16,51 @@ from int_lightning.grading.answers import MAX_ANSWER, normalise
 from int_lightning.grading.boxes import extract_answer
 
 _BEFORE_PART = re.compile(
-    r"(?:[\w.\-/^]|\d,|(?:[\^_}\]]|\\(?!boxed|fbox|text|math)[a-zA-Z]+)\s*\{"
-    r"|\b(?:[Ss]teps?|Cases?|Parts?|[Ee]q(?:uation|n)?s?\.?|[Ll]emma|[Tt]heorem|Example|Figure)\s*\(?)\Z"
+    r"""(?: [\w.\-/^] | \d,                                                                # within a number or word
+      | (?: [\^_}\]] | \\(?!boxed|fbox|text|math)[a-zA-Z]+ )\s*\{                          # x^{..}, \frac{..}
+      | \b(?:[Ss]teps?|Cases?|Parts?|[Ee]q(?:uation|n)?s?\.?|[Ll]emma|[Tt]heorem|Example|Figure)\s*\(?   # Case 2
+      )\Z""",
+    re.VERBOSE,
 )
-_COMMAND = re.compile(r"\\(?:equiv|approx|cong|sim|leq?|geq?|neq?|times|cdot|pm|div|to|implies|Rightarrow|q?quad)\Z")
+_COMMAND = re.compile(  # commands after which a number is whole
+    r"\\(?:equiv|approx|cong|sim|leq?|geq?|neq?|times|cdot|pm|div|to|implies|Rightarrow|q?quad)\Z"
+)
 _UNIT = r"(?:mm|cm|km|m|kg|g|s|h|min|ft|ml)\s*(?:\$|\\[)\]])"  # in mathematics, as in $5m$
 _AFTER_PART = re.compile(
-    rf"(?!{_UNIT})\w|"
-    r"[.,/]\d|\s*\^(?!\s*\{?\s*\\circ)|\((?!\s)"
-    r"|\s*\\(?:[dt]?frac|sqrt|binom|log|ln|sin|cos|tan|pi|alpha|beta|gamma|theta|lambda|mu|phi|omega)"
+    rf"""(?!{_UNIT})\w | [.,/]\d | \s*\^(?!\s*\{{?\s*\\circ) | \((?!\s)
+      | \s*\\(?:[dt]?frac|sqrt|binom|log|ln|sin|cos|tan|pi|alpha|beta|gamma|theta|lambda|mu|phi|omega)""",
+    re.VERBOSE,
 )
 
 _PRESENTING = re.compile(
-    r"(?:\\(?:boxed|fbox)\s*\{|\banswers?\b(?:[^.\n]{0,40}?(?:\bis\b|\bare\b|\bequals\b|\bbe\b|=))?)(?:[\s:,$*{]|\\[(\[])*\Z",
-    re.IGNORECASE,
+    r"""(?: \\(?:boxed|fbox)\s*\{
+      | \banswers?\b(?: [^.\n]{0,40}? (?: \bis\b | \bare\b | \bequals\b | \bbe\b | = ) )?   # the answer to this is
+      ) (?: [\s:,$*{] | \\[(\[] )*\Z""",
+    re.VERBOSE | re.IGNORECASE,
 )
+# "x = $", "there are"
 _EQUALLING = re.compile(r"(?:=|\b(?:is|are|be|equals)\b)(?:[\s:$*{]|\\[(\[])*\Z", re.IGNORECASE)
-_GOING_ON = re.compile(r"\s*(?:[-+*/^]|\\(?:times|cdot|div|pm)(?![a-zA-Z]))")
-_TAIL = re.compile(r"(?:[\s$}]|\\[)\]])*+(?:\\text\s*\{\s*)?[a-zA-Z%]*+[\s$.!*)}\]\\]*+\Z")
+_CONTINUES = re.compile(r"\s*(?:[-+*/^]|\\(?:times|cdot|div|pm)(?![a-zA-Z]))")
+_TAIL = re.compile(  # what may follow the last number of a text: 5\text{ cm}$.
+    r"(?:[\s$}]|\\[)\]])*+(?:\\text\s*\{\s*)?[a-zA-Z%]*+[\s$.!*)}\]\\]*+\Z"
+)
 
-_SPAN = re.compile(r"\$\$(.{1,600}?)\$\$|\$([^$]{1,600})\$|\\\((.{1,600}?)\\\)|\\\[(.{1,600}?)\\\]", re.DOTALL)
+_SPAN = re.compile(
+    r"\$\$(.{1,600}?)\$\$ | \$([^$]{1,600})\$ | \\\((.{1,600}?)\\\) | \\\[(.{1,600}?)\\\]", re.VERBOSE | re.DOTALL
+)
 _DIGITS = r"(?:\d{1,3}(?:(?:,|\{,\}|\\!?,)\d{3})++(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
 _NUMBER = rf"{_DIGITS}(?:/\d+(?:\.\d+)?)?%?"
 _SIGNED = re.compile(rf"(?:(?<![\w)}}\]])(?<![\w)}}\]]\s)-\s?)?{_NUMBER}")
-_RELATION = (
-    r"\\(?:leq?|geq?|neq?|lt|gt|approx|equiv|implies|iff|[rR]ightarrow|Leftrightarrow|to|in|mid|pmod|sim|cong|q?quad"
-    r"|because|therefore|l?dots|begin|end|item)(?![a-zA-Z])|\\(?:text\w*|math\w+|boxed|fbox|operatorname)\s*\{"
-)
+_RELATION = r"""
+    \\(?: leq? | geq? | neq? | lt | gt | approx | equiv | implies | iff | [rR]ightarrow | Leftrightarrow | to | in | mid | pmod
+        | sim | cong | q?quad | because | therefore | l?dots | begin | end | item )(?![a-zA-Z])
+  | \\(?: text\w* | math\w+ | boxed | fbox | operatorname )\s*\{
+"""
 _TOKEN = re.compile(
-    rf"(?P<stop>{_RELATION})|(?P<open>\\\{{|[(\[{{])|(?P<close>\\\}}|[)\]}}])|(?P<number>{_NUMBER})|(?P<list>[,;])"
-    r"|(?P<term>\\[a-zA-Z]+|\\[,;:! ]|[-+*/^_!|'·×÷√π∞° \t])|(?P<letters>[a-zA-Z]+)|(?P<other>.)",
-    re.DOTALL,
+    rf"""(?P<stop> {_RELATION} ) | (?P<open> \\\{{ | [(\[{{] ) | (?P<close> \\\}} | [)\]}}] ) | (?P<number> {_NUMBER} )
+      | (?P<list> [,;] ) | (?P<term> \\[a-zA-Z]+ | \\[,;:!\ ] | [-+*/^_!|'·×÷√π∞°\ \t] ) | (?P<letters> [a-zA-Z]+ )
+      | (?P<other> . )""",
+    re.VERBOSE | re.DOTALL,
 )
 _FORMULA = re.compile(r"[\d\\π√∞]|\w\s*[-+*/^]")
 _VARIABLES = re.compile(r"\\(?:[a-zA-Z]+\s*)?|[a-zA-Z]")
@@ -54,14 +68,19 @@ _VARIABLES = re.compile(r"\\(?:[a-zA-Z]+\s*)?|[a-zA-Z]")
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A number or expression that a text states; ``presented`` if it is given as the answer."""
+    """A number or expression that a text states.
+
+    Args:
+        text: As it is written.
+        presented: Whether it is given as the answer.
+    """
 
     text: str
     presented: bool
 
 
 def stated(text: str, answer: str) -> list[Candidate]:
-    """Where the answer stands in a text, letter for letter, as a whole number or expression."""
+    """Where a text has the answer, letter for letter, as a whole number or expression."""
     found = []
     for form in dict.fromkeys((answer.strip(), normalise(answer))):
         start = text.find(form) if form else -1
@@ -73,9 +92,9 @@ def stated(text: str, answer: str) -> list[Candidate]:
 
 
 def candidates(text: str) -> list[Candidate]:
-    """The numbers and expressions that a text states, each once: what is presented as the answer, then the shortest, first.
+    """The numbers and expressions that a text states, each once: first those presented as the answer, then by length.
 
-    Expressions are whole math spans, and the sides of equations and relations with or without math delimiters around them.
+    Expressions are whole math spans, and the sides of equations and relations, with or without math delimiters.
     """
     text = text.replace("−", "-")
     spans = [(m.start(), m.end(), m.span(m.lastindex or 0)) for m in _SPAN.finditer(text)]
@@ -97,7 +116,7 @@ def candidates(text: str) -> list[Candidate]:
 
 
 def comparable(found: Iterable[Candidate], answer: str) -> list[Candidate]:
-    """Those that could be the answer: what has a variable that the answer lacks says something else."""
+    """Those that could be the answer: one with a variable that the answer lacks says something else."""
     variables = _variables(answer)
     return [c for c in found if _variables(c.text) <= variables]
 
@@ -107,7 +126,7 @@ def _variables(formula: str) -> set[str]:
 
 
 def _expressions(text: str, start: int, end: int, in_math: bool) -> Iterable[tuple[int, int]]:
-    """The places of longest runs of mathematics between words, relations and, outside brackets, commas."""
+    """The places of the longest runs of mathematics between words, relations and, outside brackets, commas."""
     opened: list[int] = []
     begin = start
     for token in _TOKEN.finditer(text, start, end):
@@ -126,12 +145,12 @@ def _expressions(text: str, start: int, end: int, in_math: bool) -> Iterable[tup
 
 
 def _is_article(text: str, at: int) -> bool:
-    """Whether the letter there is a word of its own rather than a variable."""
+    """Whether the letter at a place is a word rather than a variable."""
     return text[at] in "aAI" and text[max(0, at - 1) : at + 2].split() == [text[at]]
 
 
 def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
-    """The place without operators and spaces that hang at its ends."""
+    """The place without operators and spaces at its ends."""
     run = text[start:end]
     start += len(run) - len(run.lstrip(" \t+*/^_,;!|'·×÷"))
     run = text[start:end]
@@ -139,15 +158,15 @@ def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def _is_whole(text: str, start: int, end: int) -> bool:
-    """Whether a place in a text is no part of a longer number or expression."""
+    """Whether a place in a text is not part of a longer number or expression."""
     before = _COMMAND.sub(" ", text[max(0, start - 24) : start])
     return not _BEFORE_PART.search(before) and not _AFTER_PART.match(text[end : end + 16])
 
 
 def _is_presented(text: str, start: int, end: int) -> bool:
-    """Whether what stands there is given as the answer."""
+    """Whether what is at a place in a text is given as the answer."""
     before = text[max(0, start - 90) : start]
-    if _PRESENTING.search(before) and not _GOING_ON.match(text, end):
+    if _PRESENTING.search(before) and not _CONTINUES.match(text, end):
         return True
     if concludes(text, start, end):
         return True

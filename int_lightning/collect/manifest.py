@@ -1,8 +1,8 @@
 """What a store holds: ``manifest.jsonl``, a line a batch with the rows, bytes and SHA-256 of each of its shards.
 
-A batch's line is written after its shards, and makes it count. So whatever is there without a line, or otherwise than its line
-says, is damage, but for the shards of the batch that was being written when a run was killed: they bear the store's id and the
-next number, and the next batch replaces them. All shards are hashed when a store is opened, at about 1 GB a second and core.
+A batch's line is written after its shards, and makes it count. So a shard without a line, or one that differs from its line, is
+damaged; except the shards of the batch that was being written when a run was killed: they bear the store's id and the next
+number, and the next batch replaces them. All shards are hashed when a store is opened, at about 1 GB a second and core.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from int_lightning.run_files import written
+from int_lightning.run_files import replacing, written
 from int_lightning.types import UserError
 
 NAME = "manifest.jsonl"
@@ -31,7 +31,13 @@ _MARK = b"int_lightning"
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A file of one table and one batch."""
+    """A file with the records of one table and one batch.
+
+    Args:
+        rows: How many records it has.
+        bytes: Its size.
+        sha256: Hash of its content, in hex.
+    """
 
     rows: int
     bytes: int
@@ -50,25 +56,24 @@ class Manifest:
         self.path = folder / NAME
         self.batches: list[Mapping[str, Shard]] = []
         self._id = ""
-        self._end = 0  # of the lines that were read
+        self._end = 0  # bytes of the lines that were read
 
     def refresh(self) -> None:
-        """Reads the lines that are new, and checks the shards they name; the first time also that there are no others.
+        """Reads the new lines and checks the shards they name; the first time also that there are no other shards.
 
         Raises:
-            UserError: naming the first file that is damaged, missing or of no batch of this store.
+            UserError: naming the first file that is damaged, missing or not of a batch of this store.
         """
-        found = [] if self._end else sorted(self.folder.rglob("*.parquet"))  # before the lines, which then name them
+        # listed before the lines are read, which then name every one of them
+        found = [] if self._end else sorted(self.folder.rglob("*.parquet"))
         try:
             size = self.path.stat().st_size
         except OSError as error:
             if not self._end and not found:
                 return
-            what = (
-                "was deleted meanwhile"
-                if self._end
-                else f"is missing, and there is {found[0].relative_to(self.folder)}"
-            )
+            what = "was deleted meanwhile"
+            if not self._end:
+                what = f"is missing, but {found[0].relative_to(self.folder)} is there"
             raise UserError(
                 f"{self.path} {what}: put it back, or collect again into another folder (datasets from before there were "
                 "manifests cannot be checked)"
@@ -80,7 +85,7 @@ class Manifest:
         if not self._id or size < end:  # by now the file may be longer than it was
             raise UserError(f"{self.path} is damaged, lines are missing: {_REMEDY}")
         self._check(range(known, len(self.batches)))
-        listed = {self.file(table, n) for n, batch in enumerate(self.batches) for table in batch} if found else set()
+        listed = {file for file, _ in self._shards(range(len(self.batches)))} if found else set()
         for file in found:
             if file not in listed and not self._left_by_a_kill(file) and file.exists():
                 raise UserError(
@@ -89,32 +94,30 @@ class Manifest:
                 )
 
     def begin(self) -> None:
-        """Makes the store where it is missing, and checks it where it is there.
+        """Makes the store if it is missing, and checks it if it is there.
 
         Raises:
-            UserError: see ``refresh``; or if it cannot be written.
+            UserError: see ``refresh``; also if it cannot be written.
         """
         self.refresh()
         if self._end:
             return
         self._id = secrets.token_hex(8)
         line = _line({"store": self._id})
-        aside = self.path.with_suffix(".tmp")
-        with written(self.path):
+        with replacing(self.path) as aside:
             self.folder.mkdir(parents=True, exist_ok=True)
             aside.write_bytes(line)
-            aside.rename(self.path)
         self._end = len(line)
 
     def mark(self, schema: pa.Schema, table: str, number: int) -> pa.Schema:
-        """The schema of a shard, which says whose it is."""
+        """The schema of a shard, marked with the store, table and batch that it belongs to."""
         return schema.with_metadata({_MARK: f"{self._id}/{table}/{number}".encode()})
 
     def add(self, shards: Mapping[str, Shard]) -> None:
         """Makes a batch count.
 
         Raises:
-            UserError: if the manifest cannot be written, or is not as this process left it.
+            UserError: if the manifest cannot be written, or another process changed it.
         """
         line = _line({"batch": len(self.batches), "shards": {t: asdict(s) for t, s in shards.items()}})
         with written(self.path), open(self.path, "r+b") as file:
@@ -135,13 +138,16 @@ class Manifest:
         """Where a shard is."""
         return self.folder / table / f"part-{number:06d}.parquet"
 
+    def _shards(self, numbers: Iterable[int]) -> Iterator[tuple[Path, Shard]]:
+        for number in numbers:
+            for table, shard in self.batches[number].items():
+                yield self.file(table, number), shard
+
     def _read(self) -> None:
         with open(self.path, "rb") as file:
             file.seek(self._end)
-            lines = file.read().split(b"\n")[
-                :-1
-            ]  # what follows the last newline is still being written, or was cut off
-        for line in lines:
+            lines = file.read().split(b"\n")
+        for line in lines[:-1]:  # what follows the last newline is still being written, or was cut off
             number = len(self.batches) + bool(self._id)
             record = _record(line)
             if record is None or record.get("batch", -1) != number - 1:
@@ -153,7 +159,7 @@ class Manifest:
             self._end += len(line) + 1
 
     def _check(self, numbers: Iterable[int]) -> None:
-        shards = [(self.file(table, n), shard) for n in numbers for table, shard in self.batches[n].items()]
+        shards = list(self._shards(numbers))
         for file, shard in shards:
             _check_size(file, shard)
         with ThreadPoolExecutor(_THREADS) as pool:
@@ -165,7 +171,7 @@ class Manifest:
                 pool.shutdown(cancel_futures=True)
 
     def _left_by_a_kill(self, file: Path) -> bool:
-        """Whether it is of the batch that was being written; also while another process is writing it."""
+        """Whether it belongs to the batch that was being written; also while another process is writing it."""
         table, number = file.parent.name, len(self.batches)
         if file != self.file(table, number):
             return False
@@ -192,7 +198,7 @@ def _check_size(file: Path, shard: Shard) -> None:
 
 
 def _line(record: Mapping[str, Any]) -> bytes:
-    """A record as a line that says itself whether it is whole."""
+    """A record as a line with a checksum, which shows whether it is whole."""
     return json.dumps({**record, "check": _digest(record)}).encode() + b"\n"
 
 

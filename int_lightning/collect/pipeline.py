@@ -1,7 +1,7 @@
 """Data collection as a stream: problems flow in, work side by side, and are committed batch by batch as they end.
 
-Only the problems in flight are in memory. A run that was killed loses those and skips what was committed when it is started
-again; problems whose oracle had no answer yet are taken up where they stopped.
+Only the problems in flight are in memory. A run that is killed loses those; started again it skips what was committed, and
+takes up problems whose oracle had no answer yet where they stopped.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 from int_lightning.collect.categories import ErrorCategory
@@ -46,7 +46,7 @@ class Collector:
         self.batch_problems = batch_problems
 
     def run(self, stages: ProblemStages, problems: Iterable[Problem], advance: Advance) -> None:
-        """Works on the problems that are not done yet; ``advance`` hears of each that has ended."""
+        """Works on the problems that are not done yet; ``advance`` is called with each that has ended."""
         asyncio.run(self._run(stages, self.todo(problems), advance))
 
     def todo(self, problems: Iterable[Problem]) -> Iterator[Todo]:
@@ -56,7 +56,7 @@ class Collector:
         return ((p, earlier_work(p, records)) for p in problems if hash(p.id) not in done)
 
     def keep(self, works: Iterable[Work], advance: Advance) -> None:
-        """Stores works as they end elsewhere."""
+        """Stores works that end elsewhere, as they come."""
         for some in batched(works, self._half):
             commit(self.store, some)
             for work in some:
@@ -64,7 +64,7 @@ class Collector:
 
     @property
     def _half(self) -> int:
-        """Problems in flight, and as many again that ended and are not yet stored: a batch in all."""
+        """Most problems in flight, and most that ended but are not stored yet: a batch in all."""
         return max(1, self.batch_problems // 2)
 
     async def _run(self, stages: ProblemStages, todo: Iterator[Todo], advance: Advance) -> None:
@@ -76,19 +76,23 @@ class Collector:
                 return await stages.run(*item)
             except Exception:
                 for task in running - {asyncio.current_task()}:
-                    task.cancel()  # now: before this coroutine's caller hears of it, an engine may decode a whole batch
+                    task.cancel()  # at once: an engine could decode a whole batch before the caller hears of the error
                 raise
 
         try:
             while True:
-                while len(running) < self._half and (item := next(todo, None)) is not None:
+                for item in islice(todo, self._half - len(running)):
                     running.add(asyncio.create_task(work_on(item)))
                 if not running:
                     break
                 done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                errors = [error for task in done if not task.cancelled() and (error := task.exception()) is not None]
+                errors: list[BaseException] = []
                 for task in done:
-                    if not task.cancelled() and task.exception() is None:
+                    if task.cancelled():
+                        continue
+                    if error := task.exception():
+                        errors.append(error)
+                    else:
                         ended.append(task.result())
                         advance(ended[-1])
                 if errors:
@@ -106,15 +110,19 @@ def commit(store: Store, ended: Sequence[Work]) -> None:
     """Writes the new records of problems that ended, all of them or none."""
     if not ended:
         return
-    batch: dict[str, list[Any]] = {
-        table: [r for work in ended for r in getattr(work, table)[work.stored[table] :]] for table in TABLES
-    }
+    batch = {table: list(chain.from_iterable(_new_records(work, table) for work in ended)) for table in TABLES}
     problems = [work.problem for work in ended if not work.stored]
     store.commit(batch | {"problems": problems, OUTCOMES: [work.outcome for work in ended]})
 
 
+def _new_records(work: Work, table: str) -> list[Any]:
+    """Records that are not stored yet."""
+    records: list[Any] = getattr(work, table)
+    return records[work.stored[table] :]
+
+
 def known_problems(store: Store) -> tuple[set[int], set[str]]:
-    """Hashes of the ids of problems that are done, for there may be very many, and the ids of those that are waiting."""
+    """The problems that are done, as hashes of their ids because there may be very many, and the ids of those that wait."""
     done: set[int] = set()
     waiting: set[str] = set()
     for problem_id, status in store.columns(OUTCOMES, "problem_id", "status"):
@@ -127,7 +135,7 @@ def known_problems(store: Store) -> tuple[set[int], set[str]]:
 
 
 def stored_records(store: Store, waiting: set[str]) -> dict[str, dict[str, list[Any]]]:
-    """What is stored of some problems, table by table."""
+    """What is stored of some problems, by problem and table."""
     found: dict[str, dict[str, list[Any]]] = {p: {table: [] for table in TABLES} for p in waiting}
     for table, record in TABLES.items() if waiting else ():
         for item in store.read(table, record):
@@ -137,7 +145,7 @@ def stored_records(store: Store, waiting: set[str]) -> dict[str, dict[str, list[
 
 
 def earlier_work(problem: Problem, records: dict[str, dict[str, list[Any]]]) -> Work | None:
-    """What an earlier run did of a problem, None for nothing."""
+    """What an earlier run did of a problem, None if nothing."""
     stored = records.pop(problem.id, None)
     if stored is None:
         return None
@@ -148,7 +156,7 @@ def earlier_work(problem: Problem, records: dict[str, dict[str, list[Any]]]) -> 
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of ``size`` items, the last maybe shorter."""
+    """Lists of ``size`` items; the last may be shorter."""
     rest = iter(items)
     while some := list(islice(rest, size)):
         yield some

@@ -1,4 +1,4 @@
-"""What a collection would do: problems, prompts as the model would see them, and how many tokens that comes to at most."""
+"""What a collection would do: problems, prompts as the model would see them, and an upper bound of the tokens."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _WORKED = "(what the model answered to the first turn)"
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage's work at most: completions, prompt tokens and generated tokens."""
+    """The most work of a stage: completions, prompt tokens and generated tokens."""
 
     name: str
     completions: int
@@ -39,7 +39,7 @@ class Plan:
 
     Args:
         problems: How many there are.
-        prompts: Of the first problem, as text, by template; a made-up attempt stands in the one that shows attempts.
+        prompts: Those of the first problem, as text, by template; the one that shows attempts holds a made-up attempt.
         stages: The work of each stage, if every problem turns out to be hard and nothing is rejected.
         longest_prompt: Tokens of the longest solve prompt among the first ``SAMPLE``.
     """
@@ -89,8 +89,8 @@ def plan(
     """Counts the problems, measures the prompts of the first, and multiplies.
 
     Args:
-        own_attempts: Rollouts per problem for the hard filter, of sources that have their own number.
-        oracle: Its proposals are counted where the policy makes them.
+        own_attempts: Rollouts per problem for the hard filter, by source, for sources that have their own number.
+        oracle: Its proposals are counted if the policy makes them.
     """
     policy = oracle if isinstance(oracle, PolicyOracle) else None
     seen = _Prompts(tokenizer, prompts)

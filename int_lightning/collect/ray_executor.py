@@ -1,7 +1,7 @@
 """The same collection on a Ray cluster: problems through ``map_batches`` over actors, each with an engine of its own.
 
-Problems still to be done are written to Parquet beside the dataset, a few at a time, and read from there by the cluster; what
-comes back is committed by this process alone. The dataset's folder must be one that all nodes see.
+The remaining problems are written to Parquet beside the dataset, a few at a time, and the cluster reads them from there; this
+process alone commits what comes back. All nodes must see the dataset's folder.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ WORK = pa.schema(
 )
 
 CPUS_OF_AN_ENGINE = 0.5
-"""That Ray sets aside. An engine uses more, but were they all taken by engines, nothing would read the problems."""
+"""What Ray reserves. An engine uses more, but if engines took all CPUs, nothing could read the problems."""
 
 
 class EngineActor:
-    """Ends problems on one engine.
+    """Runs problems through all stages on one engine.
 
     Args:
         build: Makes the stages, engine included, on the actor's node.
@@ -48,19 +48,22 @@ class EngineActor:
         return to_table(asyncio.run(self._run([from_work_row(r) for r in rows.to_pylist()])))
 
     async def _run(self, todo: list[Work]) -> list[Work]:
-        return await asyncio.gather(*(self.stages.run(w.problem, w if w.attempts else None) for w in todo))
+        return await asyncio.gather(*map(self._run_one, todo))
+
+    async def _run_one(self, work: Work) -> Work:
+        return await self.stages.run(work.problem, work if work.attempts else None)
 
 
 def run_on_ray(
     collector: Collector, build: Callable[[], ProblemStages], problems: Iterable[Problem], advance: Advance, actors: int
 ) -> None:
-    """``Collector.run`` on ``actors`` engines of a Ray cluster (that of RAY_ADDRESS, or one made on this machine).
+    """``Collector.run`` on ``actors`` engines of a Ray cluster (the one at RAY_ADDRESS, or a new one on this machine).
 
     Raises:
         UserError: if Ray is not installed.
     """
     try:
-        import ray
+        import ray  # an extra, and slow to import
     except ImportError as error:
         raise UserError("executor ray: Ray is not installed; install the extra `ray`, or use executor local") from error
 
@@ -92,7 +95,7 @@ def to_table(works: Iterable[Work]) -> pa.Table:
 
 
 def to_work_row(work: Work) -> dict[str, Any]:
-    """A work as plain values."""
+    """A work as a row of plain values."""
     row = {table: [to_row(r) for r in getattr(work, table)] for table in TABLES}
     return {"problem": to_row(work.problem), **row, "waiting": work.waiting, "stored": list(work.stored.items())}
 
@@ -107,7 +110,7 @@ def from_work_row(row: dict[str, Any]) -> Work:
 
 
 def _write_todo(folder: Path, todo: Iterator[Todo], rows: int) -> int:
-    """One file a batch of problems, so that batches are spread over actors; returns how many."""
+    """One file for each batch of problems, so that batches are spread over actors; returns the number of files."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     files = 0

@@ -1,12 +1,12 @@
 """One problem through all stages of the method, as a coroutine beside those of other problems.
 
 1. Rollouts in growing waves until one is right: the problem is then not hard, and done.
-2. Wrong attempts, cut into steps.
+2. Wrong attempts are cut into steps.
 3. An oracle names the first wrong step and proposes one to put in its place.
 4. An intervention that gives the answer away is dropped; one is kept for each (problem, attempt).
-5. Guided rollouts from prefix + intervention; it is accepted if at least one is right. Rollouts from the prefix alone and from
-   the bare problem are drawn beside them, so that the conditioning table comes out of the same run.
-6. Where asked for, the policy says what kind of error each checked intervention replaces, and rewrites the attempts as a whole.
+5. Guided rollouts from prefix + intervention; the intervention is accepted if at least one is right. Rollouts from the prefix
+   alone and from the bare problem are drawn too, so that the conditioning table comes from the same run.
+6. If asked for, the policy says what kind of error each checked intervention replaces, and rewrites the attempts as a whole.
 """
 
 from __future__ import annotations
@@ -15,22 +15,23 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from int_lightning.collect.categories import TEMPLATE, ErrorCategory, error_categories
 from int_lightning.collect.config import CollectConfig
-from int_lightning.collect.leakage import find_leaks
-from int_lightning.oracles.base import Attempt, Oracle, is_waiting
+from int_lightning.collect.leakage import Leak, find_leaks
+from int_lightning.oracles.base import Attempt, Oracle, check_proposals, is_waiting
 from int_lightning.oracles.policy import PolicyOracle
 from int_lightning.prompts.chat import encode_text
 from int_lightning.rollout_sampler import Continuation, RolloutSampler
 from int_lightning.steps import SEPARATORS, Cut, cuts, decode, split_steps
-from int_lightning.types import Intervention, Outcome, Problem, Proposal, Rollout, UserError
+from int_lightning.types import Defect, DefectKind, Intervention, Outcome, Problem, Proposal, Rollout, Status, UserError
 
 
 @dataclass
 class Work:
-    """Records of one problem. ``stored`` counts those of each kind that an earlier run stored, whose oracle had no answer
-    yet."""
+    """Records of one problem. If an earlier run had to stop at an oracle without an answer, ``stored`` counts, by table, the
+    records that it stored."""
 
     problem: Problem
     attempts: list[Rollout] = field(default_factory=list)
@@ -45,14 +46,19 @@ class Work:
     stored: Counter[str] = field(default_factory=Counter)
 
     @property
+    def _status(self) -> Status:
+        if self.waiting:
+            return "waiting"
+        return "solved" if any(a.correct for a in self.attempts) else "hard"
+
+    @property
     def outcome(self) -> Outcome:
         """The problem's counts."""
         rollouts = [*self.attempts, *self.guided, *self.from_prefix, *self.naive, *self.refined]
-        hard = not any(a.correct for a in self.attempts)
         return Outcome(
             problem_id=self.problem.id,
             source=self.problem.source,
-            status="waiting" if self.waiting else "hard" if hard else "solved",
+            status=self._status,
             attempts=len(self.attempts),
             correct=sum(a.correct for a in self.attempts),
             tokens=sum(len(r.token_ids) for r in rollouts),
@@ -70,10 +76,10 @@ class ProblemStages:
         sampler: Of the base policy.
         oracle: Proposes interventions.
         config: Sizes.
-        attempts: Rollouts per problem for the hard filter, of sources that have their own number.
+        attempts: Rollouts per problem for the hard filter, by source, for sources that have their own number.
 
     Raises:
-        UserError: if the categories of errors are asked for and the prompt set has no template for the question.
+        UserError: if the prompt set lacks the template of something that the policy is to be asked.
     """
 
     def __init__(
@@ -96,8 +102,8 @@ class ProblemStages:
                 )
 
     async def run(self, problem: Problem, earlier: Work | None = None) -> Work:
-        """Everything that is still to be done for a problem. ``earlier`` is what was done when its oracle had no answer yet;
-        the result then holds that too."""
+        """Everything that is still to be done for a problem. ``earlier`` is what a run did whose oracle had no answer yet; the
+        result then includes that."""
         work = earlier or Work(problem, attempts=await self._attempts(problem))
         if any(a.correct for a in work.attempts):
             return work
@@ -107,7 +113,8 @@ class ProblemStages:
         proposals = await self._proposals(attempts)
         answered = [(a, ps) for a, ps in zip(attempts, proposals, strict=True) if not any(map(is_waiting, ps))]
         work.waiting = len(answered) < len(attempts)
-        work.proposals += [p for _, ps in answered for p in ps]
+        for _, said in answered:
+            work.proposals += said
         interventions = await self._interventions(work, answered)
         if self.config.categories:
             asked_about = {a.rollout.id: a for a, _ in answered}
@@ -132,41 +139,40 @@ class ProblemStages:
         """The policy's rewritings of attempts."""
         starts = [Continuation(a.problem, [], a.rollout.id, a.rollout.text) for a in attempts]
         drawn = (self.sampler.draw(s, range(self.config.refined), self.config.sampling, "refined") for s in starts)
-        return [rollout for rollouts in await asyncio.gather(*drawn) for rollout in rollouts]
+        return list(chain.from_iterable(await asyncio.gather(*drawn)))
 
     def _attempt(self, problem: Problem, rollout: Rollout) -> Attempt:
         return Attempt(problem, rollout, split_steps(rollout.text, self.config.segmentation))
 
     async def _proposals(self, attempts: Sequence[Attempt]) -> list[list[Proposal]]:
-        """For each attempt; one that cannot be taken to an oracle gets a record that says why."""
-        defects = [attempt_defect(a) for a in attempts]
-        asked = [a for a, defect in zip(attempts, defects, strict=True) if not defect]
-        answers = iter(await self.oracle.propose(asked, self.sampler) if asked else [])
-        return [
-            [replace(self.oracle.proposal(a, 0, ""), defect=defect)] if defect else next(answers)
-            for a, defect in zip(attempts, defects, strict=True)
-        ]
+        """The proposals for each attempt; one that cannot be taken to an oracle gets a record that says why."""
+        defects = {a.rollout.id: attempt_defect(a) for a in attempts}
+        asked = [a for a in attempts if defects[a.rollout.id] is None]
+        answers = await self.oracle.propose(asked, self.sampler) if asked else []
+        check_proposals(self.oracle, asked, answers)
+        proposals = {a.rollout.id: said for a, said in zip(asked, answers, strict=True)}
+        for a in attempts:
+            if defect := defects[a.rollout.id]:
+                proposals[a.rollout.id] = [replace(self.oracle.proposal(a, 0, ""), defect=defect)]
+        return [proposals[a.rollout.id] for a in attempts]
 
     async def _interventions(
         self, work: Work, answered: Sequence[tuple[Attempt, Sequence[Proposal]]]
     ) -> list[Intervention]:
-        """The interventions of these attempts, checked, which are added to the work with their rollouts."""
-        problem = work.problem
-        usable = [(p.content, problem.problem, problem.answer) for _, ps in answered for p in ps if not p.defect]
-        leaks = iter(await asyncio.to_thread(find_leaks, usable, self.config.leakage, self.sampler.grader))
+        """The interventions of these attempts, checked, and added to the work with their rollouts."""
+        proposed = chain.from_iterable(proposals for _, proposals in answered)
+        leaks = await self._leaks(work.problem, [p for p in proposed if p.defect is None])
         found: list[Intervention] = []
         for attempt, proposals in answered:
             kept, positions = 0, cuts(attempt.steps, attempt.rollout.token_ids.tolist(), self.sampler.tokenizer)
             for proposal in proposals:
-                rejected = proposal.defect
-                if not rejected and (leak := next(leaks)).leaked:
-                    rejected = f"it gives the final answer away: {leak.matched!r} ({leak.policy})"
-                if not rejected and kept == self.config.kept_per_attempt:
-                    rejected = "another intervention of this attempt was kept"
-                kept += not rejected
+                rejected = proposal.defect or leaks[proposal.id]
+                if rejected is None and kept == self.config.kept_per_attempt:
+                    rejected = Defect(DefectKind.NOT_KEPT)
+                kept += rejected is None
                 cut = positions[proposal.location] if proposal.location >= 0 else None
                 found.append(self._intervention(attempt, proposal, cut, rejected))
-        checked = await asyncio.gather(*(self._guided(problem, i) for i in found if not i.rejected))
+        checked = await asyncio.gather(*(self._guided(work.problem, i) for i in found if not i.rejected))
         for _, guided, from_prefix in checked:
             work.guided += guided
             work.from_prefix += from_prefix
@@ -175,17 +181,25 @@ class ProblemStages:
         work.interventions += interventions
         return interventions
 
-    def _intervention(self, attempt: Attempt, proposal: Proposal, cut: Cut | None, rejected: str) -> Intervention:
+    async def _leaks(self, problem: Problem, proposals: Sequence[Proposal]) -> dict[str, Defect | None]:
+        """For each proposal, by id: what in it gives the final answer away."""
+        contents = [(p.content, problem.problem, problem.answer) for p in proposals]
+        leaks = await asyncio.to_thread(find_leaks, contents, self.config.leakage, self.sampler.grader)
+        return {p.id: leak_defect(leak) for p, leak in zip(proposals, leaks, strict=True)}
+
+    def _intervention(
+        self, attempt: Attempt, proposal: Proposal, cut: Cut | None, rejected: Defect | None
+    ) -> Intervention:
         prefix_ids, exact, intervention_ids = [], True, []
         if cut is not None:
             prefix_ids, exact = attempt.rollout.token_ids[: cut.tokens].tolist(), cut.exact
             step = proposal.content + SEPARATORS[self.config.segmentation]
             intervention_ids = encode_text(self.sampler.tokenizer, step)
             if not rejected and decode(self.sampler.tokenizer, intervention_ids).strip() != step.strip():
-                rejected = "the tokenizer cannot say it: it holds special tokens or unknown characters"
+                rejected = Defect(DefectKind.UNSAYABLE, "it holds special tokens or unknown characters")
         length = len(attempt.rollout.prompt_ids) + len(prefix_ids) + len(intervention_ids)
         if not rejected and length >= self.sampler.engine.max_model_len:
-            rejected = f"no room is left to go on: {length} tokens with prefix and intervention"
+            rejected = Defect(DefectKind.NO_ROOM, f"{length} tokens with prefix and intervention")
         return Intervention(
             id=f"{proposal.id}/intervention",
             problem_id=attempt.problem.id,
@@ -212,9 +226,10 @@ class ProblemStages:
             self.sampler.draw(without, range(count), self.config.sampling, "from_prefix"),
         )
         correct = sum(r.correct for r in guided)
+        never_right = self.config.correctness_filter and not correct
         checked = replace(
             intervention,
-            rejected="" if correct or not self.config.correctness_filter else "no guided rollout was right",
+            rejected=Defect(DefectKind.NEVER_RIGHT) if never_right else None,
             guided_correct=correct,
             guided_total=len(guided),
             prefix_correct=sum(r.correct for r in prefix),
@@ -232,19 +247,24 @@ class ProblemStages:
         return rollouts
 
 
-def attempt_defect(attempt: Attempt) -> str:
-    """Why an attempt cannot be taken to an oracle, "" if it can."""
+def attempt_defect(attempt: Attempt) -> Defect | None:
+    """Why an attempt cannot be taken to an oracle, None if it can."""
     if not attempt.problem.solution.strip():
-        return "the problem has no reference solution to compare it with"
+        return Defect(DefectKind.NO_REFERENCE)
     if len(attempt.steps) < 2:
-        return "the attempt has one step only: nothing of it would be kept"
+        return Defect(DefectKind.ONE_STEP, "nothing of it would be kept")
     if attempt.rollout.text.strip() == attempt.problem.solution.strip():
-        return "the attempt equals the reference solution but was graded wrong: check the problem's answer"
-    return ""
+        return Defect(DefectKind.EQUALS_REFERENCE, "check the problem's answer")
+    return None
+
+
+def leak_defect(leak: Leak) -> Defect | None:
+    """Why an intervention that leaks is rejected, None for one that does not."""
+    return Defect(DefectKind.LEAK, f"{leak.matched!r} ({leak.policy})") if leak.leaked else None
 
 
 def waves(first: int, total: int) -> Iterator[range]:
-    """Sample numbers wave by wave: ``first`` of them, then each time as many as before, up to ``total``."""
+    """Sample numbers in waves: ``first`` of them, then in each wave as many as in all before it, up to ``total``."""
     start = 0
     while start < total:
         stop = min(total, 2 * start or first)

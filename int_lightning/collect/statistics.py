@@ -1,6 +1,6 @@
-"""What a collection's records say about its interventions: how long, how late, what became of them, how often they help.
+"""What a collection's records say of its interventions: how long they are, how late, what became of them, how often they help.
 
-Records are read shard by shard; a few numbers of each are kept.
+Records are read shard by shard, and a few numbers of each are kept.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from int_lightning.collect.store import Store
 from int_lightning.run_files import written
+from int_lightning.types import Defect
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +32,16 @@ Stats = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class _Located:
-    """An intervention that names a step; ``tokens`` and ``characters`` are its length, ``category`` is "" if not asked for."""
+    """An intervention that names a step.
+
+    Args:
+        rollout_id: The attempt.
+        location: Index of the step over the number of steps, in [0, 1).
+        category: Of the error, "" if not asked for.
+        accepted: Whether it is trained on.
+        tokens: Its length in tokens.
+        characters: Its length in characters.
+    """
 
     rollout_id: str
     location: float
@@ -44,15 +54,15 @@ class _Located:
 def collection_statistics(store: Store, categories: Mapping[str, str]) -> Stats:
     """The statistics, as plain numbers.
 
-    ``stages`` counts problems and proposals, with rates of problems and of proposals; ``pass_rates`` are of problems before
-    (``attempts``: of the rollouts that were drawn, few where one was soon right) and of checked interventions; ``solutions``
-    are the lengths of all attempts in tokens and characters. ``located`` (interventions that name a step) and ``accepted``
-    (those that are trained on) have their ``lengths``, the ``ratios`` to the length of the attempt each belongs to, and the
-    ``locations`` of the first wrong step: its index over the number of steps, of all and by category.
+    ``stages`` counts problems and proposals, with rates of problems and of proposals. ``pass_rates`` are those of problems
+    (``attempts``: of the rollouts that were drawn, which are few if one was soon right) and of checked interventions.
+    ``solutions`` are the lengths of all attempts in tokens and characters. ``located`` (interventions that name a step) and
+    ``accepted`` (those that are trained on) have their ``lengths``, the ``ratios`` to the length of the attempt each belongs
+    to, and the ``locations`` of the first wrong step: its index over the number of steps, of all and by category.
 
     Args:
-        store: Of a collection.
-        categories: The category of the error by proposal id, of those it was asked for.
+        store: A collection.
+        categories: The category of the error by proposal id, for those it was asked for.
     """
     located: list[_Located] = []
     stages = _problem_stages(store) | _proposal_stages(store, categories, located)
@@ -77,7 +87,7 @@ def collection_statistics(store: Store, categories: Mapping[str, str]) -> Stats:
 
 
 def describe(values: Sequence[float], edges: Sequence[float]) -> Stats:
-    """Count, mean, quantiles and histogram of numbers; those beyond the last edge are in the last bin."""
+    """Count, mean, quantiles and histogram of numbers; those beyond the last edge count in the last bin."""
     if not len(values):
         return {"count": 0}
     numbers = np.asarray(values, dtype=np.float64)
@@ -104,10 +114,11 @@ def _proposal_stages(store: Store, categories: Mapping[str, str], located: list[
     for shard in store.arrow("interventions", *names):
         tokens = pc.list_value_length(shard["intervention_ids"]).to_pylist()
         columns = (*(shard[name].to_pylist() for name in names if name != "intervention_ids"), tokens)
-        for rollout_id, proposal_id, location, steps, content, reason, length in zip(*columns, strict=True):
+        for rollout_id, proposal_id, location, steps, content, said, length in zip(*columns, strict=True):
+            reason = Defect.parse(said)
             total, accepted = total + 1, accepted + (not reason)
             if reason:
-                rejected[reason.partition(":")[0]] += 1
+                rejected[reason.kind] += 1
             if location >= 0:
                 category = categories.get(proposal_id, "")
                 located.append(_Located(rollout_id, location / steps, category, not reason, length, len(content)))
@@ -165,7 +176,7 @@ def plot_statistics(stats: Stats, folder: Path) -> list[Path]:
     Raises:
         UserError: if they cannot be written.
     """
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # slow to import
 
     with written(folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What a collection came to: counts at every stage, reasons of rejection and the conditioning table."""
+"""The result of a collection: counts at every stage, reasons for rejection and the conditioning table."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def summarise(store: Store) -> dict[str, Any]:
     with its 95% bootstrap interval over problems.
 
     Raises:
-        UserError: if no problem was hard: there is nothing to intervene on.
+        UserError: if no problem was hard, so that there is nothing to intervene on.
     """
     status: Counter[str] = Counter()
     attempts = 0
@@ -49,7 +49,7 @@ def summarise(store: Store) -> dict[str, Any]:
         if i.guided_total:
             first.setdefault(i.problem_id, (i.guided_correct, i.guided_total, i.prefix_correct, i.prefix_total))
         if i.rejected:
-            rejected[i.rejected.partition(":")[0]] += 1
+            rejected[i.rejected.kind] += 1
         else:
             accepted, inexact = accepted + 1, inexact + (not i.exact)
             with_accepted.add(i.problem_id)

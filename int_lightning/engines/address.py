@@ -8,14 +8,14 @@ from int_lightning.types import UserError
 
 
 def plain_address(url: str, key: str) -> str:
-    """The address of a server, checked to hold no secret.
+    """The address of a server, without a trailing slash; it must not hold a secret.
 
     Args:
         url: The address.
         key: The setting that it was given in.
 
     Raises:
-        UserError: if it is not one, or holds a name, a password or a query.
+        UserError: if it is not an address, or if it holds a name, a password or a query.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:

@@ -9,9 +9,10 @@ from typing import Literal, Protocol
 
 from torch import Tensor
 
-from int_lightning.types import Completion, Sampling, UserError
+from int_lightning.types import Completion, EngineName, Sampling, UserError
 
 Dtype = Literal["float32", "bfloat16"]
+EngineChoice = Literal["auto", "vllm", "transformers", "server"]
 
 NO_STRUCTURE = (
     "structured decoding needs vLLM, and this is the transformers engine: install the extra `cpu` or `gpu` and use "
@@ -25,22 +26,22 @@ class EngineConfig:
 
     Args:
         name: ``auto`` takes vLLM where it can be imported and transformers elsewhere, and says so; ``server`` is a vLLM server
-            that runs already.
+            that is already running.
         url: Address of that server, such as http://127.0.0.1:8000; its key is in the environment as VLLM_API_KEY.
-        weights_folder: Where weights are left for that server, a folder it sees too; the machine's temporary folder if not given.
+        weights_folder: Where weights are left for that server, a folder that both see; None is the temporary folder.
         dtype: Of the engine's weights.
         max_model_len: Longest sequence, prompt and completion together, in tokens.
         max_num_seqs: Sequences decoded side by side.
         threads: CPU threads of the process, training included; 0 leaves PyTorch's choice. Tiny models are faster on one.
-        kv_cache_gib: Memory for the KV cache on a CPU.
+        kv_cache_gib: Memory for the KV cache on a CPU, in GiB.
         gpu_memory_utilization: Share of a GPU's memory.
         tensor_parallel_size: GPUs one engine spans.
         trust_remote_code: Whether a model folder may bring its own code.
-        time_limit: Seconds for one call of the engine, one exchange between processes or one optimiser step of a fit; one that
-            takes longer ends the process, which names it.
+        time_limit: Seconds that one call of the engine, one exchange between processes or one optimiser step of a fit may take.
+            One that takes longer is named and ends the process.
     """
 
-    name: Literal["auto", "vllm", "transformers", "server"] = "auto"
+    name: EngineChoice = "auto"
     url: str = "http://127.0.0.1:8000"
     weights_folder: str | None = None
     dtype: Dtype = "float32"
@@ -68,10 +69,10 @@ class EngineConfig:
 
 
 class Engine(Protocol):
-    """Generates for the trainer. ``takes_structure`` says whether ``submit`` does; a completion ends at any of the tokens
+    """Generates for the trainer. ``takes_structure`` says whether ``submit`` takes one. A completion ends at any token of
     ``ends``, and at no other."""
 
-    name: str
+    name: EngineName
     folder: str
     dtype: Dtype
     max_model_len: int
@@ -80,7 +81,7 @@ class Engine(Protocol):
     ends: list[int]
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
-        """One completion a prompt, in order, each drawn with its own seed. Log-probs are those of the unscaled logits.
+        """One completion for each prompt, in order, each drawn with its own seed. Log-probs are those of the unscaled logits.
 
         Raises:
             UserError: if a prompt leaves no room for a completion in the context.
@@ -88,36 +89,36 @@ class Engine(Protocol):
         ...
 
     def submit(self, prompt: Sequence[int], sampling: Sampling, seed: int, structure: str | None = None) -> int:
-        """Queues one prompt, to be decoded beside the others by ``step``; returns its number.
+        """Queues one prompt, which ``step`` decodes beside the others; returns its number.
 
         Args:
-            structure: A structural tag, as JSON, that the completion keeps to: tokens that would break it are never drawn,
-                and log-probs are those among the others.
+            structure: A structural tag, as JSON, that the completion follows: tokens that would break it are never drawn,
+                and log-probs are relative to the tokens that remain.
 
         Raises:
             UserError: if the prompt leaves no room for a completion in the context, and for a structure on an engine that
-                takes none.
+                does not take them.
         """
         ...
 
     def step(self) -> list[tuple[int, Completion]]:
-        """Decodes what is queued a little further; the completions that ended, each with its number."""
+        """Decodes the queue a little further and returns the completions that ended, each with its number."""
         ...
 
     def score(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
-        """Log-probs of tokens 1 .. T-1 of each sequence given those before them."""
+        """Log-probs of tokens 1 .. T-1 of each sequence, given the tokens before them."""
         ...
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
-        """Replaces the weights, given under their transformers names, and forgets every cached prefix."""
+        """Replaces the weights, named as in transformers, and forgets every cached prefix."""
         ...
 
     def sleep(self) -> None:
-        """Gives memory back for training, where the device allows it."""
+        """Frees memory for training, where the device allows it."""
         ...
 
     def wake(self) -> None:
-        """Takes it again. After it weights must be loaded."""
+        """Reclaims the memory; load weights afterwards."""
         ...
 
     def close(self) -> None:
@@ -128,7 +129,7 @@ class Engine(Protocol):
 def generate_by_steps(
     engine: Engine, prompts: Sequence[Sequence[int]], sampling: Sampling, seeds: Sequence[int]
 ) -> list[Completion]:
-    """``Engine.generate`` out of ``submit`` and ``step``. Completions that were submitted before are dropped."""
+    """``Engine.generate`` by way of ``submit`` and ``step``. Completions of prompts submitted earlier are dropped."""
     for prompt in prompts:
         room(len(prompt), sampling, engine.max_model_len)
     numbers = [engine.submit(prompt, sampling, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
@@ -139,7 +140,7 @@ def generate_by_steps(
 
 
 def room(prompt_tokens: int, sampling: Sampling, max_model_len: int) -> int:
-    """Tokens a completion may take.
+    """The number of tokens that a completion may have.
 
     Raises:
         UserError: if the prompt fills the context.

@@ -1,25 +1,30 @@
-"""A KV cache for decoding with transformers whose layers grow by large parts; transformers' own copy all of it at every token."""
+"""A KV cache for transformers that grows in large steps; transformers' own cache is copied as a whole for every token."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from jaxtyping import Float
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 GROWTH = 1.5
+"""A full buffer grows by this factor."""
+
 LEAST_ROOM = 64
-"""Tokens."""
+"""Tokens that it grows by at least."""
 
 
 class GrowingLayer(DynamicLayer):
-    """Keys and values [B, heads, T, D] as views of buffers with room for more tokens."""
+    """Keys and values as views of buffers with room for more tokens."""
 
     _buffers: tuple[Tensor, Tensor] | None = None
 
-    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Adds tokens; the keys and values of all."""
+    def update(
+        self, key_states: Float[Tensor, "B heads N D"], value_states: Float[Tensor, "B heads N D"], *_: Any, **__: Any
+    ) -> tuple[Float[Tensor, "B heads T D"], Float[Tensor, "B heads T D"]]:
+        """Adds N tokens; returns the keys and values of all T."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         held = self.get_seq_length()
@@ -40,14 +45,16 @@ class GrowingLayer(DynamicLayer):
 
 
 def growing_cache(causal_lm: PreTrainedModel) -> DynamicCache:
-    """An empty cache with the layers that the model's configuration asks for."""
+    """An empty cache with the kinds of layers that the model's configuration asks for."""
     cache = DynamicCache(config=causal_lm.config)
-    cache.layers = [GrowingLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    for i, layer in enumerate(cache.layers):
+        if type(layer) is DynamicLayer:  # sliding windows and states of other kinds do not grow
+            cache.layers[i] = GrowingLayer()
     return cache
 
 
-def _with_room(held: Tensor | None, new: Tensor, room: int) -> Tensor:
-    """A buffer for ``room`` tokens that begins with those held; of those there may be none yet."""
+def _with_room(held: Tensor | None, new: Float[Tensor, "B heads N D"], room: int) -> Float[Tensor, "B heads room D"]:
+    """A buffer for ``room`` tokens that begins with those held so far, if there are any."""
     buffer = new.new_empty(*new.shape[:2], room, new.shape[-1])
     if held is not None and held.numel():
         buffer[:, :, : held.shape[-2]] = held

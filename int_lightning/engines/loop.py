@@ -1,7 +1,7 @@
-"""Many callers, one engine: coroutines ask for completions while the engine decodes those of all of them side by side.
+"""Many callers, one engine: coroutines ask for completions, and the engine decodes all of them side by side.
 
-A list given to ``Engine.generate`` ends with its slowest completion, the engine nearly empty. Here every caller waits for its
-own completions only, and what it asks for next joins the running batch.
+``Engine.generate`` ends with the slowest completion of its list, while the engine is nearly empty. Here each caller waits only
+for its own completions, and its next request joins the running batch.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class _Asked:
 
 
 class EngineLoop:
-    """Steps an engine for as long as some coroutine of the running event loop waits for it. Completions that an earlier loop was
-    asked for, and ended before they came, are dropped.
+    """Steps an engine while any coroutine of the running event loop waits for it. Completions requested from an earlier loop that
+    ended before they came are dropped.
 
     Args:
-        engine: Nobody else may use it meanwhile.
+        engine: Not to be used by anyone else in the meantime.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -41,8 +41,7 @@ class EngineLoop:
         seeds: Sequence[int],
         structures: Sequence[str | None] | None = None,
     ) -> list[Completion]:
-        """See ``Engine.generate``, and ``Engine.submit`` for what a structure is; an error of the engine reaches every caller
-        that waits."""
+        """See ``Engine.generate``, and ``Engine.submit`` for structures. An error of the engine reaches every waiting caller."""
         if not prompts:
             return []
         asked = _Asked([None] * len(prompts), len(prompts), asyncio.get_running_loop().create_future())
@@ -55,7 +54,7 @@ class EngineLoop:
         return [c for c in asked.completions if c is not None]
 
     def _drop_cancelled(self) -> bool:
-        """Forgets callers that were cancelled; whether there are others."""
+        """Forgets callers that were cancelled; returns whether any are left."""
         self._waiting = {n: (asked, i) for n, (asked, i) in self._waiting.items() if not asked.done.cancelled()}
         return bool(self._waiting)
 

@@ -1,4 +1,4 @@
-"""Engines that generate for the trainer; one lives at a time and is passed on from stage to stage."""
+"""Starts the engine that generates for the trainer. One lives at a time, and is passed on from stage to stage."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import logging
 from pathlib import Path
 
 from int_lightning.engines import vllm
-from int_lightning.engines.base import Engine, EngineConfig
+from int_lightning.engines.base import Engine, EngineChoice, EngineConfig
+from int_lightning.engines.held import HeldEngine
 from int_lightning.engines.transformers import TransformersEngine
 from int_lightning.engines.vllm import VLLMEngine
 from int_lightning.model_folder.check import check_context
@@ -15,22 +16,19 @@ from int_lightning.model_folder.ends import end_tokens
 from int_lightning.model_folder.weights import check_finite, weights_of_folder
 from int_lightning.types import UserError
 
-__all__ = ["Engine", "EngineConfig", "open_engine", "tokens_generated", "weights_of_folder"]
-
 log = logging.getLogger(__name__)
 _NOT_ARCHITECTURE = {
     *("_name_or_path", "dtype", "torch_dtype", "transformers_version", "use_cache"),
     *("bos_token_id", "eos_token_id", "pad_token_id"),
 }
-_current: tuple[EngineConfig, int, Engine] | None = None
-_tokens_of_closed = 0
+_held = HeldEngine()
 
 
 def open_engine(folder: str, config: EngineConfig, lora_rank: int = 0) -> Engine:
     """An engine that serves the weights of ``folder``.
 
-    An engine already running with this configuration and architecture takes the folder's weights instead of being started
-    again; any other, and one with adapters, is closed first, for a process holds one engine only.
+    An engine that is already running with this configuration and architecture takes the folder's weights. Any other one, and one
+    with adapters, is closed first, because a process holds one engine only.
 
     Args:
         folder: Model folder.
@@ -41,29 +39,23 @@ def open_engine(folder: str, config: EngineConfig, lora_rank: int = 0) -> Engine
         UserError: if vLLM was asked for by name and is not installed, or if the folder's context is too short or a weight is not
             finite.
     """
-    global _current, _tokens_of_closed
     name = _choose(config)
     check_context(folder, config.max_model_len, config.trust_remote_code)
     check_finite(folder)
-    if _current is not None:
-        held_config, held_rank, engine = _current
-        if (held_config, held_rank, lora_rank) == (config, 0, 0) and _architecture(engine.folder) == _architecture(
-            folder
-        ):
-            engine.load_weights(weights_of_folder(folder))
-            engine.folder, engine.ends = folder, end_tokens(folder)
-            return engine
-        _tokens_of_closed += engine.tokens_generated
-        engine.close()
-        _current = None
+    running = _held.engine
+    if running and _held.takes(config, lora_rank) and _architecture(running.folder) == _architecture(folder):
+        running.load_weights(weights_of_folder(folder))
+        running.folder, running.ends = folder, end_tokens(folder)
+        return running
+    _held.close()
     started = _start(name, folder, config, lora_rank)
-    _current = (config, lora_rank, started)
+    _held.hold(started, config, lora_rank)
     return started
 
 
-def _start(name: str, folder: str, config: EngineConfig, lora_rank: int) -> Engine:
+def _start(name: EngineChoice, folder: str, config: EngineConfig, lora_rank: int) -> Engine:
     if name == "server":
-        from int_lightning.engines.server import ServerEngine
+        from int_lightning.engines.server import ServerEngine  # only then: openai is slow to import
 
         server = ServerEngine(folder, config)
         server.load_weights(weights_of_folder(folder))
@@ -72,11 +64,11 @@ def _start(name: str, folder: str, config: EngineConfig, lora_rank: int) -> Engi
 
 
 def tokens_generated() -> int:
-    """Tokens all engines of this process have generated."""
-    return _tokens_of_closed + (_current[-1].tokens_generated if _current is not None else 0)
+    """Tokens that all engines of this process have generated."""
+    return _held.tokens_generated
 
 
-def _choose(config: EngineConfig) -> str:
+def _choose(config: EngineConfig) -> EngineChoice:
     if config.name == "vllm" and not vllm.available():
         raise UserError("engine.name is vllm, which is not installed: install the extra `cpu` or `gpu`, or use `auto`")
     if config.name != "auto":

@@ -1,7 +1,7 @@
 """A vLLM server as the engine: on other GPUs or another machine, shared by all ranks.
 
-Weights reach it through a folder that trainer and server both see: they are written in shards and the server, told their folder,
-loads them in place. That call is one of vLLM's development endpoints, which have no key: keep the server on a private network.
+Weights travel through a folder that trainer and server both see: the trainer writes them in shards, and the server loads them
+from there. That call is one of vLLM's development endpoints, which need no key: keep the server on a private network.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from int_lightning.model_folder.ends import end_tokens
 from int_lightning.model_folder.tokenizer import load_tokenizer
 from int_lightning.run_files import written
 from int_lightning.scratch import scratch_folder
-from int_lightning.types import Completion, Finish, Sampling, UserError
+from int_lightning.types import Completion, EngineName, Finish, Sampling, UserError
 
 KEY = "VLLM_API_KEY"
-"""Of the environment, which the server reads too."""
+"""The environment variable with the key, which the server reads too."""
 
 SHARD_BYTES = 2**30
 _PROBE = "1+2=3, so 4*5 = 20\n\n\\boxed{7}"
@@ -38,17 +38,17 @@ _START = "VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --dtype DTYPE --host 127.0.0.1
 
 
 class ServerEngine:
-    """The server at ``config.url``; which weights it serves is not known before some are loaded.
+    """The server at ``config.url``. Which weights it serves is unknown until some are loaded.
 
     Args:
         folder: Model folder, of the architecture that the server was started with.
         config: Address, sizes and limits.
 
     Raises:
-        UserError: if the server does not answer, takes too short sequences or has another tokenizer.
+        UserError: if the server does not answer, if its sequences are too short, or if it has another tokenizer.
     """
 
-    name = "server"
+    name: EngineName = "server"
     takes_structure = True
 
     def __init__(self, folder: str, config: EngineConfig) -> None:
@@ -84,7 +84,7 @@ class ServerEngine:
             "top_p": sampling.top_p,
             "top_k": sampling.top_k,
             "min_p": 0.0,
-            "repetition_penalty": 1.0,  # or the server takes its model's generation_config.json
+            "repetition_penalty": 1.0,  # otherwise the server takes that of its model's generation_config.json
             "seed": seed,
             "stop_token_ids": self.ends,
             "ignore_eos": True,
@@ -99,7 +99,7 @@ class ServerEngine:
         return number
 
     def step(self) -> list[tuple[int, Completion]]:
-        """Waits for one completion, and takes what else has ended.
+        """Waits for one completion; returns it with all others that have ended.
 
         Raises:
             UserError: if the server refuses a request, or is gone.
@@ -121,7 +121,7 @@ class ServerEngine:
         ]
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
-        """See ``Engine.load_weights``: every rank takes part in gathering a parameter, the first one writes it.
+        """See ``Engine.load_weights``. Every rank takes part in gathering a parameter, and the first one writes it.
 
         Raises:
             UserError: if the server cannot load them.
@@ -140,13 +140,13 @@ class ServerEngine:
             torch.distributed.barrier()
 
     def sleep(self) -> None:
-        """Nothing: the server's memory is its own."""
+        """Does nothing: the server's memory is its own."""
 
     def wake(self) -> None:
         """Nothing was freed."""
 
     def close(self) -> None:
-        """Ends the connections; the server goes on."""
+        """Ends the connections; the server continues."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._client.close()
 
@@ -164,8 +164,8 @@ class ServerEngine:
         asked = {"model": self._model, "prompt": _PROBE, "add_special_tokens": False}
         if own != self._post("/tokenize", asked)["tokens"]:
             raise UserError(
-                f"the server at {self._url} has another tokenizer than {self.folder}: start it with that folder, or one of the "
-                "same tokenizer"
+                f"the server at {self._url} has another tokenizer than {self.folder}: start it with that folder, or with "
+                "one that has the same tokenizer"
             )
 
     def _complete(self, body: dict[str, Any]) -> Completion:
@@ -196,7 +196,7 @@ class ServerEngine:
 
 
 def _write_shards(weights: Iterable[tuple[str, Tensor]], folder: Path) -> None:
-    """Files of about ``SHARD_BYTES``, so that no second copy of the model is held."""
+    """Writes files of about ``SHARD_BYTES``, so that a second copy of the model is never in memory."""
     shard: dict[str, Tensor] = {}
     number = 0
     for name, value in weights:

@@ -1,4 +1,4 @@
-"""The portable engine: transformers' forward pass with a KV cache and a generator of random numbers for every row."""
+"""The portable engine: transformers' forward pass with a KV cache and a random generator for each row."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from itertools import count
 
 import numpy as np
 import torch
+from jaxtyping import Float32, Int64
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -16,10 +17,10 @@ from int_lightning.engines.base import NO_STRUCTURE, EngineConfig, room
 from int_lightning.engines.kv_cache import growing_cache
 from int_lightning.model_folder.ends import end_tokens
 from int_lightning.model_folder.weights import load_causal_lm
-from int_lightning.types import Completion, Finish, Sampling, UserError
+from int_lightning.types import Completion, EngineName, Finish, Sampling, UserError
 
 SPARSE = 0.75
-"""Share of live rows at which those that have ended are dropped."""
+"""Rows that have ended are dropped once at most this share is live."""
 
 
 @dataclass(slots=True)
@@ -51,7 +52,7 @@ class TransformersEngine:
         config: Sizes and dtype.
     """
 
-    name = "transformers"
+    name: EngineName = "transformers"
     takes_structure = False
 
     def __init__(self, folder: str, config: EngineConfig) -> None:
@@ -96,8 +97,8 @@ class TransformersEngine:
         return number
 
     def step(self) -> list[tuple[int, Completion]]:
-        """Decodes to their end as many prompts as fit side by side, all with the sampling of the first in the queue."""
-        sampling = next(iter(self._queue.values()))[1]
+        """Decodes as many prompts as fit side by side: the first in the queue, and others with the same sampling."""
+        _, sampling, _ = next(iter(self._queue.values()))
         numbers = [n for n, (_, wanted, _) in self._queue.items() if wanted == sampling][: self.config.max_num_seqs]
         prompts, _, seeds = zip(*(self._queue.pop(n) for n in numbers), strict=True)
         return list(zip(numbers, self.generate(prompts, sampling, seeds), strict=True))
@@ -120,16 +121,16 @@ class TransformersEngine:
             own[name].copy_(value)
 
     def sleep(self) -> None:
-        """Nothing to free: the weights stay."""
+        """Does nothing: the weights stay."""
 
     def wake(self) -> None:
-        """Nothing was freed."""
+        """Does nothing: the weights stayed."""
 
     def close(self) -> None:
         """Nothing outlives the object."""
 
     def _decode(self, prompts: list[Sequence[int]], sampling: Sampling, seeds: list[int]) -> list[Completion]:
-        """Decodes side by side. A prompt of several rows is read once; rows that have ended go once they are a quarter."""
+        """Decodes side by side. A prompt that several rows share is read once; see ``SPARSE`` for rows that have ended."""
         device = self._model.device
         rows = [
             _Row([], [], torch.Generator(device).manual_seed(seed), room(len(p), sampling, self.config.max_model_len))
@@ -169,16 +170,19 @@ class TransformersEngine:
                 cache.batch_select_indices(kept)
 
 
-def _left_padded(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Token ids, attention mask and positions, each [B, T] int64."""
+def _left_padded(
+    prompts: Sequence[Sequence[int]], device: torch.device
+) -> tuple[Int64[Tensor, "B T"], Int64[Tensor, "B T"], Int64[Tensor, "B T"]]:
+    """Token ids, attention mask and positions."""
     width = max(map(len, prompts))
     ids = torch.tensor([[0] * (width - len(p)) + list(p) for p in prompts], device=device)
     mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
     return ids, mask, (mask.cumsum(-1) - 1).clamp(min=0)
 
 
-def _sample(logits: Tensor, sampling: Sampling, rows: Sequence[_Row]) -> Tensor:
-    """One token a row: greedy at temperature 0, else from the truncated distribution by exponential races."""
+def _sample(logits: Float32[Tensor, "B V"], sampling: Sampling, rows: Sequence[_Row]) -> Int64[Tensor, " B"]:
+    """One token for each row: the likeliest at temperature 0, else drawn from the truncated distribution. The smallest of V
+    exponential times with rates p_v is that of v with probability p_v, so that each row needs its own generator only."""
     if sampling.temperature == 0:
         return logits.argmax(-1)
     probs = (logits / sampling.temperature).softmax(-1)

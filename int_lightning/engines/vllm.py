@@ -1,45 +1,27 @@
-"""vLLM in this very process, on CPU and on GPU alike."""
+"""vLLM in this very process, on a CPU or on GPUs."""
 
 from __future__ import annotations
 
-import gc
 import importlib.util
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from itertools import count
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import AutoConfig
 
 from int_lightning.engines.base import EngineConfig, generate_by_steps, room
+from int_lightning.engines.vllm_start import knows_adapters, of_one_model, options_for, without_garbage_collection
 from int_lightning.model_folder.ends import end_tokens
-from int_lightning.model_folder.files import weight_files
-from int_lightning.types import Completion, Finish, Sampling, TokenValues, UserError
+from int_lightning.types import Completion, EngineName, Finish, Sampling, TokenValues, UserError
 
 if TYPE_CHECKING:
     from vllm.lora.request import LoRARequest
-
-_ADAPTER_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-"""Those that vLLM makes room for."""
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without garbage collection, which takes a quarter of vLLM's imports and start: they allocate much and free little."""
-    gc.freeze()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def available() -> bool:
@@ -48,19 +30,19 @@ def available() -> bool:
 
 
 class VLLMEngine:
-    """One ``vllm.LLM`` without worker processes. ``prompt_tokens_cached`` counts prompt tokens found in the prefix cache,
-    ``takes_adapters`` says whether it is given adapters or weights with them merged.
+    """One ``vllm.LLM`` without worker processes. ``prompt_tokens_cached`` counts prompt tokens found in the prefix cache;
+    ``takes_adapters`` says whether it is given adapters, or weights with adapters merged.
 
     Args:
         folder: Model folder.
         config: Sizes and dtype.
-        lora_rank: Of the adapters it will be given; 0 for none. An architecture for which vLLM has no adapters takes none.
+        lora_rank: Of the adapters that it will be given; 0 for none. It takes none if vLLM has no adapters for the architecture.
     """
 
-    name = "vllm"
+    name: EngineName = "vllm"
     takes_structure = True
 
-    @_uncollected()
+    @without_garbage_collection()
     def __init__(self, folder: str, config: EngineConfig, lora_rank: int = 0) -> None:
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(config.kv_cache_gib)
@@ -70,7 +52,7 @@ class VLLMEngine:
 
         on_gpu = torch.cuda.is_available()
         if not on_gpu:
-            # compiling vLLM's small functions takes longer than it ever saves on a CPU; the setting holds in all threads
+            # on a CPU, compiling vLLM's small functions takes longer than it ever saves; the setting holds in all threads
             torch.compiler.set_stance("force_eager")
         self.folder = folder
         self.config = config
@@ -79,29 +61,19 @@ class VLLMEngine:
         self.ends = end_tokens(folder)
         self.tokens_generated = 0
         self.prompt_tokens_cached = 0
-        self.takes_adapters = 0 < lora_rank <= _ADAPTER_RANKS[-1] and _knows_adapters(folder)
+        self.takes_adapters = knows_adapters(folder, lora_rank)
         self._adapter: LoRARequest | None = None
         self._numbers = count()
         self._sleeps = on_gpu
         self._owns_process_group = not torch.distributed.is_initialized()
-        if not self._owns_process_group:  # an engine for each process, found by torchrun's names
+        if not self._owns_process_group:  # vLLM reads the ranks under the names that torchrun gives them
             os.environ.setdefault("RANK", str(torch.distributed.get_rank()))
             os.environ.setdefault("LOCAL_RANK", str(torch.cuda.current_device() if on_gpu else 0))
-        options: dict[str, Any] = dict(
-            dtype=config.dtype,
-            max_model_len=config.max_model_len,
-            max_num_seqs=config.max_num_seqs,
-            tensor_parallel_size=config.tensor_parallel_size,
-            trust_remote_code=config.trust_remote_code,
-            enforce_eager=not on_gpu,
-            enable_sleep_mode=on_gpu,
-            distributed_executor_backend=None if self._owns_process_group else "external_launcher",
-            **(_gpu_options(config) if on_gpu else _cpu_options(config)),
-            **(_adapter_options(lora_rank) if self.takes_adapters else {}),
-        )
+        options: dict[str, Any] = options_for(config, on_gpu, lora_rank if self.takes_adapters else 0)
+        executor = None if self._owns_process_group else "external_launcher"
         try:
             with of_one_model(folder) as readable:
-                self._llm = LLM(readable, **options)
+                self._llm = LLM(readable, distributed_executor_backend=executor, **options)
         except ValueError as error:
             logging.getLogger("vllm").exception("vLLM did not start")
             reason = shorten(str(error), 300)
@@ -123,7 +95,7 @@ class VLLMEngine:
             top_k=sampling.top_k,
             seed=seed,
             stop_token_ids=self.ends,
-            ignore_eos=True,  # what vLLM itself takes for the end is among these
+            ignore_eos=True,  # vLLM's own end is among stop_token_ids
             logprobs=0,
             flat_logprobs=True,
             detokenize=False,
@@ -140,7 +112,7 @@ class VLLMEngine:
         """See ``Engine.step``.
 
         Raises:
-            UserError: if the tokenizer cannot write what a structure wants.
+            UserError: if vLLM cannot decode by a structure with the model's tokenizer.
         """
         ended = []
         for output in self._llm.llm_engine.step():
@@ -159,17 +131,15 @@ class VLLMEngine:
         return ended
 
     def score(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
-        """See ``Engine.score``. With adapters one after another, for vLLM knows which adapter a token has in one prompt only."""
+        """See ``Engine.score``. Adapters are scored one prompt at a time, because vLLM confuses them in several."""
         from vllm import SamplingParams, TokensPrompt
 
         params = SamplingParams(max_tokens=1, prompt_logprobs=0, detokenize=False)
         requests = [TokensPrompt(prompt_token_ids=list(s)) for s in sequences]
         batches = [requests] if self._adapter is None else [[request] for request in requests]
-        outputs = [
-            output
-            for batch in batches
-            for output in self._llm.generate(batch, params, use_tqdm=False, lora_request=self._adapter)
-        ]
+        outputs = []
+        for batch in batches:
+            outputs += self._llm.generate(batch, params, use_tqdm=False, lora_request=self._adapter)
         return [_prompt_logprobs(o.prompt_logprobs, ids) for o, ids in zip(outputs, sequences, strict=True)]
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
@@ -180,8 +150,8 @@ class VLLMEngine:
         self._llm.reset_prefix_cache()
 
     def load_adapter(self, folder: Path) -> None:
-        """Puts the low-rank adapters of a folder (peft's format) on top of the weights, in place of those before; only where
-        ``takes_adapters``. The folder is not read later."""
+        """Puts the low-rank adapters of a folder (peft's format) on top of the weights, in place of earlier ones, if
+        ``takes_adapters``. The folder is not read again."""
         from vllm.lora.request import LoRARequest
 
         before = self._adapter
@@ -192,18 +162,17 @@ class VLLMEngine:
         self._llm.llm_engine.add_lora(self._adapter)
 
     def sleep(self) -> None:
-        """Frees weights and KV cache on a GPU, where the weights wait in main memory if only adapters will be loaded; on a CPU
-        there is nothing to free."""
+        """Frees weights and KV cache of a GPU; the weights wait in main memory if only adapters will be loaded."""
         if self._sleeps:
             self._llm.sleep(level=1 if self.takes_adapters else 2)
 
     def wake(self) -> None:
-        """Takes the memory again."""
+        """Reclaims the memory."""
         if self._sleeps:
             self._llm.wake_up()
 
     def close(self) -> None:
-        """Shuts the engine core down, and the process group that vLLM made, so that another engine can be started."""
+        """Shuts down the engine core, and the process group if vLLM made it, so that another engine can be started."""
         from vllm.distributed import cleanup_dist_env_and_memory
 
         self._llm.llm_engine.engine_core.shutdown()
@@ -212,54 +181,12 @@ class VLLMEngine:
             cleanup_dist_env_and_memory()
 
 
-@contextmanager
-def of_one_model(folder: str) -> Iterator[str]:
-    """A folder without safetensors files that are not its model's, made of links where it has some: vLLM would load them all."""
-    path = Path(folder)
-    others = set(path.glob("*.safetensors")) - set(weight_files(folder)) if path.is_dir() else set()
-    if not others:
-        yield folder
-        return
-    with TemporaryDirectory(prefix="model-") as links:
-        for file in set(path.iterdir()) - others:
-            (Path(links) / file.name).symlink_to(file.resolve())
-        yield links
-
-
 def _pack_tied_head(model: torch.nn.Module) -> None:
-    """For a CPU the head is packed, and vLLM 0.28 forgets to do so again when its weights are the embedding's."""
+    """Packs the head again, as a CPU wants it: vLLM 0.28 forgets to when the head's weights are the embedding's."""
     head: Any = getattr(model, "lm_head", None)
     method = getattr(head, "quant_method", None)
     if method is not None and getattr(model.config, "tie_word_embeddings", False):
         method.process_weights_after_loading(head)
-
-
-def _gpu_options(config: EngineConfig) -> dict[str, Any]:
-    return {"gpu_memory_utilization": config.gpu_memory_utilization}
-
-
-def _cpu_options(config: EngineConfig) -> dict[str, Any]:
-    """Whole prompts only: vLLM rewinds a seeded request's generator after part of a prompt, which CPU generators refuse. Only
-    whole blocks of a prefix are cached, and of the 128 tokens that are a block by default a short prompt fills none."""
-    return {
-        "enable_chunked_prefill": False,
-        "max_num_batched_tokens": max(config.max_model_len, 8192),
-        "block_size": 32,
-    }
-
-
-def _adapter_options(rank: int) -> dict[str, Any]:
-    return {"enable_lora": True, "max_loras": 1, "max_lora_rank": next(r for r in _ADAPTER_RANKS if r >= rank)}
-
-
-def _knows_adapters(folder: str) -> bool:
-    from vllm import ModelRegistry
-    from vllm.model_executor.models import supports_lora
-
-    known = [
-        ModelRegistry.models[a] for a in AutoConfig.from_pretrained(folder).architectures if a in ModelRegistry.models
-    ]
-    return any(supports_lora(model.load_model_cls()) for model in known)
 
 
 def _finish(reason: str | None) -> Finish:

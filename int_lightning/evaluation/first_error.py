@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from statistics import fmean
 from typing import Any, cast
 
@@ -18,11 +19,10 @@ from torch import Tensor
 
 from int_lightning.console import interval, progress, show_table
 from int_lightning.evaluation.labelled_attempts import NO_ERROR, LabelledAttempt
-from int_lightning.metrics import bootstrap
+from int_lightning.metrics import bootstrap, with_interval
 from int_lightning.oracles.base import Oracle, is_waiting
-from int_lightning.oracles.proposals.parse import NO_ERROR as SAYS_NO_ERROR
 from int_lightning.rollout_sampler import RolloutSampler
-from int_lightning.types import Proposal, UserError
+from int_lightning.types import DefectKind, Proposal, UserError
 
 
 def first_error_scores(
@@ -32,8 +32,8 @@ def first_error_scores(
     mean over subsets.
 
     ``erroneous`` and ``right`` are the accuracies a and b, with the number of attempts and how the others went wrong; intervals
-    are 95% bootstrap intervals, over erroneous and right attempts apart. Where the oracle makes several proposals for an
-    attempt, its prediction is the location that most of them name, the first of those named equally often. An attempt none of
+    are 95% bootstrap intervals, over erroneous and right attempts separately. Where the oracle makes several proposals for an
+    attempt, its prediction is the location that most of them name, the first of them in a tie. An attempt none of
     whose proposals can be used is ``unparsable`` and counts as wrong; ``defects`` counts such proposals by kind.
 
     Args:
@@ -51,7 +51,8 @@ def first_error_scores(
                 f"subset {subset!r} has no {lacking} attempts: F1 needs both; raise limit or give other data"
             )
     answers = asyncio.run(_ask(oracle, items, sampler))
-    if owed := [p.defect for proposals in answers for p in proposals if is_waiting(p)]:
+    owed = [p.defect for p in chain.from_iterable(answers) if is_waiting(p)]
+    if owed:
         raise UserError(
             f"{len(owed)} answers of oracle {oracle.name} are missing ({owed[0]}): see to it and start again"
         )
@@ -74,17 +75,17 @@ def show_first_error_scores(scores: Mapping[str, Any]) -> None:
 
 def predict(proposals: Sequence[Proposal]) -> int | None:
     """The location that most proposals for an attempt name, ``NO_ERROR`` included; None if none of them can be used."""
-    said = [NO_ERROR if p.defect else p.location for p in proposals if _parsable(p)]
-    return Counter(said).most_common(1)[0][0] if said else None
+    said = Counter(_location(p) for p in proposals if _parsable(p))
+    return said.most_common(1)[0][0] if said else None
+
+
+def _location(proposal: Proposal) -> int:
+    return NO_ERROR if proposal.defect else proposal.location
 
 
 def _parsable(proposal: Proposal) -> bool:
-    """Whether it names a step or says that there is no error."""
-    return not proposal.defect or _kind(proposal) == SAYS_NO_ERROR
-
-
-def _kind(proposal: Proposal) -> str:
-    return proposal.defect.partition(":")[0]
+    """Whether it names a step or says that there are no errors."""
+    return proposal.defect is None or proposal.defect.kind is DefectKind.NO_ERROR
 
 
 def _kinds(items: Sequence[LabelledAttempt]) -> dict[str, set[int]]:
@@ -114,7 +115,9 @@ def _score(answers: Sequence[tuple[int, Sequence[Proposal]]]) -> dict[str, Any]:
     right = [(label, said) for label, said in pairs if label == NO_ERROR]
     hits, passed = (torch.tensor([label == said for label, said in part]).double() for part in (wrong, right))
     named = [(label, said) for label, said in wrong if said is not None]
-    defects = (_kind(p) for _, proposals in answers for p in proposals if not _parsable(p))
+    defects: Counter[str] = Counter()
+    for _, proposals in answers:
+        defects.update(p.defect.kind for p in proposals if p.defect is not None and not _parsable(p))
     return {
         "f1": _f1(hits, passed),
         "erroneous": {
@@ -126,7 +129,7 @@ def _score(answers: Sequence[tuple[int, Sequence[Proposal]]]) -> dict[str, Any]:
         },
         "right": {**bootstrap(passed), "attempts": len(right)},
         "unparsable": sum(said is None for _, said in pairs),
-        "defects": dict(Counter(defects).most_common()),
+        "defects": dict(defects.most_common()),
     }
 
 
@@ -137,8 +140,7 @@ def _f1(hits: Tensor, passed: Tensor, seed: int = 0, resamples: int = 2000) -> d
         torch.binomial(torch.full((resamples,), float(len(v))).double(), v.mean().expand(resamples), generator) / len(v)
         for v in (hits, passed)
     )
-    low, high = torch.quantile(_harmonic(a, b), torch.tensor([0.025, 0.975]).double()).tolist()
-    return {"mean": float(_harmonic(hits.mean(), passed.mean())), "low": low, "high": high}
+    return with_interval(_harmonic(hits.mean(), passed.mean()), _harmonic(a, b))
 
 
 def _harmonic(a: Tensor, b: Tensor) -> Tensor:

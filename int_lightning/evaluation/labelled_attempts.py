@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import random
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from int_lightning.json_lines import json_lines, readable
 from int_lightning.mini import world
 from int_lightning.oracles.base import Attempt
 from int_lightning.steps import SEPARATOR
@@ -22,7 +21,7 @@ from int_lightning.types import Problem, Provenance, Rollout, Sampling, UserErro
 NO_ERROR = -1
 """Label of an attempt without a wrong step."""
 
-_SAMPLING = Sampling()  # provenance: how a given attempt was sampled is not known
+_SAMPLING = Sampling()  # of the provenance: how a given attempt was sampled is unknown
 
 T = TypeVar("T")
 
@@ -47,10 +46,10 @@ def load_labelled_attempts(
             ``mini:SPLIT`` or ``mini:SPLIT:COUNT``, attempts at the mini world's problems, every other one with an error.
         references: A file of the same kinds with ``id``, ``reference_solution`` and ``answer`` of every problem, which
             ProcessBench itself does not give; not needed where the sources' own rows have the latter two.
-        limit: Keep the first so many erroneous and the first so many right attempts of each subset.
+        limit: Keep only the first ``limit`` erroneous and the first ``limit`` right attempts of each subset.
 
     Raises:
-        UserError: naming file, row and key, for what is not such a benchmark.
+        UserError: naming file, row and key, if a source is not such a benchmark.
     """
     if limit is not None and limit < 1:
         raise UserError(f"limit is {limit}: give at least 1, or leave it out for all attempts")
@@ -67,7 +66,7 @@ def load_labelled_attempts(
             if items.setdefault(item.attempt.rollout.id, item) is not item:
                 name = item.attempt.problem.id
                 raise UserError(
-                    f"{source}: id {name!r} was there before: make ids unique over all files of the benchmark"
+                    f"{source}: id {name!r} is there twice: make ids unique over all files of the benchmark"
                 )
     return list(items.values())
 
@@ -100,9 +99,7 @@ def _from_file(subset: str, path: Path, references: Mapping[str, tuple[str, str]
             )
         steps = _value(row, "steps", list, where)
         if not steps or not all(isinstance(step, str) and step.strip() for step in steps):
-            raise UserError(
-                f"{where}: key 'steps' is no list of texts with something in each: cut the attempt into steps"
-            )
+            raise UserError(f"{where}: key 'steps' is not a list of non-empty texts: cut the attempt into steps")
         label = _value(row, "label", int, where)
         if not NO_ERROR <= label < len(steps):
             raise UserError(
@@ -134,42 +131,29 @@ def _reference(row: Mapping[str, Any], where: str) -> tuple[str, str]:
 
 def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """The rows of a JSON list or of JSON lines, counted from 1."""
-    try:
-        with (
-            gzip.open(path, "rt", encoding="utf-8-sig")
-            if path.suffix == ".gz"
-            else path.open(encoding="utf-8-sig") as file
-        ):
-            text = file.read()
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path}: cannot be read ({error}): give an intact UTF-8 file, .json or .jsonl, also as .gz"
-        ) from error
-    if path.name.removesuffix(".gz").endswith(".json"):
-        rows = _parsed(text, str(path))
-        if not isinstance(rows, list):
-            raise UserError(
-                f"{path}: a {type(rows).__name__} and no list of rows: give a JSON list, or lines as .jsonl"
-            )
-        numbered = list(enumerate(rows, 1))
-    else:
-        lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
-        numbered = [(number, _parsed(line, f"{path}: row {number}")) for number, line in lines]
-    if not numbered:
+    is_list = path.name.removesuffix(".gz").endswith(".json")
+    rows = list(_listed(path) if is_list else json_lines(path))
+    if not rows:
         raise UserError(f"{path}: nothing in it: give a file with at least one row")
-    for number, row in numbered:
+    yield from rows
+
+
+def _listed(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """The rows of a JSON list, counted from 1."""
+    with readable(path) as file:
+        text = file.read()
+    try:
+        rows = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f"{path}: not JSON ({error}): give a JSON list as .json, or an object a line as .jsonl"
+        ) from error
+    if not isinstance(rows, list):
+        raise UserError(f"{path}: not a list of rows but a {type(rows).__name__}: give a JSON list, or lines as .jsonl")
+    for number, row in enumerate(rows, 1):
         if not isinstance(row, dict):
             raise UserError(f"{path}: row {number} is a {type(row).__name__}: write a JSON object")
         yield number, row
-
-
-def _parsed(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UserError(
-            f"{where}: not JSON ({error}): give a JSON list as .json, or an object a line as .jsonl"
-        ) from error
 
 
 def _value(row: Mapping[str, Any], key: str, kind: type[T], where: str) -> T:

@@ -18,16 +18,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from int_lightning.learn.micro_batches import MicroBatch, TrainingRow, micro_batches
 from int_lightning.learn.model import Policy
+from int_lightning.metrics import bootstrap_ratios
 from int_lightning.types import SFTExample, TokenValues, UserError, derive_seed
 
 TRAINED, ALL = "trained", "all"
 
 _WINDOW = 8  # micro-batches that are cut from the same rows: more of them, less padding
-_CHUNK = 100  # resamples drawn at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ class Scores:
     parts: dict[str, Part] = field(default_factory=dict)
 
     def add(self, example: SFTExample, nll: list[float], entropy: list[float]) -> None:
-        """Adds a row; both lists have an entry for each of its tokens, of which the first is left aside.
+        """Adds a row; both lists have an entry for each of its tokens, the first of which is ignored.
 
         Raises:
             UserError: if the row's scores are not finite.
@@ -88,15 +87,15 @@ def score(
     packed: bool = False,
     done: Callable[[int], None] = lambda rows: None,
 ) -> Scores:
-    """Scores rows as they come.
+    """Scores rows as they arrive.
 
     Args:
-        policy: On the device where it is to be done.
+        policy: On the device that does the work.
         examples: Read a few micro-batches at a time.
         pad_id: Token to pad with.
         max_tokens: Budget of a micro-batch.
         packed: Rows end to end in one sequence.
-        done: Told how many rows were scored.
+        done: Called with the number of rows scored.
 
     Raises:
         UserError: if a row's scores are not finite.
@@ -109,20 +108,6 @@ def score(
                 scores.add(window[i], nll.tolist(), entropy.tolist())
             done(len(batch.row_index))
     return scores
-
-
-def bootstrap_ratios(above: Tensor, below: Tensor, seed: int = 0, resamples: int = 2000) -> list[dict[str, float]]:
-    """For each column sum(above) / sum(below) over problems, float64 [P, C] both, with its 95% percentile bootstrap interval
-    over problems; all columns share their resamples. With ones below it is ``metrics.bootstrap``."""
-    problems, generator, ratios = len(above), torch.Generator().manual_seed(seed), []
-    for _ in range(resamples // _CHUNK):
-        drawn = torch.randint(problems, (_CHUNK, problems), generator=generator)
-        times = torch.zeros(_CHUNK, problems, dtype=above.dtype)
-        times.scatter_add_(1, drawn, torch.ones_like(times))
-        ratios.append((times @ above) / (times @ below))
-    low, high = torch.quantile(torch.cat(ratios), torch.tensor([0.025, 0.975], dtype=above.dtype), 0).tolist()
-    means = (above.sum(0) / below.sum(0)).tolist()
-    return [{"mean": m, "low": a, "high": b} for m, a, b in zip(means, low, high, strict=True)]
 
 
 def _estimates(part: Part) -> dict[str, Any]:
@@ -144,7 +129,7 @@ def _estimates(part: Part) -> dict[str, Any]:
 
 
 def _windows(examples: Iterable[SFTExample], tokens: int) -> Iterator[list[SFTExample]]:
-    """Consecutive rows of about so many tokens together."""
+    """Consecutive rows, about ``tokens`` tokens together."""
     window: list[SFTExample] = []
     size = 0
     for example in examples:
@@ -159,7 +144,8 @@ def _windows(examples: Iterable[SFTExample], tokens: int) -> Iterator[list[SFTEx
 
 def _token_scores(policy: Policy, batch: MicroBatch) -> tuple[list[TokenValues], list[TokenValues]]:
     """NLL and entropy of every token, row by row, 0 at the first of each."""
-    batch = batch.to(next(policy.parameters()).device)
+    parameter = next(policy.parameters())
+    batch = batch.to(parameter.device)
     scores = policy.log_probs(batch, batch.trained, entropy=True)
     assert scores.entropy is not None
     return batch.spread(-scores.logprob), batch.spread(scores.entropy)

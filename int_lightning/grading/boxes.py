@@ -29,7 +29,7 @@ _BLANK = re.compile(r"(?: \s | ~ | \\[ ,;:!] | \\(?:text|mathrm)\s*\{\s*\} | [.â
 
 
 def extract_answer(text: str) -> str:
-    r"""The content of the last ``\boxed{}`` or ``\fbox{}``; "" if there is no box or its braces do not balance.
+    r"""The content of the last ``\boxed{}`` or ``\fbox{}``; "" without a box, or if its braces do not balance.
 
     Escaped braces (``\{``) do not count. Takes time linear in the length of the text.
     """
@@ -54,7 +54,7 @@ class Boxes:
 
 
 def last_boxes(text: str) -> Boxes | None:
-    r"""The last box that holds something, with those before it that a comma or a word links to it; None if there is no box.
+    r"""The last box that holds something, with those before it that a comma or a word links to it; None without a box.
 
     The names of ``x=\boxed{1} and y=\boxed{2}`` are kept; ``\boxed{2}, \boxed{2}`` is one box.
     """

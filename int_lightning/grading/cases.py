@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from itertools import chain
+
+from int_lightning.grading.matching import same_in_any_order
 
 _CASES = re.compile(r"\\begin\s*\{cases\}(.*)\\end\s*\{cases\}\.?", re.DOTALL)
 _ROW_END = re.compile(r"\\\\")
@@ -33,13 +36,7 @@ def same_cases(pred: str, gold: str, same: Callable[[str, str], bool | None]) ->
         return same(_listed(ours, pred), _listed(theirs, gold))
     if ours is None or theirs is None or len(ours) != len(theirs):
         return False
-    left = list(theirs)
-    for row in ours:
-        found = next((i for i, other in enumerate(left) if _same_row(row, other, same)), None)
-        if found is None:
-            return False
-        del left[found]
-    return True
+    return same_in_any_order(ours, theirs, partial(_same_row, same=same))
 
 
 def _rows(answer: str) -> list[list[str]] | None:

@@ -1,4 +1,4 @@
-"""``int-lightning grade``: what the grader says of pairs of answers in a file, and whether it agrees with their labels."""
+"""``int-lightning grade``: the grader's verdicts on pairs of answers in a file, and how many agree with their labels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from int_lightning.arguments import Arguments
 from int_lightning.console import exit_status, progress, say, show_table
 from int_lightning.grading.answers import Verdict
 from int_lightning.grading.grader import Grader
-from int_lightning.run_files import RESULTS
+from int_lightning.json_lines import json_object, numbered_lines
+from int_lightning.run_files import RESULTS, write_whole
 from int_lightning.types import UserError
 
 _AT_ONCE = 1000
@@ -23,8 +24,8 @@ _ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """One row: a predicted and a gold answer, whether they are said to be equal (None for not said), and a tier."""
+class AnswerPair:
+    """One row: a predicted and a gold answer, their label (whether they are equal, None without a label), and a tier."""
 
     row: int
     pred: str
@@ -35,9 +36,9 @@ class Pair:
 
 @dataclass(slots=True)
 class Agreement:
-    """Counts of a tier: pairs, those found equal, those with a label, and how verdicts and labels compare.
+    """Counts for a tier: pairs, those found equal, those with a label, and how verdicts and labels compare.
 
-    ``undecided`` are the pairs whose verdict has a note: no reading, a timeout, a crash.
+    ``undecided`` counts the pairs whose verdict has a note: unreadable, a timeout, a crash.
     """
 
     pairs: int = 0
@@ -48,7 +49,7 @@ class Agreement:
     false_negatives: int = 0
     undecided: int = 0
 
-    def add(self, pair: Pair, verdict: Verdict) -> None:
+    def add(self, pair: AnswerPair, verdict: Verdict) -> None:
         """Count one pair."""
         self.pairs += 1
         self.equal += verdict.equal
@@ -77,7 +78,7 @@ def _parser() -> Arguments:
     )
     parser.add_argument(
         "file",
-        help="JSONL with the keys pred and gold, and optionally expected or label (true: they are equal) and tier",
+        help="JSONL with the keys pred and gold, and optionally expected or label (true if they are equal) and tier",
     )
     parser.add_argument(
         "--out", help="folder for grades.jsonl (every verdict) and results.json (counts, disagreements)"
@@ -96,7 +97,7 @@ def _grade(file: Path, out: Path | None, workers: int, timeout: float) -> None:
     if len(bad) > _SHOWN:
         say(f"[yellow]left out:[/] {len(bad) - _SHOWN} more rows")
     if not pairs:
-        raise UserError(f"{file}: no pair of answers in it: give JSON objects with the keys pred and gold, one a line")
+        raise UserError(f"{file}: has no pair of answers: give one JSON object per line, with the keys pred and gold")
     if out is not None:
         _make(out)
     began = time.perf_counter()
@@ -117,51 +118,42 @@ def _grade(file: Path, out: Path | None, workers: int, timeout: float) -> None:
         _write(out, pairs, verdicts, {"file": str(file), "bad_rows": bad, **speed}, tiers)
 
 
-def read_pairs(file: Path) -> tuple[list[Pair], list[str]]:
+def read_pairs(file: Path) -> tuple[list[AnswerPair], list[str]]:
     """The pairs of a JSONL file, and a message for each row that has none.
 
     Raises:
-        UserError: where the file cannot be read.
+        UserError: if the file cannot be read.
     """
-    pairs: list[Pair] = []
+    pairs: list[AnswerPair] = []
     bad: list[str] = []
-    try:
-        with file.open(encoding="utf-8-sig") as lines:
-            for row, line in enumerate(lines, 1):
-                if line.strip():
-                    try:
-                        pairs.append(_pair(row, json.loads(line)))
-                    except (ValueError, RecursionError) as error:
-                        bad.append(f"row {row} is not JSON ({error})")
-                    except UserError as error:
-                        bad.append(str(error))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: cannot be read ({error}): give a UTF-8 JSONL file") from error
+    for row, line in numbered_lines(file):
+        try:
+            pairs.append(_pair(row, json_object(line)))
+        except UserError as error:
+            bad.append(f"row {row}: {error}")
     return pairs, bad
 
 
-def _pair(row: int, fields: object) -> Pair:
-    if not isinstance(fields, dict):
-        raise UserError(f"row {row} is a {type(fields).__name__}, not an object")
+def _pair(row: int, fields: Mapping[str, object]) -> AnswerPair:
     label = "expected" if "expected" in fields else "label"
     expected = fields.get(label)
     if expected not in (None, True, False):
-        raise UserError(f"row {row}: key '{label}' is {json.dumps(expected)}, not true or false")
+        raise UserError(f"key '{label}' is {json.dumps(expected)}, not true or false")
     expected = None if expected is None else bool(expected)
-    return Pair(row, _text(row, fields, "pred"), _text(row, fields, "gold"), expected, str(fields.get("tier", _ALL)))
+    return AnswerPair(row, _text(fields, "pred"), _text(fields, "gold"), expected, str(fields.get("tier", _ALL)))
 
 
-def _text(row: int, fields: Mapping[str, object], key: str) -> str:
+def _text(fields: Mapping[str, object], key: str) -> str:
     if key not in fields:
-        raise UserError(f"row {row}: key '{key}' is missing")
+        raise UserError(f"key '{key}' is missing")
     value = fields[key]
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise UserError(f"row {row}: key '{key}' is {'null' if value is None else type(value).__name__}, not text")
+        raise UserError(f"key '{key}' is {'null' if value is None else type(value).__name__}, not text")
     return str(value)
 
 
-def agreement(pairs: Sequence[Pair], verdicts: Sequence[Verdict]) -> dict[str, Agreement]:
-    """Counts by tier in the order of their first rows, and of all where there are several."""
+def agreement(pairs: Sequence[AnswerPair], verdicts: Sequence[Verdict]) -> dict[str, Agreement]:
+    """Counts by tier in the order of their first rows, then of all pairs if there are several tiers."""
     tiers: dict[str, Agreement] = {}
     whole = Agreement()
     for pair, verdict in zip(pairs, verdicts, strict=True):
@@ -179,7 +171,7 @@ def _make(out: Path) -> None:
 
 def _write(
     out: Path,
-    pairs: Sequence[Pair],
+    pairs: Sequence[AnswerPair],
     verdicts: Sequence[Verdict],
     results: Mapping[str, object],
     tiers: Mapping[str, Agreement],
@@ -190,7 +182,7 @@ def _write(
     ]
     wrong = [grade["row"] for grade in grades if grade["expected"] not in (None, grade["verdict"])]
     counts = {tier: asdict(found) for tier, found in tiers.items()}
-    (out / "grades.jsonl").write_text("".join(json.dumps(grade) + "\n" for grade in grades), encoding="utf-8")
+    write_whole(out / "grades.jsonl", "".join(json.dumps(grade) + "\n" for grade in grades))
     text = json.dumps({**results, "tiers": counts, "disagreements": wrong}, indent=2, ensure_ascii=False)
-    (out / RESULTS).write_text(text + "\n", encoding="utf-8")
+    write_whole(out / RESULTS, text + "\n")
     say(escape(f"{len(wrong)} disagreements; every verdict is in {out / 'grades.jsonl'}"))

@@ -17,8 +17,8 @@ _LINK = re.compile(r"(?<![a-z])(?:and|or)(?![a-z])")
 def compare(pred: str, gold: str) -> bool | None:
     """Whether two rewritten answers mean the same; None where no rule can say.
 
-    A comma before three digits separates either thousands or values. It can only separate thousands where both answers have one,
-    or where the group behind it starts with 0.
+    A comma before three digits separates either thousands or values. It only separates thousands if both answers have one,
+    or if the group after it starts with 0.
     """
     joined = without_thousands(pred), without_thousands(gold)
     grouped = pred != joined[0], gold != joined[1]

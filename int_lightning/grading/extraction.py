@@ -4,7 +4,7 @@ Only what follows the model's thoughts counts, up to a mark that ends its turn; 
 of them. There, the first rule that finds an answer decides:
 
 1. the last box, with those linked to it (``x=\boxed{1} and y=\boxed{2}``). An empty box is passed over; a box that is not
-   closed was cut off, and then there is no answer. An answer that is called final after the box replaces it.
+   closed was cut off, and then the response has no answer. An answer that is called final after the box replaces it.
 2. the last phrase that names an answer, unless what follows takes it back: ``#### 5``, ``Answer: 5``, ``The answer is 5.``,
    ``5 is the answer``, ``Option B is correct``, the same in other languages, and a member ``"answer"`` of JSON.
 3. the last sentence, if it begins as a conclusion does (``Therefore, x = 5``, ``So she has 7 apples.``), and a displayed

@@ -1,4 +1,4 @@
-r"""Phrases that name an answer, and sentences that begin as a conclusion does."""
+"""Phrases that name an answer, and sentences that begin as a conclusion does."""
 
 from __future__ import annotations
 
@@ -35,24 +35,34 @@ _BEHIND = re.compile(
     | correct\s*(?=[.!]|$))""",
     re.VERBOSE | re.IGNORECASE,
 )
-_BLOCK = re.compile(r"\$\$.+?\$\$|\\\[.+?\\\]|\\begin\{(\w+\*?)\}.*?\\end\{\1\}", re.DOTALL)
-_END = re.compile(
-    r"(?:(?<!\.)\.(?!\d|\.)|!(?=\s|$))(?=[\s\"'*)}\]]*(?:\s+[A-Z\[(\\$#*]|$|\n))|[。！]|\n\s*\n|\n(?=\s*[^\s\\}$&])|[?？](?=\s|$)"
-)
+_BLOCK = re.compile(r"\$\$.+?\$\$|\\\[.+?\\\]|\\begin\{(\w+\*?)\}.*?\\end\{\1\}", re.DOTALL)  # a displayed formula
+_SENTENCE_END = r"""
+    (?: (?<!\.)\.(?!\d|\.) | !(?=\s|$) ) (?= [\s"'*)}\]]* (?: \s+[A-Z\[(\\$#*] | $ | \n ) )
+  | [。！] | [?？](?=\s|$)
+  | \n\s*\n | \n(?=\s*[^\s\\}$&])   # not between the lines of a formula
+"""
+_END = re.compile(_SENTENCE_END, re.VERBOSE)
 _LINE_END = re.compile(r"\n|\Z")
 _LAST_END = re.compile(
-    rf"{_END.pattern}|(?<=[\d$)\]}}])\s+(?=(?:So|Thus|Hence|Therefore)\b)|,\s+(?=(?:thus|hence|therefore)\b)"
+    rf"""{_SENTENCE_END}
+  | (?<=[\d$)\]}}])\s+(?=(?:So|Thus|Hence|Therefore)\b)   # P = 2/3 Therefore
+  | ,\s+(?=(?:thus|hence|therefore)\b)
+    """,
+    re.VERBOSE,
 )
 _SUPPOSES = re.compile(
-    r"\b(?:if|suppose|assume|assuming|whether|imagine|guess|not|wrong|incorrect|unless|perhaps|maybe|possibly|probably)\b[^.!?\n]*\Z"
-    r"|\b(?:is|was|for|of|to|than|below|above|on)\s+(?:(?:the|your|my|our)\s+)?\Z|(?:\b(?:her|his|their)|['’]s)\s+\Z",
-    re.IGNORECASE,
+    r"""\b(?:if|suppose|assume|assuming|whether|imagine|guess|not|wrong|incorrect|unless|perhaps|maybe|possibly|probably)\b
+        [^.!?\n]*\Z
+      | \b(?:is|was|for|of|to|than|below|above|on)\s+(?:(?:the|your|my|our)\s+)?\Z   # a bound for the (answer)
+      | (?: \b(?:her|his|their) | ['’]s )\s+\Z                                       # the student's (answer)""",
+    re.VERBOSE | re.IGNORECASE,
 )
 _WRONG = re.compile(r"\b(?:is|was|would be) (?:wrong|incorrect|false|impossible)\b", re.IGNORECASE)
 _TAKEN_BACK = re.compile(
-    r"\bwait\b|\bhold on\b|\b(?:that|this)(?:'s|’s| is| was| cannot be| can't be) (?:wrong|not right|incorrect|not correct)|"
-    r"\b(?:made|is) an? (?:mistake|error)\b|\bre-?(?:compute|calculate|consider|do)\b|\btry again\b",
-    re.IGNORECASE,
+    r"""\b(?:wait|hold\ on|try\ again|re-?(?:compute|calculate|consider|do))\b
+      | \b(?:that|this)(?:'s|’s|\ is|\ was|\ cannot\ be|\ can't\ be)\ (?:wrong|not\ right|incorrect|not\ correct)
+      | \b(?:made|is)\ an?\ (?:mistake|error)\b""",
+    re.VERBOSE | re.IGNORECASE,
 )
 _OPENER = re.compile(
     r"""(?:(?:so(?!\ (?:far|that|as|much|many|long)\b)|thus|hence|therefore|consequently|accordingly|overall|finally
@@ -68,36 +78,40 @@ _THE_IS = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _POLITE = re.compile(
-    r"\s*(?:I hope (?:it|this|that)[^.!\n]*[.!]|(?:(?:please )?let me know|feel free|if you have any|thank you)[^\n]*)\s*\Z",
-    re.IGNORECASE,
+    r"""\s*(?: I\ hope\ (?:it|this|that)[^.!\n]*[.!]
+      | (?: (?:please\ )?let\ me\ know | feel\ free | if\ you\ have\ any | thank\ you )[^\n]* )\s*\Z""",
+    re.VERBOSE | re.IGNORECASE,
 )
 _PROSE = re.compile(
-    r"\b(?:it|this|that|which|what|here|there|answer)\b|(?<![\\a-z])[^\W\d_]{3,}\s+(?:[^\W\d_]+\s+)?[^\W\d_]{3,}",
-    re.IGNORECASE,
+    r"""\b(?:it|this|that|which|what|here|there|answer)\b
+      | (?<![\\a-z])[^\W\d_]{3,}\s+(?:[^\W\d_]+\s+)?[^\W\d_]{3,}   # two words""",
+    re.VERBOSE | re.IGNORECASE,
 )
 _OPTION = re.compile(r"(?:option|choice)\s+", re.IGNORECASE)
 _OWN_LABEL = re.compile(
-    r"(?!.*\b(?:step|case|part|given|let|first|second|next|problem|suppose|if|example|not|hint|note|option|choice)\b)"
-    r"[A-Z][^\d$\\:=\n]{1,60}:\s*(\$[^$\n]+\$|[-$€£]?\d[^:=\n]{0,40})\.?",
-    re.IGNORECASE,
+    r"""(?! .*\b(?:step|case|part|given|let|first|second|next|problem|suppose|if|example|not|hint|note|option|choice)\b )
+    [A-Z][^\d$\\:=\n]{1,60}: \s*( \$[^$\n]+\$ | [-$€£]?\d[^:=\n]{0,40} )\.?   # Total length: 15""",
+    re.VERBOSE | re.IGNORECASE,
 )
 _IN_TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 _GAP = re.compile(r'[\s*_"}]*')
 _VALUE = re.compile(r'"((?:[^"\\]|\\.)*)"|([-\d./]+)')
 _ESCAPED = re.compile(r'\\(\\|")')
 _ANNOUNCES = re.compile(
-    r"\b(?:is|are|gives?|get|obtain|find|have|equals|hence|thus|therefore|so|conclude|yields?)\b", re.IGNORECASE
+    r"""\b(?:is|are|gives?|get|obtain|find|have|equals|hence|thus|therefore|so|conclude|yields?)\b""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_UNFINISHED = re.compile(
+    r"""\b(?:and|so|or|to|the|of|is|by|with|that|we|need|add|then|next)\s*\Z | [,:;+*/=-]\s*\Z""",
+    re.VERBOSE | re.IGNORECASE,
 )
 _LONGEST = 3000
 _FAR = 400
-_GOING_ON = re.compile(
-    r"\b(?:and|so|or|to|the|of|is|by|with|that|we|need|add|then|next)\s*\Z|[,:;+*/=-]\s*\Z", re.IGNORECASE
-)
 
 
 @dataclass(frozen=True, slots=True)
 class _Said:
-    """What a phrase says ends, the answer that it gives, and whether that is called final."""
+    """Where what a phrase says ends, the answer that it gives, and whether it calls that final."""
 
     end: int
     answer: str
@@ -105,10 +119,11 @@ class _Said:
 
 
 def last_phrase(text: str, final: bool = False) -> str | None:
-    """The answer that the last phrase of a text names, "" where it names none after all, None without a phrase.
+    """The answer that the last phrase of a text names: "" if it names none after all, None without a phrase.
 
     Args:
-        final: Only phrases that call an answer final.
+        text: What a response says after its thoughts.
+        final: Only phrases that call an answer final count.
     """
     phrases = [*_PHRASE.finditer(text), *_BEHIND.finditer(text)]
     for phrase in sorted(phrases, key=lambda match: match.start(), reverse=True):
@@ -121,7 +136,7 @@ def last_phrase(text: str, final: bool = False) -> str | None:
 
 
 def _said_behind(text: str, phrase: re.Match[str]) -> _Said | None:
-    """What follows a phrase says."""
+    """What the text after a phrase says."""
     final = bool(phrase["hashes"] or phrase["json"] or "inal" in phrase[0])
     if phrase["json"]:
         return _Said(phrase.end(), _member(text, phrase.end()), final)
@@ -133,31 +148,34 @@ def _said_behind(text: str, phrase: re.Match[str]) -> _Said | None:
 
 
 def _said_before(text: str, phrase: re.Match[str]) -> _Said | None:
-    """What stands before "is the answer"; None where that is no formula and no option."""
+    """What the text before "is the answer" says; None if that is neither a formula nor an option."""
     begin = max(0, phrase.start() - 200)
     start = max((end.end() for end in _END.finditer(text, begin, phrase.start())), default=begin)
     subject = _unopened(text[start : phrase.start()].strip())
-    if subject.lower() in ("this", "that", "it", "which") and _is_formula(before := _last_sentence(text[begin:start])):
-        subject = before
+    if subject.lower() in ("this", "that", "it", "which"):
+        before = _last_sentence(text[begin:start])
+        subject = before if _is_formula(before) else subject
     if _SUPPOSES.search(subject) or _PROSE.search(subject):
         return None
     return _Said(phrase.end(), _OPTION.sub("", subject), "final" in phrase[0])
 
 
 def _statement(text: str, start: int, line: bool = False) -> tuple[str, int]:
-    """What follows a phrase, to the end of its sentence or displayed formula, and where that is."""
+    """The text after a phrase, to the end of its sentence or displayed formula, and where that is."""
     gap = _GAP.match(text, start)
     begin = gap.end() if gap and not line else start
     if block := _BLOCK.match(text, begin, begin + _LONGEST):
         return block[0], block.end()
     end = (_LINE_END if line else _END).search(text, begin)
-    stop = len(text) if end is None else end.end() if end[0] in ("?", "？") else end.start()
+    stop = end.start() if end else len(text)
+    if end and end[0] in ("?", "？"):
+        stop = end.end()  # a question is told by its mark
     statement = text[begin:stop].strip()
     return statement.removesuffix("}") if statement.count("{") < statement.count("}") else statement, stop
 
 
 def _member(text: str, start: int) -> str:
-    """A value of JSON: what its quotes hold, or a number."""
+    """A JSON value: what its quotes hold, or a number."""
     value = _VALUE.match(text, start)
     if not value:
         return ""
@@ -165,22 +183,26 @@ def _member(text: str, start: int) -> str:
 
 
 def concluded(text: str) -> str | None:
-    """The answer that the last sentence of a text concludes with, "" where it concludes with none, None for another sentence."""
+    """The answer that the last sentence of a text concludes with.
+
+    "" if it is a conclusion without an answer, None if it is not a conclusion.
+    """
     text = _POLITE.sub("", text.strip()[-_LONGEST:]).rstrip()
-    if _GOING_ON.search(text):
+    if _UNFINISHED.search(text):
         return None
     blocks = list(_BLOCK.finditer(text))
     if blocks and not text[blocks[-1].end() :].strip(" .*\n"):
         announced = _last_sentence(text[: blocks[-1].start()].rstrip(" :\n"))
         return blocks[-1][0] if _ANNOUNCES.search(announced) else None
     sentence = _last_sentence(text)
-    if (rest := _unopened(sentence)) != sentence:
+    rest = _unopened(sentence)
+    if rest != sentence:
         return answer_of(rest, plain=not _is_formula(rest))
     return answer_of(sentence, plain=True) or None if _THE_IS.match(sentence) else None
 
 
 def labelled(text: str) -> str:
-    """What stands behind the label of a line, as in ``Total length: 15``, or the option before a comment; "" for none."""
+    """What follows the label of a line, as in ``Total length: 15``, or the option before a comment; "" if there is neither."""
     if letter := option_of(text):
         return letter
     label = _OWN_LABEL.fullmatch(text)
@@ -188,7 +210,7 @@ def labelled(text: str) -> str:
 
 
 def _unopened(sentence: str) -> str:
-    """A sentence without the words that announce a conclusion, as in "Therefore, we get"."""
+    """A sentence without words that announce a conclusion, such as "Therefore, we get"."""
     words = _IN_TEXT.match(sentence)
     plain = f"{words[1]} {sentence[words.end() :]}" if words else sentence
     rest = plain

@@ -2,12 +2,12 @@ r"""What a sentence that gives an answer says the answer is.
 
 In this order:
 
-1. a letter of multiple choice before a comment: ``D, for it cannot be A`` -> ``D``
-2. what stands behind the last verb of being: ``the largest $n$ is 34`` -> ``34``, ``there are 12 ways that ...`` -> ``12 ways``
-3. its only number, with the words behind it that name what is counted: ``she has 7 apples in total`` -> ``7 apples``
+1. a letter of multiple choice before a comment: ``D, because it cannot be A`` -> ``D``
+2. what follows the last verb of being: ``the largest $n$ is 34`` -> ``34``, ``there are 12 ways that ...`` -> ``12 ways``
+3. its only number, with the words after it that name what is counted: ``she has 7 apples in total`` -> ``7 apples``
 
-A sentence that hedges, asks, supposes or denies says nothing. Reasons and relative clauses are no part of an answer, and of a
-chain ``3 + 4 = 7`` the end is.
+A sentence that hedges, asks, supposes or denies says nothing. Reasons and relative clauses are not part of an answer; the end of
+a chain ``3 + 4 = 7`` is.
 """
 
 from __future__ import annotations
@@ -34,16 +34,19 @@ _HEDGE = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _LETTER = re.compile(
-    r"(?:for sure |definitely |clearly |option |choice )*(?:\\text(?:bf)?\s*\{)?\(?([A-J])\)?\}?(?:\s*[,;.:]\s+|\s+)"
-    r"(?!(?:and|or)\b|\(?[A-J]\b)(?=(?:it|that|this|for|because|since|as|so|non?|not|which|and not)\b)",
-    re.IGNORECASE,
+    r"""(?:for\ sure\ |definitely\ |clearly\ |option\ |choice\ )* (?:\\text(?:bf)?\s*\{)? \(?([A-J])\)? \}?
+    (?: \s*[,;.:]\s+ | \s+ ) (?! (?:and|or)\b | \(?[A-J]\b )
+    (?= (?:it|that|this|for|because|since|as|so|non?|not|which|and\ not)\b )   # D, because it cannot be A""",
+    re.VERBOSE | re.IGNORECASE,
 )
-_WE_DO = re.compile(r"we (?!(?:get|have|find|obtain|see|conclude|end up|are left)\b)", re.IGNORECASE)
-_IT_IS = re.compile(r"(?:I (?:think|believe) )?(?:it|this|that)(?:['’]s| is) (?:option )?\(?([A-J])\)?")
+_IT_IS = re.compile(
+    r"""(?:I\ (?:think|believe)\ )? (?:it|this|that)(?:['’]s|\ is)\ (?:option\ )? \(?([A-J])\)?""",
+    re.VERBOSE | re.IGNORECASE,
+)
 _OPTION = re.compile(r"(?:option |choice )?(?:\([A-J]\)|[A-J][.:)](?!\S))", re.IGNORECASE)
-_OF = re.compile(
+_OF = re.compile(  # a multiple of 5 is another number
     r"(?<!total)(?<!cost)(?<!value)\sof(?:\s+the)?\s*\Z", re.IGNORECASE
-)  # a multiple of 5 is another number
+)
 _CLAUSE = re.compile(
     r"""(?:,?\s+(?:because|since|which|so\ that|as\ (?:it|this|they|we|that|the|required|desired|stated)|who
         |in\ (?:total|all|the\ end)|altogether|overall
@@ -53,9 +56,10 @@ _CLAUSE = re.compile(
 )
 _NOUNS = re.compile(r"(?:\s*(?:[%°€£$²³]|[^\W\d_]+²?(?:/[^\W\d_]+)?)){0,4}")
 _NO_NOUN = re.compile(
-    r"\s+(?:in|on|at|of|from|by|to|for|with|that|which|who|and|every|each|ago|left|remaining|more|after|before|during|as|"
-    r"would|will|is|are|was|were|has|have|had|per|total|days? in|à|de|en|pour|d|when|if|than|while|because|so|since|then)\b.*",
-    re.DOTALL,
+    r"""\s+(?: in | on | at | of | from | by | to | for | with | that | which | who | and | every | each | per | total | days?\ in
+      | ago | left | remaining | more | after | before | during | as | when | if | than | while | because | so | since | then
+      | would | will | is | are | was | were | has | have | had | à | de | en | pour | d )\b.*""",
+    re.VERBOSE | re.DOTALL,
 )
 _EASTERN = re.compile(r"[\u3040-\u9fff\uac00-\ud7a3].*", re.DOTALL)  # counters, written without a space
 _CHAIN = re.compile(r"(?<![<>!=:\\])=(?!=)")
@@ -65,11 +69,11 @@ _LETTERS = re.compile(r"(?<!\\)\b[a-zA-Z]|(?<=\d)[a-zA-Z]")
 
 
 def answer_of(sentence: str, plain: bool = False) -> str:
-    """The answer that a sentence gives, "" for none.
+    """The answer that a sentence gives, "" if it gives none.
 
     Args:
         sentence: Without the words that announce an answer ("So", "The answer is").
-        plain: Nothing announced an answer, so that a sentence without any of the forms above gives none.
+        plain: Nothing announced an answer, so a sentence in none of the forms above gives none.
     """
     sentence = sentence.strip().strip("*_").strip().removesuffix("です")
     if letter := option_of(sentence):
@@ -83,45 +87,41 @@ def answer_of(sentence: str, plain: bool = False) -> str:
     said = _without_clauses(sentence)
     words = _QUANTITY.sub(" ", said)
     verbs = _outside_math(_BEING, said)
-    if (none := _NONE.search(said)) and not _HEDGE.search(said[: none.start()]):
+    none = _NONE.search(said)
+    if none and not _HEDGE.search(said[: none.start()]):
         return none[0]
     if verbs and said[verbs[-1].end() :].strip(" *_:"):
         being = verbs[-1]
         if plain and _HEDGE.search(_QUANTITY.sub(" ", said[: being.start()])):
             return ""
         return _shortened(said[being.end() :], plain)
-    numbers = [m for m in _QUANTITY.finditer(said) if m["number"] or re.search(r"\d", m[0])]
-    worded = re.search(r"[^\W\d_]{2,}", re.sub(r"\\[a-zA-Z]+", "", words)) is not None
-    starts = bool(numbers) and not said[: numbers[0].start()].strip(" *_")
-    if (
-        worded
-        and len(numbers) == 1
-        and not starts
-        and not _HEDGE.search(words)
-        and not _OF.search(said[: numbers[0].start()])
-    ):
-        return _counted(said, numbers[0])
+    numbers = [quantity for quantity in _QUANTITY.finditer(said) if re.search(r"\d", quantity[0])]
+    has_words = re.search(r"[^\W\d_]{2,}", re.sub(r"\\[a-zA-Z]+", "", words)) is not None
+    if has_words and len(numbers) == 1 and not _HEDGE.search(words):
+        before = said[: numbers[0].start()]
+        if before.strip(" *_") and not _OF.search(before):
+            return _counted(said, numbers[0])
     return "" if plain else _shortened(said, plain)
 
 
 def option_of(sentence: str) -> str:
-    """The letter of multiple choice that a sentence begins with and then comments on, "" for none."""
+    """The letter of multiple choice that a sentence begins with and then comments on, "" if it does not."""
     letter = _LETTER.match(sentence) or _IT_IS.fullmatch(sentence)
     return letter[1] if letter else ""
 
 
 def _shortened(text: str, plain: bool) -> str:
-    """What stands behind a verb, without the words behind its number that are no name of what is counted."""
+    """What follows a verb, without the words after its number that do not name what is counted."""
     text = text.strip().strip("*_:").strip()
     first = _QUANTITY.match(text)
-    if plain and not first:
+    if not plain:
+        return _end_of_chain(text)
+    if not first:
         return ""
-    if first and plain:
-        rest = _QUANTITY.sub(" ", text[first.end() :])
-        if _HEDGE.search(rest) or re.search(r"\d|\\[a-zA-Z]", text[first.end() :]):
-            return _end_of_chain(text) if _is_formula(text) else ""
-        return _end_of_chain(_counted(text, first))
-    return _end_of_chain(text)
+    rest = text[first.end() :]
+    if _HEDGE.search(_QUANTITY.sub(" ", rest)) or re.search(r"\d|\\[a-zA-Z]", rest):
+        return _end_of_chain(text) if _is_formula(text) else ""
+    return _end_of_chain(_counted(text, first))
 
 
 def _counted(text: str, number: re.Match[str]) -> str:
@@ -135,7 +135,7 @@ def _is_formula(text: str) -> bool:
 
 
 def _end_of_chain(text: str) -> str:
-    """``7`` for ``3 + 4 = 7`` and for ``n = 3 + 4 = 7``; an equation with letters on its left stays."""
+    """``7`` for ``3 + 4 = 7`` and for ``n = 3 + 4 = 7``; an equation with letters on its left side stays."""
     inner = text.strip()
     for left, right in (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]")):
         if inner.startswith(left) and inner.endswith(right) and len(inner) > len(left) + len(right):
@@ -151,7 +151,7 @@ def _end_of_chain(text: str) -> str:
 
 
 def _without_clauses(sentence: str) -> str:
-    """The sentence up to a reason, remark or relative clause outside of its mathematics."""
+    """The sentence up to a reason, remark or relative clause that is not in its mathematics."""
     for clause in _outside_math(_CLAUSE, sentence):
         if clause.start() > 0 and re.search(r"\d|[$\\]|\b[a-zA-Z]\b", sentence[: clause.start()]):
             return sentence[: clause.start()]

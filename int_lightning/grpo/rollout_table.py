@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from int_lightning.console import show_table
-from int_lightning.run_files import written
+from int_lightning.run_files import replacing
 from int_lightning.types import Group, Problem
 
 _COLUMNS = pa.schema(
@@ -54,11 +54,9 @@ def write_rollouts(folder: Path, batch: int, groups: Sequence[Group], problems: 
         for rollout, reward, advantage in zip(group.rollouts, group.rewards, group.advantages, strict=True)
     ]
     path = folder / f"batch-{batch:06d}.parquet"
-    aside = path.with_suffix(".tmp")
-    with written(path):
+    with replacing(path) as aside:
         folder.mkdir(exist_ok=True)
         pq.write_table(pa.Table.from_pylist(rows, schema=_COLUMNS), aside, compression="zstd")
-        aside.rename(path)
 
 
 def show_rollouts(batch: int, groups: Sequence[Group], count: int = 4) -> None:

@@ -48,13 +48,13 @@ def _parser() -> Arguments:
         prog="int-lightning inspect",
         description="Look at the training rows of a collection: where each token comes from, and whether it is trained on.",
     )
-    parser.add_argument("run", help="folder of an `int-lightning collect`")
+    parser.add_argument("run", help="output folder of `int-lightning collect`")
     parser.add_argument(
         "--target", choices=get_args(Target), default=TargetConfig.target, help="rows to make (default: %(default)s)"
     )
-    parser.add_argument("--html", help="write the examples into this file, one self-contained page")
+    parser.add_argument("--html", help="write the examples to this file as one self-contained page")
     parser.add_argument("--limit", type=_count, default=10, help="examples to show (default: %(default)s)")
-    parser.add_argument("--rejected", action="store_true", help="then as many rejected interventions too")
+    parser.add_argument("--rejected", action="store_true", help="show as many rejected interventions, too")
     parser.add_argument("--model", help="also show each token's log-prob under this model")
     return parser
 
@@ -70,13 +70,13 @@ def inspect(run: Run, target: Target, limit: int, rejected: bool, model: str | N
 
     Args:
         run: The collection.
-        target: What rows to make of it.
-        limit: Rows to look at.
+        target: Which rows to make of it.
+        limit: Number of rows to look at.
         rejected: Whether to add as many rejected interventions.
-        model: Score their tokens under this model.
+        model: Score the rows' tokens under this model.
 
     Raises:
-        UserError: if there is nothing to look at, or if another tokenizer made the token ids.
+        UserError: if there is nothing to look at, or another tokenizer made the token ids.
     """
     tokenizer = run.tokenizer(model)
     summary, shown = RowSummary(target), list[InspectedRow]()
@@ -101,6 +101,7 @@ def _scores(
 ) -> list[list[Score | None]]:
     if model is None:
         return [[None] * len(row.token_ids) for row in rows]
+    # imports torch, without which ``inspect`` starts
     from int_lightning.inspection.scores import score_rows
 
     return score_rows([row.token_ids for row in rows], model_folder(model), tokenizer.pad_token_id or 0)

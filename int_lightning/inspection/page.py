@@ -1,13 +1,14 @@
-"""Rows as one HTML page that needs nothing else: no script, no font, no picture from anywhere.
+"""Rows as one self-contained HTML page: no scripts, fonts or pictures from elsewhere.
 
-Everything that comes from data goes through ``_text`` or ``_marked``, which name hidden characters and escape the rest: it is
-text whatever it holds. The page's own policy would not run a script either.
+Everything that comes from data goes through ``_text`` or ``_marked``, which name hidden characters and escape the rest: it always
+remains text. The page's own security policy would not run a script either.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from itertools import chain
 from math import exp
 from pathlib import Path
 from string import Template
@@ -21,7 +22,7 @@ _SPANS = {
     "prompt": "what the model is asked",
     "prefix": "the model's own steps before the error",
     "intervention": "the step put in place of the wrong one",
-    "suffix": "how a right rollout went on",
+    "suffix": "how a right rollout continued",
     "solution": "a full solution",
     "end": "the end of the turn",
 }
@@ -34,16 +35,17 @@ def page(run: str, summary: RowSummary, views: Sequence[View], model: str | None
 
     Args:
         run: Name of the collection.
-        summary: Of all its rows.
-        views: Those to look at.
-        model: Name of the model whose scores the tokens have.
+        summary: The summary of all its rows.
+        views: The rows to show.
+        model: Name of the model that scored the tokens; None if none did.
     """
+    names = dict.fromkeys(span.name for span in chain.from_iterable(view.spans for view in views))
     return Template((_HERE / "page.html").read_text(encoding="utf-8")).substitute(
         run=_text(run),
         style=(_HERE / "page.css").read_text(encoding="utf-8"),
         model=f"<p>Log-probs under <b>{_text(model)}</b></p>" if model else "",
         summary=_summary(summary),
-        legend="".join(map(_explained, dict.fromkeys(span.name for view in views for span in view.spans))),
+        legend="".join(map(_explained, names)),
         contents="".join(_entry(view, i) for i, view in enumerate(views, 1)),
         examples="".join(_example(view, i) for i, view in enumerate(views, 1)),
     )
@@ -161,12 +163,12 @@ def _css(span: str) -> str:
 
 
 def _text(text: str) -> str:
-    """Data as text, hidden characters named."""
+    """Data as HTML text, with hidden characters named."""
     return escape(visible(text))
 
 
 def _marked(text: str) -> str:
-    """The text of a token: white space is as it is, with a mark."""
+    """The text of a token as HTML: white space is kept and marked, hidden characters are named."""
     return "".join(_mark(kind, run) for kind, run in runs(text))
 
 

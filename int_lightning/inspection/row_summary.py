@@ -1,4 +1,4 @@
-"""What the training rows of a collection are like: tokens by span, the share trained on, lengths, reasons of rejection."""
+"""A summary of a collection's training rows: tokens by span, the share trained on, lengths, reasons for rejection."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from int_lightning.collect.statistics import describe
 from int_lightning.collect.store import Store
-from int_lightning.types import SFTExample
+from int_lightning.types import Defect, SFTExample
 from int_lightning.visible import in_line
 
 _ONE_BIN = (0, 1)
@@ -26,10 +26,10 @@ class Table(NamedTuple):
 
 @dataclass(slots=True)
 class RowSummary:
-    """Counts over all rows of a target, and what became of the collection's interventions.
+    """Counts over all rows of a target, and over the collection's interventions.
 
-    ``tokens`` and ``trained`` (those that carry loss) are by span; the first token of a row is predicted from nothing and never
-    trained on. ``lengths`` are those of the rows in tokens. ``rejected`` counts interventions by reason.
+    ``tokens`` and ``trained`` (tokens that carry loss) are counted by span name; the first token of a row is predicted from
+    nothing and never trained on. ``lengths`` are the rows' lengths in tokens. ``rejected`` counts interventions by reason.
     """
 
     target: str
@@ -52,11 +52,11 @@ class RowSummary:
         self.problems.add(example.problem_id)
 
     def add_interventions(self, store: Store) -> None:
-        """Counts the collection's interventions, and the reasons of those that were rejected up to their details."""
-        for (reason,) in store.columns("interventions", "rejected"):
+        """Counts the collection's interventions, and the kinds of reasons for which some were rejected."""
+        for (said,) in store.columns("interventions", "rejected"):
             self.interventions += 1
-            if reason:
-                self.rejected[reason.partition(":")[0]] += 1
+            if reason := Defect.parse(said):
+                self.rejected[reason.kind] += 1
 
     def facts(self) -> dict[str, str]:
         """The totals, by name."""
@@ -71,7 +71,7 @@ class RowSummary:
         }
 
     def tables(self) -> Iterator[Table]:
-        """Tokens by span, lengths of rows and reasons of rejection, as far as there are any."""
+        """Tokens by span, lengths of rows and reasons for rejection, where there are any."""
         total = self.tokens.total()
         spans = [
             [name, f"{n:,}", share(n, total), f"{self.trained[name]:,}", share(self.trained[name], n)]
@@ -93,5 +93,5 @@ class RowSummary:
 
 
 def share(count: int, total: int) -> str:
-    """A share in percent, ``-`` of nothing."""
+    """A share in percent; ``-`` if the total is 0."""
     return f"{count / total:.1%}" if total else "-"

@@ -22,7 +22,7 @@ _GENERIC = "TokenizersBackend"
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What ``int-lightning collect`` left in a folder."""
+    """The output folder of ``int-lightning collect``."""
 
     folder: Path
     store: Store
@@ -37,17 +37,18 @@ class Run:
         """The tokenizer that made its token ids.
 
         Args:
-            model: Take it from this model; otherwise it is that of the model that was sampled.
+            model: Load it from this model; by default, from the model that was sampled.
 
         Raises:
-            UserError: if the model is not to be found, or another tokenizer made the token ids.
+            UserError: if the model cannot be found, or another tokenizer made the token ids.
         """
         tokenizer = _load_tokenizer(model_folder(model) if model else self._model_folder())
         check_tokenizer(self.store.folder, tokenizer)
         return tokenizer
 
     def _model_folder(self) -> str:
-        """Where the tokenizer was when it made the token ids, if it is still there, else where the config's model is now."""
+        """The folder the tokenizer was loaded from when it made the token ids, if it still exists; otherwise that of the config's
+        model."""
         record = recorded_tokenizer(self.store.folder)
         if record and record["folder"] and Path(record["folder"]).is_dir():
             return record["folder"]
@@ -55,8 +56,11 @@ class Run:
 
 
 def _load_tokenizer(folder: str) -> PreTrainedTokenizerBase:
-    """A model's tokenizer. One of transformers' generic class, as the project saves them, takes no torch, which AutoTokenizer
-    imports."""
+    """A model's tokenizer.
+
+    The class that the project saves, transformers' generic one, is loaded without AutoTokenizer, which imports torch: ``inspect``
+    starts without torch. For the same reason, imports stand where they are needed.
+    """
     try:
         settings = Path(folder) / "tokenizer_config.json"
         if settings.is_file() and json.loads(settings.read_text(encoding="utf-8"))["tokenizer_class"] == _GENERIC:
@@ -74,7 +78,8 @@ def _load_tokenizer(folder: str) -> PreTrainedTokenizerBase:
 
 
 def model_folder(model: str) -> str:
-    """The folder of a model, or its hub id. Imports torch."""
+    """The folder of a model, or its hub id."""
+    # imports torch, without which ``inspect`` starts
     from int_lightning.models.resolve import resolve_model
 
     return resolve_model(model)
@@ -84,12 +89,13 @@ def open_run(folder: Path) -> Run:
     """Opens the folder of a collection.
 
     Raises:
-        UserError: if it holds none.
+        UserError: if the folder does not hold a collection.
     """
     store, saved = Store(folder / "dataset"), folder / "config.yaml"
-    if next(store.columns(OUTCOMES, "problem_id"), None) is None or not saved.is_file():
+    first = next(store.columns(OUTCOMES, "problem_id"), None)
+    if first is None or not saved.is_file():
         raise UserError(
-            f"{folder} holds no collection: give the folder of an `int-lightning collect` (its --out; within the folder of an "
-            "`int-lightning run` that is `collect`)"
+            f"{folder} holds no collection: give the output folder of `int-lightning collect` (its --out; in the folder of "
+            "`int-lightning run`, the folder `collect`)"
         )
     return Run(folder, store, load_yaml(saved.read_text(encoding="utf-8"), saved))

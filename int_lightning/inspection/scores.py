@@ -17,12 +17,12 @@ _MAX_TOKENS = 8192
 
 
 def score_rows(rows: Sequence[Sequence[int]], folder: str, pad_id: int) -> list[list[Score | None]]:
-    """The score of each token of each row under the model in a folder; None for the first, which nothing predicts.
+    """The score of each token of each row under a model; None for the first token, which nothing predicts.
 
     Args:
-        rows: Token ids.
+        rows: Token ids, row by row.
         folder: A model folder or hub id.
-        pad_id: Fills rows to one length.
+        pad_id: The token that fills rows to one length.
     """
     disable_progress_bar()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

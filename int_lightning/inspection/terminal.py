@@ -1,4 +1,4 @@
-"""Rows as rich text. What a model wrote is put in as text and never read as markup; characters that would steer the terminal
+"""Rows as rich text. What a model wrote is inserted as text and never read as markup; characters that would steer the terminal
 are named instead."""
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _COLOURS = {
     "end": "yellow",
 }
 LEGEND = (
-    "tokens are parted by |, bold ones are trained on, ▫ has no text of its own (it ends inside a character), ↵ is a line break; "
-    "with a model, a token less likely than not is followed by its log-prob"
+    "tokens are separated by |, bold ones are trained on, ▫ has no text of its own (it ends inside a character), ↵ is a line "
+    "break; with a model, a token less likely than not is followed by its log-prob"
 )
 _EVEN = log(0.5)
 

@@ -1,20 +1,20 @@
-"""What is shown of a row: its tokens, and the problem, attempt, error and intervention it comes from."""
+"""What is shown of a row: its tokens, and the problem, attempt, error and intervention that it comes from."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import NamedTuple
 
 from int_lightning.inspection.run import Run
 from int_lightning.inspection.token_texts import token_texts
 from int_lightning.steps import Decoder, split_steps
-from int_lightning.types import Intervention, Problem, SFTExample, Span, UserError
+from int_lightning.types import Intervention, Problem, SFTExample, Span, SpanName, UserError
 
 
 class InspectedRow(NamedTuple):
-    """Tokens in spans: a training row, or what a rejected intervention would have been one of."""
+    """Tokens in spans: a training row, or the row that a rejected intervention would have made."""
 
     id: str
     problem_id: str
@@ -23,7 +23,7 @@ class InspectedRow(NamedTuple):
 
 
 class Score(NamedTuple):
-    """Log-prob of a token given those before it, and entropy of the distribution it comes from, in nats."""
+    """Log-prob of a token given those before it, and the entropy of its distribution, in nats."""
 
     logprob: float
     entropy: float
@@ -31,7 +31,7 @@ class Score(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token and what it adds to the text; the score is None without a model, and for the first token of a row."""
+    """A token and what it adds to the text. The score is None without a model, and for the first token of a row."""
 
     id: int
     text: str
@@ -39,7 +39,7 @@ class Token:
 
 
 class SpanScores(NamedTuple):
-    """Mean log-prob and entropy of a span's tokens, and the least likely of them with its log-prob."""
+    """Mean log-prob and mean entropy of a span's tokens, the least likely token and its log-prob, ``lowest``."""
 
     logprob: float
     entropy: float
@@ -57,17 +57,18 @@ class TokenSpan:
 
     @property
     def label(self) -> str:
-        """Name, length and weight in words."""
+        """The span's name, length and weight, in words."""
         tokens = len(self.tokens)
         return f"{self.name} · {tokens} token{'s' * (tokens != 1)} · weight {self.weight:g}"
 
     def scores(self) -> SpanScores | None:
-        """Of the tokens that have a score, None if none has."""
+        """The scores over the tokens that have one; None if none has."""
         found = [(t.score, t) for t in self.tokens if t.score is not None]
         if not found:
             return None
         (lowest, _), least = min(found, key=lambda pair: pair[0].logprob)
-        logprob, entropy = (sum(values) / len(found) for values in zip(*(score for score, _ in found), strict=True))
+        logprob = sum(score.logprob for score, _ in found) / len(found)
+        entropy = sum(score.entropy for score, _ in found) / len(found)
         return SpanScores(logprob, entropy, least, lowest)
 
 
@@ -76,13 +77,13 @@ class View:
     """A row and where it comes from.
 
     Args:
-        id: Of the row; for rows with an intervention, of the intervention.
+        id: The row's id; if the row has an intervention, this is the intervention's id.
         problem: The problem.
         spans: The row's tokens.
-        steps: Of the attempt that the row or its intervention was made from; empty where there is none.
-        intervention: The row's, if it has one.
-        proposal: What the oracle said, word for word.
-        category: Of the error, "" where it was not asked for.
+        steps: The steps of the attempt that the row or its intervention was made from; empty if there is none.
+        intervention: The row's intervention, if it has one.
+        proposal: What the oracle said, word for word; "" if the row has no intervention.
+        category: The category of the error; "" if the collection did not ask for it.
     """
 
     id: str
@@ -95,16 +96,16 @@ class View:
 
     @property
     def first_error(self) -> int:
-        """Index of the step in which the oracle found the first error, -1 for none."""
+        """Index of the step in which the oracle found the first error; -1 for none."""
         return -1 if self.intervention is None else self.intervention.location
 
     @property
     def place(self) -> str:
-        """Which step the intervention is put in place of."""
+        """A heading for the intervention, which names the step that it replaces."""
         return f"intervention, in place of step {self.first_error}" if self.first_error >= 0 else "intervention"
 
     def facts(self) -> Iterator[str]:
-        """What became of the intervention, one fact a line."""
+        """What became of the intervention, one fact per line."""
         i = self.intervention
         if i is None:
             return
@@ -121,29 +122,36 @@ class View:
 
 
 def row_of(example: SFTExample) -> InspectedRow:
-    """A training row as it is."""
+    """A training row, to be looked at."""
     return InspectedRow(example.id, example.problem_id, example.token_ids, example.spans)
 
 
 def rejected_rows(run: Run, limit: int) -> list[InspectedRow]:
-    """The first rejected interventions; no token of them carries weight."""
+    """The rows of the first rejected interventions; none of their tokens carries weight."""
     rejected = (i for i in run.store.read("interventions", Intervention) if i.rejected)
     return [_unweighted(i) for i in islice(rejected, limit)]
 
 
 def _unweighted(i: Intervention) -> InspectedRow:
-    parts = {"prompt": i.prompt_ids, "prefix": i.prefix_ids, "intervention": i.intervention_ids}
+    parts: dict[SpanName, list[int]] = {
+        "prompt": i.prompt_ids,
+        "prefix": i.prefix_ids,
+        "intervention": i.intervention_ids,
+    }
     spans = [Span(name, len(ids), 0.0) for name, ids in parts.items()]
-    return InspectedRow(i.id, i.problem_id, [t for ids in parts.values() for t in ids], spans)
+    return InspectedRow(i.id, i.problem_id, list(chain.from_iterable(parts.values())), spans)
 
 
 def views(
     run: Run, rows: Sequence[InspectedRow], tokenizer: Decoder, scores: Sequence[Sequence[Score | None]]
 ) -> list[View]:
-    """The rows with what they come from.
+    """The rows together with what they come from.
 
     Args:
-        scores: Of each token of each row, None where it has none.
+        run: The collection.
+        rows: Rows of it.
+        tokenizer: The tokenizer that made its token ids.
+        scores: For each row, the score of each token, or None.
 
     Raises:
         UserError: if the collection does not hold the problem of a row.
@@ -178,7 +186,7 @@ def views(
 
 
 def token_spans(row: InspectedRow, tokenizer: Decoder, scores: Sequence[Score | None]) -> Iterator[TokenSpan]:
-    """A row's spans with their tokens, those without any left out."""
+    """A row's spans with their tokens; spans without tokens are left out."""
     tokens = map(Token, row.token_ids, token_texts(row.token_ids, tokenizer), scores)
     for span in row.spans:
         if span.tokens:

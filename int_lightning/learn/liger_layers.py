@@ -1,7 +1,7 @@
 """Liger's Triton kernels in a policy: RMSNorm, RoPE and SwiGLU of its layers, and the fused linear cross-entropy of SFT.
 
-Liger puts its layers into a model, but also into the transformers module that the model's class comes from, where every model
-made later would find them. Here that module is put back as it was, and the model's own attention gets Liger's RoPE directly.
+Liger patches a model, and also the transformers module of its class, so that every later model would be patched too. Here that
+module is restored afterwards, and the attention of this one model gets Liger's RoPE directly.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from types import FunctionType, MethodType
 from typing import Any, Literal
 
 import torch
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -23,7 +24,7 @@ Layers = Literal["auto", "liger", "transformers"]
 
 
 def use_layers(causal_lm: PreTrainedModel, layers: Layers, device: torch.device) -> None:
-    """Gives a model Liger's layers if they are asked for, or if they run on the device and Liger knows the architecture.
+    """Gives a model Liger's layers if ``layers`` asks for them, or if they run on the device and Liger knows the architecture.
 
     Args:
         causal_lm: The model, not yet sharded or adapted.
@@ -31,7 +32,7 @@ def use_layers(causal_lm: PreTrainedModel, layers: Layers, device: torch.device)
         device: Where the model will run.
 
     Raises:
-        UserError: if they are asked for and cannot be had.
+        UserError: if they are asked for and cannot be used.
     """
     if layers == "transformers" or (layers == "auto" and device.type != "cuda"):
         return
@@ -52,35 +53,35 @@ def obstacle(device: torch.device) -> str | None:
 
 
 def liger_negative_log_likelihood(
-    hidden: Tensor,
-    weight: Tensor,
-    targets: Tensor,
-    token_weights: Tensor,
-    bias: Tensor | None,
+    hidden: Float[Tensor, "N H"],
+    weight: Float[Tensor, "V H"],
+    targets: Int64[Tensor, " N"],
+    token_weights: Float32[Tensor, " N"],
+    bias: Float[Tensor, " V"] | None,
     softcap: float | None,
     temperature: float,
-) -> Tensor:
+) -> Float32[Tensor, ""]:
     """-sum_n w_n log p(target_n), by Liger's fused linear cross-entropy.
 
-    Where the weights are all alike its gradient is formed with the loss; else the logits are formed a second time for it.
+    If all weights are equal, the gradient is computed together with the loss; otherwise the logits are computed once more for it.
 
     Args:
-        hidden: [N, H], N > 0.
-        weight: [V, H], of hidden's dtype.
-        targets: [N] int64.
-        token_weights: [N] float32.
-        bias: [V], or None.
+        hidden: Hidden states; N > 0.
+        weight: The head's, in the dtype of ``hidden``.
+        targets: Token ids.
+        token_weights: w.
+        bias: The head's, or None.
         softcap: Of the logits, or None.
-        temperature: Which logits are divided by.
+        temperature: Divides the logits.
 
     Raises:
-        UserError: for a softcap and a temperature together.
+        UserError: for a softcap together with a temperature.
     """
     from liger_kernel.transformers import LigerFusedLinearCrossEntropyLoss
 
     if temperature != 1:
         if softcap is not None:
-            raise UserError("head: liger knows no softcapped logits with a temperature: set head to auto")
+            raise UserError("head: liger cannot softcap logits with a temperature: set head to auto")
         hidden, bias = hidden / temperature, None if bias is None else bias / temperature
     alike = bool((token_weights == token_weights[0]).all())
     loss = LigerFusedLinearCrossEntropyLoss(
@@ -93,7 +94,7 @@ def _unknown_architecture(causal_lm: PreTrainedModel) -> str | None:
     from liger_kernel.transformers.monkey_patch import MODEL_TYPE_TO_APPLY_LIGER_FN
 
     kind = causal_lm.config.model_type
-    return None if kind in MODEL_TYPE_TO_APPLY_LIGER_FN else f"it knows no architecture {kind}"
+    return None if kind in MODEL_TYPE_TO_APPLY_LIGER_FN else f"it does not know the architecture {kind}"
 
 
 def _apply(causal_lm: PreTrainedModel) -> None:
@@ -112,7 +113,7 @@ def _apply(causal_lm: PreTrainedModel) -> None:
 
 
 def _with_globals(function: FunctionType, replaced: dict[str, Any]) -> FunctionType:
-    """The function with other values for some of the names it looks up in its module."""
+    """The function, with other values for some of its module's names."""
     other = FunctionType(
         function.__code__,
         {**function.__globals__, **replaced},

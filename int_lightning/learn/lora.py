@@ -1,7 +1,7 @@
-"""Low-rank adapters: W + (alpha / rank) B A in place of W, with W frozen and only A and B trained.
+"""Low-rank adapters: W + (alpha / rank) B A instead of W, with W frozen and only A and B trained.
 
-peft puts them into the transformers model itself, which keeps its class and its methods; an adapted layer's W moves to the
-name ``base_layer.weight``, and ``merged`` gives it back its own.
+peft puts them into the transformers model itself, which keeps its class and its methods. The W of an adapted layer is renamed
+to ``base_layer.weight``; ``merged`` gives it its own name back.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
@@ -30,9 +31,9 @@ class LoRAConfig:
     """Low-rank adapters.
 
     Args:
-        rank: Of B A.
+        rank: The rank of B A.
         alpha: B A is multiplied by alpha / rank.
-        dropout: Share of an adapter's inputs that are dropped in training.
+        dropout: Share of an adapter's inputs that is dropped in training.
         targets: Names of the linear layers to adapt, such as [q_proj, v_proj], or ``all-linear`` for all but the head.
     """
 
@@ -43,18 +44,18 @@ class LoRAConfig:
 
     def __post_init__(self) -> None:
         if self.rank < 1:
-            raise UserError(f"lora.rank: {self.rank} is no rank: give a whole number from 1 on, 16 say")
+            raise UserError(f"lora.rank: {self.rank} is not a rank: give a whole number from 1 on, for example 16")
         if self.alpha <= 0:
             raise UserError(f"lora.alpha: {self.alpha} would undo or reverse the adapters: give a positive number")
         if not 0 <= self.dropout < 1:
-            raise UserError(f"lora.dropout: {self.dropout} is no share: give a number from 0 to below 1")
+            raise UserError(f"lora.dropout: {self.dropout} is not a share: give a number from 0 to below 1")
 
 
 def adapt(causal_lm: PreTrainedModel, config: LoRAConfig) -> None:
-    """Puts adapters into a model and freezes its own weights. A is random and B zero, both float32: it computes what it did.
+    """Puts adapters into a model and freezes its own weights. A is random and B zero, both float32: the outputs do not change.
 
     Raises:
-        UserError: if a target is the name of no linear layer, or of the head, whose weight is read past its forward.
+        UserError: if a target is not the name of a linear layer, or is the head, whose weight is used without its forward.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
@@ -74,11 +75,11 @@ def adapt(causal_lm: PreTrainedModel, config: LoRAConfig) -> None:
 
 
 def merged(causal_lm: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """Weights in full under the names that they have without adapters, one by one, the adapters' part added.
+    """Full weights one by one, with the adapters' part added, under the names that they have without adapters.
 
     Args:
         causal_lm: The model.
-        weights: Its parameters or its state, sharded or not. Sharded ones are gathered when they are reached: every rank must
+        weights: Its parameters or its state, sharded or not. Each sharded one is gathered when its turn comes: every rank must
             iterate in lockstep.
     """
     for name, weight in weights.items():
@@ -91,13 +92,14 @@ def merged(causal_lm: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[tupl
             yield f"{layer}.{kind}", full(weight)
         else:
             adapter: Any = causal_lm.get_submodule(layer)
-            a, b = (full(weights[f"{layer}{FACTOR}{factor}.{NAME}.weight"]) for factor in "AB")
+            a: Float[Tensor, "rank inputs"] = full(weights[f"{layer}{FACTOR}A.{NAME}.weight"])
+            b: Float[Tensor, "outputs rank"] = full(weights[f"{layer}{FACTOR}B.{NAME}.weight"])
             change = (b @ a) * adapter.scaling[NAME]
             yield f"{layer}.weight", full(weight) + (change.T if adapter.fan_in_fan_out else change)
 
 
-def full(weight: Tensor) -> Tensor:
-    """A parameter's values, in one piece."""
+def full(weight: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """A parameter's values, gathered if it is sharded."""
     values = weight.detach()
     return values.full_tensor() if isinstance(values, DTensor) else values
 
@@ -108,7 +110,7 @@ def is_adapted(causal_lm: nn.Module) -> bool:
 
 
 def save_adapter(causal_lm: PreTrainedModel, state: Mapping[str, Tensor], folder: Path) -> None:
-    """Writes the adapters of a model's full state, or those factors alone, in peft's own format, as safetensors."""
+    """Writes the adapters in a full state, which may hold other weights too, as safetensors in peft's own format."""
     from peft import get_peft_model_state_dict
 
     factors = get_peft_model_state_dict(causal_lm, state, NAME, save_embedding_layers=False)
@@ -119,12 +121,12 @@ def save_adapter(causal_lm: PreTrainedModel, state: Mapping[str, Tensor], folder
 
 
 def adapter_factors(causal_lm: nn.Module) -> dict[str, Tensor]:
-    """The adapters' A and B in full; under FSDP2 every rank must call it."""
+    """The adapters' full A and B; under FSDP2 every rank must call it."""
     return {name: full(factor) for name, factor in causal_lm.named_parameters() if FACTOR in name}
 
 
 def keep_state_of_adapters_only(module: nn.Module) -> None:
-    """Leaves frozen weights out of a module's state dict."""
+    """Leaves the frozen weights out of a module's state dict."""
 
     def drop_frozen(_: nn.Module, state: dict[str, Any], prefix: str, __: Any) -> None:
         for name in [n for n in state if n.startswith(prefix) and FACTOR not in n]:
@@ -135,7 +137,7 @@ def keep_state_of_adapters_only(module: nn.Module) -> None:
 
 @contextmanager
 def without_adapters(causal_lm: nn.Module) -> Iterator[None]:
-    """Scales the adapters' part to 0. Disabling them instead takes their gradient away, which FSDP2 may not notice ending."""
+    """Scales the adapters' part to 0. Disabling them switches their gradients off, and FSDP2 may miss it when they return."""
     from peft.tuners.lora import LoraLayer
 
     layers = [m for m in causal_lm.modules() if isinstance(m, LoraLayer)]
@@ -157,6 +159,6 @@ def _check_targets(causal_lm: PreTrainedModel, targets: list[str] | str) -> None
     if unknown or not targets:
         known = ", ".join(sorted({n.rpartition(".")[2] for n in linear}))
         raise UserError(
-            f"lora.targets: {unknown or targets} of {type(causal_lm).__name__} name no linear layer that can be adapted: "
+            f"lora.targets: {unknown or targets} of {type(causal_lm).__name__} do not name a linear layer that can be adapted: "
             f"choose from {known}, or give all-linear"
         )

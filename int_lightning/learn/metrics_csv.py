@@ -11,14 +11,14 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from int_lightning.run_files import written
+from int_lightning.run_files import replacing, written
 
 
 class MetricsCSV(Logger):
-    """``metrics.csv`` in a run's folder, written at every call; columns that come later are added to the rows before.
+    """``metrics.csv`` in a run's folder, written at every call. New columns are added to earlier rows.
 
-    A resumed run goes on with the file, where Lightning's own logger deletes it. A row replaces an earlier one of the same
-    step and columns, so that steps taken again after a checkpoint are there once.
+    A resumed run continues the file, which Lightning's own logger would delete. A row replaces an earlier one of the same step
+    and columns, so that a step that is repeated after a checkpoint has one row.
 
     Args:
         folder: The run's folder.
@@ -40,7 +40,7 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def log_hyperparams(self, *_: Any) -> None:
-        """Nothing: the run's configuration is ``config.yaml``."""
+        """Does nothing: the run's configuration is in ``config.yaml``."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -58,7 +58,7 @@ class MetricsCSV(Logger):
                 return
             self._rows[_kind(row)] = row
             if before is None and row.keys() <= set(self._columns):
-                with self.path.open("r+", newline="", encoding="utf-8") as file:  # which does not make it anew
+                with self.path.open("r+", newline="", encoding="utf-8") as file:  # does not recreate it if it is gone
                     file.seek(0, os.SEEK_END)
                     csv.DictWriter(file, self._columns).writerow(row)
             else:
@@ -66,7 +66,7 @@ class MetricsCSV(Logger):
                 self._write()
 
     def _read(self) -> None:
-        """Keeps the rows of the file that is there, but for one that was being written when the run was killed."""
+        """Keeps the rows of an existing file, except one that was cut short when the run was killed."""
         whole, _, _ = self.path.read_text(encoding="utf-8").rpartition("\n")
         reader = csv.DictReader(whole.splitlines())
         for cells in reader:
@@ -76,12 +76,10 @@ class MetricsCSV(Logger):
         self._write()
 
     def _write(self) -> None:
-        aside = self.path.with_suffix(".part")
-        with aside.open("w", newline="", encoding="utf-8") as file:
+        with replacing(self.path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self._columns)
             writer.writeheader()
             writer.writerows(self._rows.values())
-        aside.replace(self.path)
 
 
 def _kind(row: Mapping[str, str]) -> tuple[str, ...]:

@@ -1,31 +1,27 @@
-"""A causal language model as a policy: load, shard, score tokens, export.
+"""A causal language model as a policy: load it, shard it, score tokens.
 
-``Policy`` wraps the transformers model so that the head is applied inside its forward: hidden states of the scored
-positions go straight to log-probs and entropies, and under FSDP2 the root gathers the (tied) head once per forward.
+``Policy`` wraps the transformers model and applies the head inside its own forward: hidden states of the scored positions turn
+into log-probs and entropies directly, and under FSDP2 the root gathers the (tied) head once per forward.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
+from jaxtyping import Bool, Float32, Int64
 from torch import Tensor, nn
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.device_mesh import DeviceMesh
-from transformers import AutoModelForCausalLM, GenerationConfig, PretrainedConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
 from int_lightning.learn.liger_layers import Layers, liger_negative_log_likelihood, obstacle, use_layers
-from int_lightning.learn.lora import LoRAConfig, adapt, full, is_adapted, merged, save_adapter
+from int_lightning.learn.lora import LoRAConfig, adapt
 from int_lightning.learn.micro_batches import MicroBatch
 from int_lightning.learn.packed_attention import PACKED, can_pack, positions
 from int_lightning.model_folder.check import load_config
-from int_lightning.model_folder.ends import GENERATION, end_tokens
-from int_lightning.model_folder.files import read_json
 from int_lightning.model_folder.weights import check_finite, load_causal_lm
-from int_lightning.run_files import write_json
 from int_lightning.types import UserError
 from int_lightning_kernels import (
     Implementation,
@@ -49,13 +45,15 @@ class NegativeLogLikelihood:
     """The token loss -sum_n w_n log p_n.
 
     Args:
-        weights: [N] float32.
+        weights: w, of all N tokens.
     """
 
-    weights: Tensor
+    weights: Float32[Tensor, " N"]
 
-    def __call__(self, logprob: Tensor, _: Tensor, rows: Rows) -> tuple[Tensor, Metrics]:
-        """The loss of some of the tokens."""
+    def __call__(
+        self, logprob: Float32[Tensor, " R"], _: Float32[Tensor, " R"], rows: Rows
+    ) -> tuple[Float32[Tensor, ""], Metrics]:
+        """The loss of the R tokens that ``rows`` selects."""
         return -(self.weights[rows] * logprob).sum(), {}
 
 
@@ -65,9 +63,9 @@ class Policy(nn.Module):
     Args:
         causal_lm: The transformers model.
         temperature: Log-probs are those of logits / temperature.
-        dtype: Of the arithmetic; trained weights themselves stay float32, for small updates vanish in bfloat16 weights.
-        head: Implementation of the head's log-probs; ``auto`` fits the device, ``reference`` writes all logits out, ``liger``
-            is Liger's cross-entropy where the loss is a ``NegativeLogLikelihood``, and ``auto`` elsewhere.
+        dtype: Of the arithmetic. Trained weights stay float32, because small updates vanish in bfloat16 weights.
+        head: Implementation of the head's log-probs. ``auto`` suits the device, ``reference`` writes all logits out, ``liger`` is
+            Liger's cross-entropy for a ``NegativeLogLikelihood`` and ``auto`` for any other loss.
     """
 
     def __init__(
@@ -88,29 +86,29 @@ class Policy(nn.Module):
 
     def forward(
         self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None,
+        input_ids: Int64[Tensor, "B T"],
+        attention_mask: Int64[Tensor, "B T"] | None,
         lengths: Sequence[int],
-        scored: Tensor,
+        scored: Bool[Tensor, "B P"],
         entropy: bool = False,
         token_loss: TokenLoss | None = None,
     ) -> LogProbs | Loss:
         """Log-probs of the tokens that ``scored`` marks, or a loss on them.
 
         Args:
-            input_ids: [B, T] int64.
-            attention_mask: [B, T] int64, 1 for real tokens; padding is on the right. None for a packed batch, B = 1.
-            lengths: Tokens of each row.
-            scored: [B, T-1] bool; entry (b, t) asks for the log-prob of token t+1 given the tokens up to t.
-            entropy: Whether to return entropies too, or to give them to ``token_loss``.
-            token_loss: A loss of the scored tokens' log-probs and entropies: the policy then returns it, a quarter cheaper
-                than a loss made of returned log-probs.
+            input_ids: Token ids.
+            attention_mask: 1 for tokens and 0 for padding, which is on the right. None for a packed batch, where B = 1.
+            lengths: Tokens of each row, or of each document of a packed batch.
+            scored: Entry (b, t) asks for the log-prob of token t+1, given the tokens up to t; P = T - 1.
+            entropy: Whether to compute entropies too.
+            token_loss: A loss of the scored tokens' log-probs and entropies. The policy then returns it, for three quarters of
+                what a loss of returned log-probs costs.
 
         Returns:
             Float32 tensors [N], N = scored.sum(), in row-major order; or the loss and its metrics.
 
         Raises:
-            UserError: for a packed batch where the architecture takes none.
+            UserError: for a packed batch, if the architecture cannot take one.
         """
         body = self.causal_lm.get_decoder()
         with torch.autocast(input_ids.device.type, self.dtype, enabled=self.dtype != torch.float32):
@@ -160,7 +158,7 @@ class Policy(nn.Module):
                 implementation=implementation,
             )
 
-    def log_probs(self, batch: MicroBatch, scored: Tensor, entropy: bool = False) -> LogProbs:
+    def log_probs(self, batch: MicroBatch, scored: Bool[Tensor, "B P"], entropy: bool = False) -> LogProbs:
         """Log-probs of the tokens that ``scored`` marks; see ``forward``."""
         scores = self(batch.input_ids, batch.attention_mask, batch.lengths, scored, entropy=entropy)
         assert isinstance(scores, LogProbs)
@@ -175,7 +173,7 @@ class Policy(nn.Module):
 
 
 def logit_divisor(config: PretrainedConfig) -> float:
-    """What the architecture itself divides its logits by (Granite), or one over what it multiplies them with (Cohere)."""
+    """What the architecture divides its logits by (Granite), or the inverse of what it multiplies them with (Cohere)."""
     return float(getattr(config, "logits_scaling", None) or 1 / (getattr(config, "logit_scale", None) or 1))
 
 
@@ -195,12 +193,12 @@ def load_policy(
 
     Args:
         folder: The model folder.
-        dtype: Of the arithmetic. Weights are float32; those that adapters freeze have this dtype.
+        dtype: Of the arithmetic. Weights are float32, unless adapters freeze them: then they have this dtype.
         random_init: Whether to start from random weights.
         temperature: See ``Policy``.
         checkpointing: Whether to recompute activations in the backward pass.
         head: See ``Policy``.
-        lora: Adapters to train in place of the weights.
+        lora: Adapters to train instead of the weights.
         layers: See ``use_layers``.
         device: Where the policy will be moved.
     """
@@ -223,7 +221,7 @@ def load_policy(
 
 
 def shard(policy: Policy, mesh: DeviceMesh) -> None:
-    """FSDP2: shards each decoder layer and the root (embedding, norm and head together, for they may be tied).
+    """FSDP2: shards each decoder layer, and the root with embedding, norm and head, which may be tied.
 
     Gathered parameters have the policy's dtype, sharded ones and reduced gradients are float32.
     """
@@ -233,40 +231,3 @@ def shard(policy: Policy, mesh: DeviceMesh) -> None:
     for layer in policy.causal_lm.get_decoder().layers:
         fully_shard(layer, mesh=mesh, mp_policy=precision)
     fully_shard(policy, mesh=mesh, mp_policy=precision)
-
-
-def named_weights(policy: Policy) -> Iterator[tuple[str, Tensor]]:
-    """Full weights one by one under their transformers names, adapters merged, for an engine.
-
-    A tied head is yielded too: engines that pack the head keep a stale copy of it otherwise. Under FSDP2 every rank must
-    iterate in lockstep, for each parameter is gathered when it is reached.
-    """
-    causal_lm = policy.causal_lm
-    head_seen = False
-    for name, weight in merged(causal_lm, dict(causal_lm.named_parameters())):
-        head_seen = head_seen or name == "lm_head.weight"
-        yield name, weight
-    if not head_seen:
-        yield "lm_head.weight", full(causal_lm.get_output_embeddings().weight)
-
-
-def export(policy: Policy, folder: Path, tokenizer: Any, is_writer: bool) -> None:
-    """Writes a Hugging Face folder (safetensors of the policy's dtype, tokenizer, and every token at which it ends), adapters
-    merged, and besides by themselves in ``adapter/``. Every rank calls it, the writer writes."""
-    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-    state = get_model_state_dict(policy, options=options)
-    tied = {n for n, _ in policy.named_parameters(remove_duplicate=False)} - {n for n, _ in policy.named_parameters()}
-    if is_writer:
-        plain = {k.removeprefix(PREFIX): v for k, v in state.items() if isinstance(v, Tensor) and k not in tied}
-        tensors = {k: v.to(policy.dtype) for k, v in merged(policy.causal_lm, plain)}
-        generation = policy.causal_lm.generation_config
-        policy.causal_lm.generation_config = GenerationConfig()  # transformers reads settings that it refuses to write
-        policy.causal_lm.save_pretrained(folder, state_dict=tensors)
-        policy.causal_lm.generation_config = generation
-        config = {**read_json(folder / "config.json"), "dtype": str(policy.dtype).removeprefix("torch.")}
-        write_json(folder / "config.json", config)  # transformers names the dtype of the weights in training
-        ends = {"eos_token_id": end_tokens(str(policy.causal_lm.name_or_path))}
-        write_json(folder / GENERATION, {**generation.to_diff_dict(), **ends})
-        tokenizer.save_pretrained(folder)
-        if is_adapted(policy.causal_lm):
-            save_adapter(policy.causal_lm, plain, folder / "adapter")

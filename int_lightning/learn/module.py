@@ -1,7 +1,8 @@
-"""What SFT and GRPO share: the policy's life in Lightning and one optimiser step over a list of micro-batches."""
+"""What SFT and GRPO share: a policy as a LightningModule, and one optimiser step over a list of micro-batches."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cached_property
@@ -17,10 +18,12 @@ from torch.distributed.fsdp import FSDPModule
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from transformers import PreTrainedTokenizerBase
 
+from int_lightning.learn.export import export
 from int_lightning.learn.liger_layers import Layers
+from int_lightning.learn.lightning_internals import forget_step_metrics
 from int_lightning.learn.lora import LoRAConfig, keep_state_of_adapters_only
 from int_lightning.learn.micro_batches import MicroBatch
-from int_lightning.learn.model import Head, Policy, export, load_policy, shard
+from int_lightning.learn.model import Head, Policy, load_policy, shard
 from int_lightning.learn.schedule import WarmupCosine
 from int_lightning.model_folder.tokenizer import load_tokenizer
 from int_lightning.models.resolve import resolve_model
@@ -31,10 +34,10 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def run_length(trainer: L.Trainer) -> int:
-    """Optimiser steps of a whole run, which is one pass over its stream, however ``max_steps`` cuts it.
+    """Optimiser steps of a whole run, which is one pass over its stream, even if ``max_steps`` cuts it short.
 
-    The length is that of a loader made for the purpose: asking the trainer (``estimated_stepping_batches``) sets its own loader
-    up, and one that is set up before its state is restored starts from the first row.
+    A loader is made for the purpose. The trainer (``estimated_stepping_batches``) would set up its own one, and a loader that is
+    set up before its state is restored starts from the first row.
     """
     return len(trainer.datamodule.train_dataloader())  # type: ignore[attr-defined]
 
@@ -45,15 +48,15 @@ class PolicyModule(L.LightningModule):
     Args:
         model: ``mini``, ``smollm2-135m-instruct``, a model folder or a hub name.
         optimizer: Optimiser.
-        scheduler: Learning-rate schedule, stepped once per optimiser step; none keeps the rate.
+        scheduler: Learning-rate schedule, stepped once per optimiser step; None keeps the rate.
         dtype: Of the arithmetic; weights and optimiser state are float32.
-        max_grad_norm: Gradients are clipped to this norm; 0 leaves them.
+        max_grad_norm: Gradients are clipped to this norm; 0 leaves them as they are.
         gradient_checkpointing: Recompute activations in the backward pass.
         head: How the head's log-probs are computed: auto (fused, for the device), triton, chunked, reference (plain PyTorch on
             all logits), or liger (Liger's fused linear cross-entropy, for the loss of SFT).
         random_init: Start from random weights of the model's architecture.
-        lora: Train low-rank adapters, and leave the model's own weights, which are then held in ``dtype``, as they are.
-            Checkpoints hold the adapters alone: a run goes on from the same ``model``.
+        lora: Train low-rank adapters and freeze the model's own weights, which are then held in ``dtype``. Checkpoints hold the
+            adapters alone: a run continues from the same ``model``.
         layers: Whose RMSNorm, RoPE and SwiGLU the model has: auto (Liger's on a GPU where it knows the architecture), liger, or
             transformers.
 
@@ -97,10 +100,10 @@ class PolicyModule(L.LightningModule):
 
     @cached_property
     def folder(self) -> str:
-        """The model's folder, or its hub id; looked for, and checked, when it is first asked for.
+        """The model's folder, or its hub id; found and checked on first use.
 
         Raises:
-            UserError: if there is no such model, or if its folder is damaged.
+            UserError: if the model does not exist, or if its folder is damaged.
         """
         return resolve_model(self.model)
 
@@ -125,6 +128,8 @@ class PolicyModule(L.LightningModule):
         """
         try:
             optimizer = self.optimizer_factory([p for p in self.scorer.parameters() if p.requires_grad])
+            if not all(math.isfinite(group["lr"]) for group in optimizer.param_groups):
+                raise ValueError("the learning rate is not finite")
             scheduler = None if self.scheduler_factory is None else self.scheduler_factory(optimizer)
         except (TypeError, ValueError) as error:
             raise UserError(f"model.optimizer or model.scheduler does not take its init_args: {error}") from error
@@ -149,13 +154,13 @@ class PolicyModule(L.LightningModule):
 
     @property
     def scorer(self) -> Policy:
-        """The policy, which exists from ``configure_model`` on."""
+        """The policy, once ``configure_model`` has run."""
         if self.policy is None:
             raise RuntimeError("the policy is not loaded yet: configure_model has not run")
         return self.policy
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Says which adapters the checkpoint is of."""
+        """Records the adapters' settings."""
         checkpoint["lora"] = self._adapters
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -168,26 +173,27 @@ class PolicyModule(L.LightningModule):
         if saved != self._adapters:
             raise UserError(
                 f"--ckpt_path: the checkpoint is of a run with lora {saved or 'null'}, and this one has "
-                f"{self._adapters or 'null'}: go on with its settings, or start afresh in another folder"
+                f"{self._adapters or 'null'}: continue with its settings, or start afresh in another folder"
             )
 
     def on_train_batch_start(self, *_: Any) -> None:
-        """Forgets what the step before logged: Lightning would log it again where this one, with nothing to train on, does not
-        measure it."""
-        for metric in self.trainer._results.values() if self.trainer._results else ():
-            if not metric.meta.on_epoch:
-                metric.reset()
+        """Forgets what the last step logged, in case this one has nothing to train on and logs nothing."""
+        forget_step_metrics(self.trainer)
 
     def optimise(self, batches: Sequence[MicroBatch], loss_of: Callable[[MicroBatch], Loss]) -> dict[str, Tensor]:
-        """One optimiser step. ``loss_of`` returns a micro-batch's share of the step's loss and of its metrics, both
-        already divided by the step's global count; shares add up over micro-batches and ranks.
+        """Takes one optimiser step.
+
+        Args:
+            batches: This rank's micro-batches.
+            loss_of: Returns a micro-batch's share of the step's loss and metrics, divided by the step's global count already, so
+                that shares add up over micro-batches and ranks.
 
         Returns:
-            The metrics over this rank's micro-batches (see ``add_metrics``), with ``loss`` and ``grad_norm``: both 0 and no
-            others in a step that has nothing to train on.
+            The metrics over this rank's micro-batches (see ``add_metrics``), with ``loss`` and ``grad_norm``. A step that has
+            nothing to train on has these two only, both 0.
 
         Raises:
-            UserError: if the loss or the gradient is not finite; the weights are then those before the step.
+            UserError: if the loss or the gradient is not finite; the weights then stay as they were before the step.
         """
         optimizer, schedule = self.optimizers(), self.lr_schedulers()
         assert not isinstance(optimizer, list) and not isinstance(schedule, list)
@@ -212,21 +218,21 @@ class PolicyModule(L.LightningModule):
         return totals
 
     def _remedy(self) -> str:
-        """What to do about a gradient that is not finite."""
+        """What to do if the gradient is not finite."""
         if not self.global_step:
             return f"It is the first: check the weights of {self.folder}, or use dtype float32"
         saved = getattr(self.trainer.checkpoint_callback, "last_model_path", "")
-        kept = f"{saved} is the newest checkpoint" if saved else "there is no checkpoint yet"
+        kept = f"{saved} is the newest checkpoint" if saved else "no checkpoint was saved yet"
         return f"Lower the learning rate or use dtype float32; {kept}, whose weights may have grown too large already"
 
     def log_totals(self, totals: dict[str, Tensor], prefix: str) -> None:
-        """Logs metrics that add up over ranks, or are maxima, once per optimiser step."""
+        """Logs the metrics of an optimiser step, summed over ranks or, by their names, as maxima."""
         for name, value in totals.items():
             fx = "mean" if name == "grad_norm" else "max" if name.endswith(MAX) else "sum"
             self.log(f"{prefix}/{name}", value, prog_bar=name == "loss", sync_dist=True, reduce_fx=fx, batch_size=1)
 
     def export_to(self, folder: Path) -> None:
-        """Writes the policy as a Hugging Face folder. Collective over ranks."""
+        """Writes the policy as a Hugging Face folder. Every rank calls it."""
         export(self.scorer, folder, self.tokenizer, self.trainer.is_global_zero)
 
     @property

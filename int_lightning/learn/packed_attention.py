@@ -1,8 +1,8 @@
-"""Attention within the documents of a packed sequence: tokens of one never see those of another, and no mask is made.
+"""Attention within the documents of a packed sequence: the tokens of one never see those of another, without a mask.
 
-On a CUDA device 16-bit documents go through one variable-length flash kernel; otherwise each goes through causal SDPA alone.
-Either way the cost is the sum of the documents' own squares. Importing this module makes it known to transformers under the name
-``PACKED``; padded batches are left to SDPA.
+On a CUDA device, 16-bit documents go through one variable-length flash kernel together; otherwise each one goes through causal
+SDPA. In both cases the cost is the sum of the squares of the documents' lengths. Importing this module registers it with
+transformers under the name ``PACKED``; padded batches are left to SDPA.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from itertools import accumulate
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
@@ -26,32 +27,32 @@ _ATTENTION_KINDS = {"full_attention", "sliding_attention"}
 
 def packed_attention(
     module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
+    query: Float[Tensor, "B heads T D"],
+    key: Float[Tensor, "B key_heads T D"],
+    value: Float[Tensor, "B key_heads T D"],
     attention_mask: Tensor | None,
     scaling: float | None = None,
     dropout: float = 0.0,
     lengths: Sequence[int] | None = None,
     sliding_window: int | None = None,
     **more: Any,
-) -> tuple[Tensor, None]:
+) -> tuple[Float[Tensor, "B T heads D"], None]:
     """Causal attention as transformers' layers call it.
 
     Args:
         module: The layer.
-        query: [B, heads, T, D]; B = 1 with ``lengths``.
-        key: [B, key heads, T, D].
-        value: [B, key heads, T, D].
+        query: Of every token; B = 1 with ``lengths``.
+        key: Of every token.
+        value: Of every token.
         attention_mask: Of a padded batch; None with ``lengths``.
-        scaling: Of the scores; 1 / sqrt(D) if not given.
+        scaling: Factor of the scores; 1 / sqrt(D) if not given.
         dropout: Not used in packed batches.
         lengths: Tokens of each document, in order; their sum is T.
         sliding_window: Tokens that a token sees, itself included.
-        more: What the layer gives besides, for a padded batch.
+        more: What else the layer passes, for a padded batch.
 
     Returns:
-        [B, T, heads, D], and no weights.
+        The outputs, and None in place of the attention weights.
 
     Raises:
         UserError: for a packed batch in a layer with attention sinks or softcapped scores.
@@ -66,15 +67,16 @@ def packed_attention(
     if query.is_cuda and value.dtype in (torch.bfloat16, torch.float16):
         return _varlen(query, key, value, lengths, scaling, sliding_window), None
     groups = query.shape[1] // key.shape[1]
-    key, value = (t.repeat_interleave(groups, 1) if groups > 1 else t for t in (key, value))
+    if groups > 1:
+        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
     parts = [t.split(list(lengths), 2) for t in (query, key, value)]
     outputs = [_causal(q, k, v, scaling, sliding_window) for q, k, v in zip(*parts, strict=True)]
     return torch.cat(outputs, 2).transpose(1, 2).contiguous(), None
 
 
 def can_pack(causal_lm: PreTrainedModel) -> bool:
-    """Whether a model takes several documents in one sequence: not if its layers carry a state from token to token, or have
-    an attention of their own, softcapped or with sinks."""
+    """Whether a model takes several documents in one sequence. It does not if its layers carry a state from token to token, or if
+    their attention is softcapped or has sinks."""
     kinds = set(getattr(causal_lm.config, "layer_types", None) or ["full_attention"])
     plain = getattr(causal_lm.config, "attn_logit_softcapping", None) is None
     plain &= not any(hasattr(module, "sinks") for module in causal_lm.modules())
@@ -82,12 +84,18 @@ def can_pack(causal_lm: PreTrainedModel) -> bool:
     return known and plain and kinds <= _ATTENTION_KINDS
 
 
-def positions(lengths: Sequence[int], device: torch.device) -> Tensor:
-    """[1, T] int64: each token's position in its own document."""
+def positions(lengths: Sequence[int], device: torch.device) -> Int64[Tensor, "1 T"]:
+    """Each token's position in its own document."""
     return torch.cat([torch.arange(n, device=device) for n in lengths])[None]
 
 
-def _causal(query: Tensor, key: Tensor, value: Tensor, scaling: float | None, window: int | None) -> Tensor:
+def _causal(
+    query: Float[Tensor, "1 heads N D"],
+    key: Float[Tensor, "1 heads N D"],
+    value: Float[Tensor, "1 heads N D"],
+    scaling: float | None,
+    window: int | None,
+) -> Float[Tensor, "1 heads N D"]:
     n = query.shape[2]
     if window is None or n <= window:
         return scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling)
@@ -96,8 +104,13 @@ def _causal(query: Tensor, key: Tensor, value: Tensor, scaling: float | None, wi
 
 
 def _varlen(
-    query: Tensor, key: Tensor, value: Tensor, lengths: Sequence[int], scaling: float | None, window: int | None
-) -> Tensor:
+    query: Float[Tensor, "1 heads T D"],
+    key: Float[Tensor, "1 key_heads T D"],
+    value: Float[Tensor, "1 key_heads T D"],
+    lengths: Sequence[int],
+    scaling: float | None,
+    window: int | None,
+) -> Float[Tensor, "1 T heads D"]:
     from torch.nn.attention.varlen import varlen_attn
 
     starts = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=query.device)
@@ -119,7 +132,7 @@ def _varlen(
 
 
 def _mask(attention_mask: Tensor | None = None, **rules: Any) -> Tensor | None:
-    """None for a packed batch, whose documents the attention itself keeps apart."""
+    """None for a packed batch, because the attention itself keeps its documents apart."""
     return None if attention_mask is None else sdpa_mask(attention_mask=attention_mask, **rules)
 
 

@@ -1,4 +1,4 @@
-"""The processes of a fit that Lightning started side by side: where one is killed, the others end at once, with one line."""
+"""The processes of a fit that Lightning started side by side: if one is killed, the others end at once, with one line."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
 from int_lightning.console import RANK_0, complain, terminal_of
+from int_lightning.learn.lightning_internals import ProcessLauncher
 from int_lightning.types import UserError
 
 _SECONDS = 0.5
@@ -19,24 +19,24 @@ _GRACE = 3.0
 
 
 class RanksAlive(Callback):
-    """Watches the other processes from before they have joined each other: the first one its children, they the first."""
+    """The first process watches its children, and they watch it, from before they have joined each other."""
 
     def __init__(self) -> None:
         self._over = threading.Event()
-        self._launcher: _SubprocessScriptLauncher | None = None
+        self._launcher: ProcessLauncher | None = None
 
     def watch(self, trainer: L.Trainer) -> None:
-        """Begins, where there are others."""
+        """Begins, if there are other processes."""
         rank = int(os.environ.get("LOCAL_RANK", "0"))
         if rank and (parent := os.environ.get(RANK_0)):
             self._start(lambda: self._check_parent(rank, int(parent.partition("/")[0])))
-        elif isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher) and trainer.num_devices > 1:
+        elif isinstance(trainer.strategy.launcher, ProcessLauncher) and trainer.num_devices > 1:
             self._launcher = trainer.strategy.launcher
             os.environ[RANK_0] = terminal_of()
             self._start(self._check_children)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Calls between processes fail before it is known who is gone, which is the reason to give then."""
+        """Waits until it is known which process is gone, the reason to give: calls between processes fail sooner."""
         if not isinstance(exception, UserError | KeyboardInterrupt):
             self._over.wait(2 * _GRACE)
         self._over.set()
@@ -68,7 +68,7 @@ class RanksAlive(Callback):
                 which, why = f"rank {rank} (process {process.pid})", f"ended with status {status}, see library.log"
                 if status < 0:
                     why = f"was killed by {signal.Signals(-status).name}"
-                elif self._over.wait(_GRACE):  # this process, too, came to know why, and said so
+                elif self._over.wait(_GRACE):  # this process found out why, and said so itself
                     return
                 complain(f"{which} {why}, so the fit ends. {_REMEDY}")
                 self._launcher.kill(signal.SIGKILL)

@@ -1,29 +1,29 @@
-"""How Lightning reads a checkpoint: also the folder of several processes into one, and with one line where it cannot."""
+"""How a fit reads a checkpoint: a folder that several processes wrote into one process too, and one line if it cannot."""
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.fabric.utilities.load import _load_distributed_checkpoint
 from lightning.pytorch.strategies import ModelParallelStrategy
-from lightning.pytorch.trainer.connectors.checkpoint_connector import _CheckpointConnector
 from torch.distributed.checkpoint.api import CheckpointException
 
+from int_lightning.learn.lightning_internals import CheckpointConnector, load_distributed_checkpoint, use_connector
 from int_lightning.types import UserError
 
 
 def prepare_to_restore(trainer: L.Trainer) -> None:
-    """Has a trainer read checkpoints in these ways."""
-    trainer._checkpoint_connector = Connector(trainer)
+    """Has a trainer read checkpoints with ``Connector`` and ``FilesAndFolders``."""
+    use_connector(trainer, Connector(trainer))
     if not isinstance(trainer.strategy, ModelParallelStrategy):  # which reads both kinds itself
         trainer.strategy.checkpoint_io = FilesAndFolders()
 
 
-class Connector(_CheckpointConnector):
-    """Lightning's own, private because it has no hook around the reading of a checkpoint."""
+class Connector(CheckpointConnector):
+    """Lightning's own, with one line for a checkpoint that cannot be read."""
 
     def resume_start(self, checkpoint_path: Any = None, weights_only: bool | None = None) -> None:
         """Reads the checkpoint.
@@ -48,7 +48,7 @@ class Connector(_CheckpointConnector):
         """Gives the model its weights.
 
         Raises:
-            UserError: if they are those of another architecture.
+            UserError: if they are of another architecture.
         """
         try:
             super().restore_model()
@@ -69,15 +69,15 @@ class FilesAndFolders(TorchCheckpointIO):
         if not Path(path).is_dir():
             loaded: dict[str, Any] = super().load_checkpoint(path, map_location, weights_only)
             return loaded
-        checkpoint: dict[str, Any] = _load_distributed_checkpoint(Path(path))
+        checkpoint: dict[str, Any] = load_distributed_checkpoint(Path(path))
         optimizers = sorted(key for key in checkpoint if key.startswith("optimizer_") and key != "optimizer_states")
         checkpoint["optimizer_states"] = [numbered(checkpoint.pop(key)) for key in optimizers]
         return checkpoint
 
 
 def numbered(state: dict[str, Any]) -> dict[str, Any]:
-    """An optimiser's state whose parameters have names, as that of one process, where they have numbers."""
-    names = [name for group in state["param_groups"] for name in group["params"]]
+    """An optimiser's state that names its parameters, with numbers instead, as one process has it."""
+    names = chain.from_iterable(group["params"] for group in state["param_groups"])
     number = {name: i for i, name in enumerate(names)}
     groups = [{**group, "params": [number[name] for name in group["params"]]} for group in state["param_groups"]]
     return {"state": {number[name]: values for name, values in state["state"].items()}, "param_groups": groups}

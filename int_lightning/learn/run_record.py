@@ -26,28 +26,30 @@ _FREE = {
     "model.init_args.": "gradient_checkpointing head layers",
     "data.init_args.": "epochs steps max_tokens packing patience collect_config show_every",
 }
-FREE = [prefix + name for prefix, names in _FREE.items() for name in names.split()]
-"""Keys that may change when a run is resumed: they say how long it is, where and how fast it is computed, or what is shown."""
+FREE: list[str] = []
+"""Keys that may change when a run is resumed: they say how long it is, where and how fast it runs, or what is shown."""
+for _prefix, _names in _FREE.items():
+    FREE += [_prefix + name for name in _names.split()]
 
 NAMING = ["model.init_args.model", "data.init_args.folder", "data.init_args.problems", "data.init_args.prompts"]
-"""Keys that name something whose content is compared, however it is spelt."""
+"""Keys that name something whose content is compared, not its name."""
 
 
 @runtime_checkable
 class WithContents(Protocol):
-    """Data that say what their keys name."""
+    """Data that can say whether what their keys name is still the same."""
 
     def contents(self) -> Mapping[str, str]:
-        """A digest for each key whose content must stay the same while the run lasts."""
+        """A digest for each key whose content must not change during the run."""
 
 
 class RunRecord(Callback):
-    """Keeps the record, compares it, and refuses to continue with other settings, other content or no step left to take.
+    """Keeps the record, compares it, and refuses to continue with other settings or content, or without a step left to take.
 
     Args:
         folder: The run's folder.
-        config: Text of ``config.yaml``, written once the run has been found to go with its checkpoint.
-        settings: The same, flat.
+        config: Text of ``config.yaml``, which is written once the run is known to match its checkpoint.
+        settings: The same settings, flat.
         resumed: The checkpoint the run resumes from.
     """
 
@@ -58,7 +60,7 @@ class RunRecord(Callback):
         self.resumed = resumed
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Compares, and writes ``config.yaml``.
+        """Compares settings and content, and writes ``config.yaml``.
 
         Raises:
             UserError: naming what differs.
@@ -78,7 +80,7 @@ class RunRecord(Callback):
         checkpoint[RECORD] = {"format": FORMAT, "settings": dict(self.settings), "contents": contents}
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Opens the epoch again where a run that had come to its end is to take more steps."""
+        """Opens the epoch again if a finished run is to take more steps."""
         if checkpoint["global_step"] < self.steps:
             checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"] = False
 
@@ -95,12 +97,12 @@ class RunRecord(Callback):
         cut = 0 < trainer.max_steps < self.steps
         end = trainer.max_steps if cut else self.steps
         if resumed.step < end or (resumed.step == end and finished_steps(self.folder) != end):
-            return  # of a run that was killed before its model was written, only that is left to do
+            return  # a run that was killed before its model was written has only that left to do
         further = f"start another run from its weights with --model.init_args.model {self.folder / 'model'}"
         if cut or not self._module(trainer).rates_span_run:
             further = f"raise {'trainer.max_steps' if cut else _length_key(self.settings)}, or {further}"
         raise UserError(
-            f"{resumed.path} has taken {resumed.step} steps and the run ends after {end}, so that none is left: {further}"
+            f"{resumed.path} has taken {resumed.step} steps and the run ends after {end}, and no step is left: {further}"
         )
 
     @staticmethod
@@ -122,7 +124,7 @@ def check_settings(resumed: Saved, settings: Mapping[str, Any]) -> None:
 
 
 def check_contents(resumed: Saved, settings: Mapping[str, Any], contents: Mapping[str, str]) -> None:
-    """Compares what settings name with what those of a checkpoint named.
+    """Compares the content that settings name with the content that a checkpoint's settings named.
 
     Raises:
         UserError: naming the key and both values.
@@ -137,7 +139,7 @@ def check_contents(resumed: Saved, settings: Mapping[str, Any], contents: Mappin
 
 
 def model_digest(folder: str) -> str:
-    """Of the weights, the configuration and the tokenizer in a model folder; a hub id stands for itself."""
+    """A digest of weights, configuration and tokenizer in a model folder; a hub id is its own digest."""
     path = Path(folder)
     if not path.is_dir():
         return folder

@@ -1,4 +1,8 @@
-"""Learning-rate schedule of the paper: linear warm-up, then cosine down to a share of the peak."""
+"""Learning-rate schedule of the paper: linear warm-up, then cosine down to a share of the peak.
+
+Not transformers' own: its cosine with a minimum rate takes the first step at rate 0, its variant that does not runs the cosine
+one step early, and both let the rate rise again after the end.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +14,13 @@ from torch.optim.lr_scheduler import LRScheduler
 
 
 class WarmupCosine(LRScheduler):
-    """Linear warm-up over ``warmup`` of the run, then cosine to ``minimum`` of the peak rate at its end.
+    """Linear warm-up over a share of the run, then a cosine down to a share of the peak rate at its end.
 
     Args:
-        optimizer: The optimiser; its rate is the peak.
+        optimizer: The optimiser, whose rate is the peak.
         warmup: Share of the run's steps.
         minimum: Share of the peak rate.
-        total_steps: Optimiser steps of the run; the module fills in the length of the data's stream where it is 0.
+        total_steps: Optimiser steps of the run; for 0 the module fills in the length of the data's stream.
     """
 
     def __init__(self, optimizer: Optimizer, warmup: float = 0.1, minimum: float = 0.1, total_steps: int = 0) -> None:
@@ -26,7 +30,7 @@ class WarmupCosine(LRScheduler):
         super().__init__(optimizer)
 
     def get_lr(self) -> list[float | Tensor]:
-        """The rates of the step to come."""
+        """The rates of the next step, one for each parameter group."""
         return [peak * self.factor(self.last_epoch) for peak in self.base_lrs]
 
     def factor(self, step: int) -> float:
@@ -38,7 +42,7 @@ class WarmupCosine(LRScheduler):
         return self.minimum + (1 - self.minimum) * 0.5 * (1 + math.cos(math.pi * progress))
 
     def set_total_steps(self, total_steps: int) -> None:
-        """Tells the schedule how long the run is and sets the rates of its current step accordingly."""
+        """Tells the schedule how long the run is, and sets the rates of the current step accordingly."""
         self.total_steps = total_steps
         self._last_lr = self.get_lr()
         for group, rate in zip(self.optimizer.param_groups, self._last_lr, strict=True):

@@ -1,6 +1,6 @@
-"""Weight sync that is verified: after it, engine and trainer must give fixed tokens the same log-probs.
+"""A weight sync that is verified: engine and trainer must then give fixed tokens the same log-probs.
 
-A stale tied head, a dropped or transposed tensor, or weights one step old do not raise anywhere else; they show here.
+A stale tied head, a dropped or transposed tensor, or weights from the step before raise no error anywhere else.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from torch import Tensor
 
 from int_lightning.engines.base import Engine
 from int_lightning.engines.vllm import VLLMEngine
+from int_lightning.learn.export import named_weights
 from int_lightning.learn.lora import adapter_factors, save_adapter
-from int_lightning.learn.model import Policy, logit_divisor, named_weights
+from int_lightning.learn.model import Policy, logit_divisor
 from int_lightning.scratch import scratch_folder
 from int_lightning.types import UserError
 
 TOLERANCE = {"float32": 1e-4, "bfloat16": 0.15}
-"""In nats a token; that of the coarser dtype holds where trainer's and engine's differ."""
+"""In nats a token, by dtype. If engine and trainer have different dtypes, the larger one holds."""
 
 PROBES, PROBE_TOKENS = 2, 24
 
@@ -28,14 +29,14 @@ class SyncError(UserError):
 
 
 def sync(policy: Policy, engine: Engine) -> float:
-    """Loads the policy's weights into the engine, or its adapters alone where the engine takes them, and verifies them; every
-    rank calls it.
+    """Loads the policy's weights into the engine, or only its adapters if the engine takes them, and verifies them. Every rank
+    calls it.
 
     Returns:
         The mean absolute difference of log-probs, in nats.
 
     Raises:
-        SyncError: if it is beyond the tolerance of their dtypes.
+        SyncError: if it exceeds the tolerance of their dtypes.
     """
     engine.wake()
     if isinstance(engine, VLLMEngine) and engine.takes_adapters:
@@ -48,7 +49,7 @@ def sync(policy: Policy, engine: Engine) -> float:
 
 
 def verify(policy: Policy, engine: Engine) -> float:
-    """Compares the log-probs of fixed tokens under trainer and engine; see ``sync``."""
+    """Compares the log-probs that trainer and engine give fixed tokens; see ``sync``."""
     weight: Tensor = policy.causal_lm.get_input_embeddings().get_parameter("weight")
     vocabulary = policy.causal_lm.config.get_text_config().vocab_size
     rng = random.Random(0)
@@ -77,6 +78,6 @@ def verify(policy: Policy, engine: Engine) -> float:
 
 
 def _start_of_server(engine: Engine, policy: Policy) -> str:
-    """A server has its own dtype, half precision for most folders, whatever the config says."""
+    """A remedy for servers: they choose their own dtype, half precision for most folders, regardless of the config."""
     dtype = str(policy.dtype).removeprefix("torch.")
     return f". Start the server with --dtype {dtype}, if it has another" if engine.name == "server" else ""

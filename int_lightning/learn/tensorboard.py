@@ -1,4 +1,4 @@
-"""TensorBoard events in a run's folder, whose writer fails late and in another thread."""
+"""TensorBoard events in a run's folder. TensorBoard's writer fails late, and in another thread."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class RunTensorBoard(TensorBoardLogger):
 
     @property
     def experiment(self) -> Any:
-        """The writer, which makes its file when it is first asked for.
+        """The writer, whose file is made on first use.
 
         Raises:
-            UserError: if it cannot.
+            UserError: if the file cannot be made.
         """
         with written(Path(self.log_dir)):
             return super().experiment
@@ -35,13 +35,14 @@ class RunTensorBoard(TensorBoardLogger):
         """Adds events.
 
         Raises:
-            UserError: if they, or earlier ones, cannot be written.
+            UserError: if these events, or earlier ones, cannot be written.
         """
         with written(Path(self.log_dir)):
             try:
                 super().log_metrics(metrics, step)
-            except ValueError as error:  # which Lightning makes of every exception
-                raise next((e for e in causes(error) if isinstance(e, OSError)), error) from None
+            except ValueError as error:  # Lightning turns every exception into one
+                cause = next((e for e in causes(error) if isinstance(e, OSError)), error)
+                raise cause from None
 
     def save(self) -> None:
         """Writes hyperparameters."""
@@ -49,6 +50,6 @@ class RunTensorBoard(TensorBoardLogger):
             super().save()
 
     def finalize(self, status: str) -> None:
-        """Writes what is left; after a failure, as far as it can be."""
+        """Writes what is left, as far as possible after a failure."""
         with written(Path(self.log_dir)):
             super().finalize(status)

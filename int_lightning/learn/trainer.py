@@ -1,4 +1,4 @@
-"""The Trainer with an engine beside it, which serves the newest weights of the policy in training."""
+"""A Trainer with an engine that serves the newest weights of the policy in training."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class EngineTrainer(L.Trainer):
     _engine: Engine | None = None
 
     def open_engine(self, folder: str) -> Engine:
-        """The engine for a model folder, started when it is first asked for and then the same for all who sample. It serves the
-        folder's weights until others are loaded into it."""
+        """The engine for a model folder, started on first use and shared by all who sample. It serves the folder's weights until
+        others are loaded."""
         if self._engine is None or self._engine.folder != folder:
             module = self.lightning_module
             lora = module.lora if isinstance(module, PolicyModule) else None
@@ -40,11 +40,11 @@ class EngineTrainer(L.Trainer):
         return self._engine
 
     def synced_sampler(self, prompts: PromptSet, grader: Grader) -> RolloutSampler:
-        """A sampler of the newest weights of the policy in training. Every rank calls it. ``sync_gap`` is then the mean absolute
-        difference of engine's and trainer's log-probs of fixed tokens.
+        """A sampler of the newest weights of the policy in training. Every rank calls it. It sets ``sync_gap``, the mean absolute
+        difference between the log-probs of engine and trainer on fixed tokens.
 
         Raises:
-            SyncError: if the engine does not come to serve those weights.
+            SyncError: if the engine does not serve those weights then.
         """
         module = self.lightning_module
         assert isinstance(module, PolicyModule)

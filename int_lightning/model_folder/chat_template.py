@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 TODAY = datetime(2025, 1, 1)
-"""To a chat template that asks for the date: prompts are the same on every day."""
+"""What a chat template that asks for the date is told, so that prompts are the same on every day."""
 
 
 def render(
@@ -22,7 +22,7 @@ def render(
 
     Raises:
         UserError: if the tokenizer has no chat template, or if the template refuses the conversation or fails: it is a program
-            of whoever made the model, run in a sandbox.
+            by the maker of the model, run in a sandbox.
     """
     if not tokenizer.chat_template:
         raise UserError(

@@ -20,7 +20,7 @@ from int_lightning.types import UserError
 
 log = logging.getLogger(__name__)
 _STRETCHED = ("linear", "dynamic", "yarn")
-"""Kinds of RoPE whose factor lengthens the context beyond ``max_position_embeddings``."""
+"""Kinds of RoPE whose factor extends the context beyond ``max_position_embeddings``."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,10 @@ class ModelReport:
     Args:
         folder: The folder.
         architecture: Class of the model.
-        parameters: Their number; 0 where they were not looked at, because the weights are quantised or come with code of
-            their own.
-        context: Tokens that a sequence may have; none if its configuration does not bound it.
-        ends: Tokens that end a completion, by who says so.
-        dropout: Keys of config.json whose dropout is on in training.
+        parameters: Their number; 0 if they were not counted, because the weights are quantised or come with their own code.
+        context: Tokens that a sequence may have; None if the configuration does not bound it.
+        ends: Names of the tokens that end a completion, by the file that says so.
+        dropout: Keys of config.json that turn dropout on in training.
     """
 
     folder: str
@@ -56,7 +55,7 @@ class ModelReport:
 
 
 def check_model_folder(folder: str | Path) -> ModelReport:
-    """Checks configuration, tokenizer, ends and, from their headers, weights; says so where its files name different ends.
+    """Checks configuration, tokenizer, ends and the headers of the weights. Says so if its files name different ends.
 
     Raises:
         UserError: naming folder, file, and tensor or key.
@@ -72,7 +71,7 @@ def load_config(folder: str, trust_remote_code: bool = False) -> PretrainedConfi
 
     Args:
         folder: Model folder or hub id.
-        trust_remote_code: Whether it may be one of the folder's own code.
+        trust_remote_code: Whether the folder's own code may define it.
 
     Raises:
         UserError: if transformers cannot read it.
@@ -84,7 +83,7 @@ def load_config(folder: str, trust_remote_code: bool = False) -> PretrainedConfi
 
 
 def context_of(config: PretrainedConfig) -> int | None:
-    """Tokens that a sequence may have."""
+    """Tokens that a sequence may have; None if the configuration does not bound it."""
     text = config.get_text_config()
     longest = getattr(text, "max_position_embeddings", None)
     if not isinstance(longest, int) or longest < 1:
@@ -141,7 +140,7 @@ def dropouts(config: PretrainedConfig) -> list[str]:
 
 
 def _say_disagreement(report: ModelReport) -> None:
-    """Names a folder whose template or tokenizer end a turn with a token that its configuration does not list."""
+    """Names a folder whose template or tokenizer ends a turn with a token that its configuration does not list."""
     *speakers, last = report.ends.items()
     others = [(source, tokens) for source, tokens in speakers if not set(tokens) <= set(last[1])]
     if others:

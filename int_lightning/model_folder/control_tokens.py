@@ -1,10 +1,10 @@
-"""Control tokens, which only a chat template may write, and how a text that spells their names stays text.
+"""Control tokens, which only a chat template may write, and how a text that spells out their names stays text.
 
-A name is broken by a separator, a character that means nothing and that no text holds; the whole is encoded, and the separator's
-own tokens are taken out again. What is left decodes to the text, to the letter, without a control token in it.
+A name is broken by a separator, a meaningless character that none of the texts has; the whole is encoded, and the tokens of the
+separator are taken out again. What is left decodes to the text, letter by letter, without a control token in it.
 
-Markers that a template writes as plain text are told from other text by their shape (``[INST]``, ``<<SYS>>``); in a message they
-are encoded letter by letter. Markers that look like any words (``### Response:``, ``USER:``) cannot be told from words.
+Markers that a template writes as plain text are recognised by their shape (``[INST]``, ``<<SYS>>``), and encoded letter by letter
+in a message. Markers that look like ordinary words (``### Response:``, ``USER:``) cannot be told from words.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 BREAKS = "¦⁞⸽"
-"""Signs that no name has, and hardly any text."""
+"""Signs that a name never has, and a text hardly ever."""
 
 _IN_NAME = rf"[^\s<>\[\]|｜＜＞{BREAKS}\U000f0000-\U000fffff]{{1,64}}"
 SHAPE = re.compile(
@@ -37,7 +38,7 @@ SHAPE = re.compile(
     """,
     re.VERBOSE,
 )
-"""What names of control tokens look like, whatever the model."""
+"""What names of control tokens look like in any model."""
 
 _SEPARATORS = range(0xF0000, 0xFFFFE)  # of a private use area
 _USER, _SAID = {"role": "user", "content": "1+1?"}, {"role": "assistant", "content": "It is 2."}
@@ -47,13 +48,12 @@ _CACHE: WeakKeyDictionary[PreTrainedTokenizerBase, tuple[object, Control]] = Wea
 
 @dataclass(frozen=True)
 class Control:
-    """A tokenizer's control tokens: the special ones, and whatever else its chat template writes.
+    """A tokenizer's control tokens: the special ones, and others that its chat template writes.
 
     Args:
         names: Their names by id.
-        thoughts: Ids of those with which the template begins or ends a thought inside of an assistant's turn. In an assistant's
-            own message they are its own.
-        markers: What the template writes as plain text around messages and what looks like a control token.
+        thoughts: Ids of those that begin or end a thought within an assistant's turn. An assistant's own message may have them.
+        markers: Plain text around messages that looks like a control token.
     """
 
     names: dict[int, str]
@@ -62,12 +62,12 @@ class Control:
 
     @property
     def of_turns(self) -> frozenset[int]:
-        """Ids of those that no message may have, not even an assistant's."""
+        """Ids of those that a message must not have, not even an assistant's."""
         return frozenset(self.names.keys() - self.thoughts)
 
 
 def control_tokens(tokenizer: PreTrainedTokenizerBase) -> Control:
-    """Those of a tokenizer with its chat template, if it has one."""
+    """The control tokens of a tokenizer and of its chat template, if it has one."""
     state = (tokenizer.chat_template, len(tokenizer))
     known = _CACHE.get(tokenizer)
     if known is None or known[0] != state:
@@ -92,7 +92,7 @@ def _control_tokens(tokenizer: PreTrainedTokenizerBase) -> Control:
 def _written(
     tokenizer: PreTrainedTokenizerBase, conversations: Iterable[list[dict[str, str]]], add_generation_prompt: bool
 ) -> Iterator[str]:
-    """Conversations as the template writes them, but for those that it refuses."""
+    """Conversations as the template writes them, without those that it refuses."""
     for conversation in conversations:
         try:
             yield render(tokenizer, conversation, add_generation_prompt)
@@ -101,7 +101,7 @@ def _written(
 
 
 def _named(tokenizer: PreTrainedTokenizerBase, text: str, added: dict[int, Any]) -> dict[int, str]:
-    """The tokens of a text that were added to the vocabulary, and others that look like them."""
+    """The tokens of a text that were added to the vocabulary, or look as if they were."""
     names = {i: str(tokenizer.decode([i])).strip() for i in set(tokenizer.encode(text, add_special_tokens=False))}
     return {i: name for i, name in names.items() if i in added or SHAPE.fullmatch(name)}
 
@@ -116,7 +116,7 @@ def broken(tokenizer: PreTrainedTokenizerBase, text: str, separator: str, own: b
     """A text with a separator in every name of a control token and between all letters of other markers.
 
     Args:
-        own: Whether the text is an assistant's own, in which thoughts may begin and end.
+        own: Whether an assistant says it, so that thoughts may begin and end in it.
     """
     control = control_tokens(tokenizer)
     ids = control.of_turns if own else control.names.keys()
@@ -130,7 +130,7 @@ def broken(tokenizer: PreTrainedTokenizerBase, text: str, separator: str, own: b
 
 
 def _broken_as_read(tokenizer: PreTrainedTokenizerBase, text: str, separator: str, ids: AbstractSet[int]) -> str:
-    """Also breaks what is not a name to the letter, but what the tokenizer's normalisation makes one."""
+    """Also breaks what the tokenizer's normalisation turns into a name."""
     while tokenizer.is_fast:
         spans = [span for i, span in _tokens(tokenizer, text) if i in ids]
         spans = [(a, b) for a, b in spans if separator not in text[a:b] and len(text[a:b].strip()) > 1]
@@ -150,17 +150,18 @@ def encode_broken(tokenizer: PreTrainedTokenizerBase, text: str, separator: str)
         tokens = [(i, text[a:b]) for i, (a, b) in _tokens(tokenizer, text)]
         if not any(separator in piece and piece.strip(separator) for _, piece in tokens):
             return [i for i, piece in tokens if separator not in piece]
-    return [i for part in text.split(separator) for i in tokenizer.encode(part, add_special_tokens=False)]
+    parts = (tokenizer.encode(part, add_special_tokens=False) for part in text.split(separator))
+    return list(chain.from_iterable(parts))
 
 
 def encode_as_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """Token ids of what an assistant says: its thoughts may begin and end, and no other control token is in it."""
+    """Token ids of what an assistant says: thoughts may begin and end in it, and other control tokens are text."""
     separator = separator_for(text)
     return encode_broken(tokenizer, broken(tokenizer, text, separator, own=True), separator)
 
 
 def _tokens(tokenizer: PreTrainedTokenizerBase, text: str) -> list[tuple[int, tuple[int, int]]]:
-    """Ids, each with where in the text it stands."""
+    """Token ids, each with its start and end in the text."""
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     offsets: Sequence[tuple[int, int]] = encoded["offset_mapping"]
     return list(zip(encoded["input_ids"], offsets, strict=True))

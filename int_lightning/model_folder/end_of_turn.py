@@ -18,7 +18,8 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:
     """The token with which the chat template ends what an assistant says.
 
     Raises:
-        UserError: if the tokenizer has no chat template, or if the template shows no such turn or ends it with no special token.
+        UserError: if the tokenizer has no chat template, or if the template does not show such a turn, or ends it
+            without a special token.
     """
     said = "It is 2."
     whole = render(tokenizer, [QUESTION, {"role": "assistant", "content": said}])
@@ -27,7 +28,7 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:
     end = rest[0] if rest else tokenizer.eos_token_id
     if not shown or end not in control_tokens(tokenizer).names:
         raise UserError(
-            f"the chat template of {tokenizer.name_or_path} ends the assistant's turn with no special token, so a model trained "
-            "on it would not know where to stop: give the model folder a chat_template.jinja that ends it with one"
+            f"the chat template of {tokenizer.name_or_path} ends the assistant's turn without a special token, so a model "
+            "trained on it would not know where to stop: give the model folder a chat_template.jinja that ends it with one"
         )
     return int(end)

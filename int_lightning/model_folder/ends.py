@@ -20,16 +20,16 @@ _KEY = "eos_token_id"
 
 def end_tokens(folder: str) -> list[int]:
     """The end tokens of a model folder or hub id; see ``ends_by_source``."""
-    return sorted({i for ids in ends_by_source(folder, load_tokenizer(folder)).values() for i in ids})
+    return sorted(set().union(*ends_by_source(folder, load_tokenizer(folder)).values()))
 
 
 def ends_by_source(folder: str, tokenizer: PreTrainedTokenizerBase) -> dict[str, list[int]]:
-    """What ends a completion, and who says so: what the chat template ends the assistant's turn with, the tokenizer's end of
-    sequence, and those of ``generation_config.json``, or of ``config.json`` where there is none. A model stops at any of them:
-    one whose template was added later, or that was not trained on it, knows only some.
+    """The tokens that end a completion, by who says so: the chat template (with which token it ends the assistant's turn), the
+    tokenizer (its end of sequence), and ``generation_config.json``, or ``config.json`` in its absence. A model may stop at any of
+    them: if its template was added later, or it was not trained on it, it knows only some.
 
     Raises:
-        UserError: if nobody names one, or if one is ordinary text, at which completions would be cut off.
+        UserError: if none is named, or if one is ordinary text, which would cut completions off.
     """
     found = {"chat template": _of_template(tokenizer), "tokenizer": _listed(tokenizer.eos_token_id)}
     file, configured = _configured(folder)
@@ -53,7 +53,7 @@ def ends_by_source(folder: str, tokenizer: PreTrainedTokenizerBase) -> dict[str,
 
 
 def _of_template(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """None where there is no template, or where it ends a turn with text; who writes a conversation with it is told."""
+    """Empty without a template, or if it ends a turn with text: that is refused when a conversation is written."""
     try:
         return [end_of_turn(tokenizer)]
     except UserError:
@@ -72,7 +72,7 @@ def _configured(folder: str) -> tuple[str, list[int]]:
 
 
 def _path(folder: str, name: str) -> Path | None:
-    """A file of a model folder, or of a hub id that was fetched before."""
+    """A file of a model folder, or of a hub id whose files were fetched before."""
     if Path(folder).is_dir():
         return Path(folder) / name if (Path(folder) / name).is_file() else None
     from transformers.utils import cached_file

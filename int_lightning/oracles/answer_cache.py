@@ -8,14 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from int_lightning.run_files import written
+from int_lightning.run_files import append_lines, written
 from int_lightning.types import UserError
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server said, the model that it names and whether the length limit cut it short; or why there is no answer (a kind
-    and its detail)."""
+    """What a server said, or why it did not answer.
+
+    Args:
+        text: What it said.
+        model: The model that it names.
+        failure: Why it did not answer, "" if it did.
+        cut: Whether the length limit cut it short.
+    """
 
     text: str = ""
     model: str = ""
@@ -23,7 +29,7 @@ class Answer:
     cut: bool = False
 
 
-class KeptAnswers:
+class AnswerCache:
     """Answers by question in a JSONL file, appended one by one; without a file nothing is kept.
 
     Args:
@@ -35,25 +41,26 @@ class KeptAnswers:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._offsets: dict[str, int] = {}
+        self._offsets: dict[str, int] = {}  # of each question's line; the answers stay on disk
         if path is None:
             return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("ab+") as file:
-                offset, line = file.seek(0), b""
+            append_lines(path, [])
+            offset = 0
+            with path.open("rb") as file:
                 for line in file:
-                    if (record := _record_of(line)) is not None:
+                    record = _read(line)
+                    if record is not None:
                         self._offsets[record["question"]] = offset
                     offset += len(line)
-                if line and not line.endswith(b"\n"):
-                    file.write(b"\n")
         except OSError as error:
             raise UserError(f"answers {path} cannot be written ({error.strerror}): give another file") from error
 
     def find(self, question: object) -> Answer | None:
-        """The answer to a question, if it was kept by an earlier run."""
-        if self._path is None or (offset := self._offsets.get(_digest(question))) is None:
+        """The answer to a question, if an earlier run kept one."""
+        offset = self._offsets.get(_digest(question))
+        if self._path is None or offset is None:
             return None
         with self._path.open("rb") as file:
             file.seek(offset)
@@ -64,11 +71,12 @@ class KeptAnswers:
         """Appends the answer to a question."""
         if self._path is not None:
             record = {"question": _digest(question), "model": answer.model, "text": answer.text, "cut": answer.cut}
-            with written(self._path), self._path.open("ab") as file:
-                file.write(json.dumps(record).encode() + b"\n")
+            with written(self._path):
+                append_lines(self._path, [json.dumps(record)])
 
 
-def _record_of(line: bytes) -> dict[str, Any] | None:
+def _read(line: bytes) -> dict[str, Any] | None:
+    """The record in a line, None if it is not a whole one."""
     try:
         record = json.loads(line)
     except ValueError:

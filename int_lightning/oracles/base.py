@@ -1,4 +1,4 @@
-"""What an oracle is: it is given wrong attempts and proposes interventions.
+"""An oracle: it is given wrong attempts and proposes interventions.
 
 To add one, subclass ``Oracle`` (or ``ProgramOracle``) and name it as ``oracle.class_path`` in the config.
 """
@@ -7,25 +7,24 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from int_lightning.oracles.proposals.parse import parse_proposal
 from int_lightning.rollout_sampler import RolloutSampler
-from int_lightning.types import Problem, Proposal, Provenance, Rollout
-
-WAITING = "waiting: "
-"""How the defect of a proposal begins that the oracle still owes: its attempt is taken up again by the next run."""
+from int_lightning.types import DefectKind, Problem, Proposal, Provenance, Rollout, UserError
 
 
 def is_waiting(proposal: Proposal) -> bool:
-    """Whether the oracle still owes an answer."""
-    return proposal.defect.startswith(WAITING)
+    """Whether the oracle still owes an answer; the next run takes up the attempt again."""
+    return proposal.defect is not None and proposal.defect.kind is DefectKind.WAITING
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A wrong attempt as an oracle gets it: problem with reference, rollout, and the rollout's steps."""
+    """A wrong attempt as an oracle gets it: the problem with its reference, the rollout, and the rollout's steps."""
 
     problem: Problem
     rollout: Rollout
@@ -38,7 +37,7 @@ class Oracle(ABC):
     name: str
 
     def __init_subclass__(cls) -> None:
-        """An oracle that was given no name, itself or a class that it builds on, goes by that of its class."""
+        """An oracle without a name, of its own or inherited, goes by the name of its class."""
         super().__init_subclass__()
         named = next((c for c in cls.__mro__ if "name" in vars(c)), None)
         if named is None or vars(named)["name"] == named.__name__:
@@ -46,12 +45,12 @@ class Oracle(ABC):
 
     @abstractmethod
     async def propose(self, attempts: Sequence[Attempt], sampler: RolloutSampler) -> list[list[Proposal]]:
-        """Proposals for each attempt, in order of preference; unusable ones carry their defect."""
+        """Proposals for each attempt, in order of preference; those that cannot be used carry their defect."""
 
     def proposal(
         self, attempt: Attempt, sample: int, raw: str, provenance: Provenance | None = None, cut: bool = False
     ) -> Proposal:
-        """A record of what the oracle said; ``cut`` where it stopped at its length limit."""
+        """A record of what the oracle said; ``cut`` if the length limit ended it."""
         parsed = parse_proposal(raw, attempt.steps, cut)
         return Proposal(
             id=f"{attempt.rollout.id}/{self.name}/{sample}",
@@ -65,6 +64,24 @@ class Oracle(ABC):
             defect=parsed.defect,
             provenance=provenance,
         )
+
+
+def check_proposals(oracle: Oracle, attempts: Sequence[Attempt], proposals: Sequence[Sequence[Proposal]]) -> None:
+    """Checks that an oracle answered for every attempt, and that its proposals can be told apart.
+
+    Raises:
+        UserError: naming the oracle, if not.
+    """
+    if len(proposals) != len(attempts):
+        raise UserError(
+            f"oracle {oracle.name} gave {len(proposals)} lists of proposals for {len(attempts)} attempts: give one list for each"
+        )
+    ids = Counter(proposal.id for proposal in chain.from_iterable(proposals))
+    for id, count in ids.items():
+        if count > 1:
+            raise UserError(
+                f"oracle {oracle.name} gave {count} proposals the id {id}: number those of an attempt by `sample`"
+            )
 
 
 class ProgramOracle(Oracle):

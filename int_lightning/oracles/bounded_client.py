@@ -1,4 +1,4 @@
-"""The HTTP client behind a chat server: what comes back is bounded, and comes from the address that was asked."""
+"""The HTTP client behind a chat client: what comes back is bounded, and comes from the address that was asked."""
 
 from __future__ import annotations
 
@@ -8,26 +8,34 @@ import openai
 
 
 class RequestError(Exception):
-    """A request without an answer: whether to repeat it, and the pause in seconds that the server asks for."""
+    """A request without an answer.
 
-    def __init__(self, reason: str, again: bool = True, pause: float | None = None) -> None:
-        super().__init__(reason)
+    Args:
+        kind: What failed; the first failure of each kind is shown.
+        detail: What was said of it, "" where the kind says it all.
+        again: Whether to repeat the request.
+        pause: Seconds to wait before that, as the server asks; None where it does not.
+    """
+
+    def __init__(self, kind: str, detail: str = "", again: bool = True, pause: float | None = None) -> None:
+        super().__init__(f"{kind}: {detail}" if detail else kind)
+        self.kind = kind
         self.again = again
         self.pause = pause
 
 
 class TooLongError(RequestError):
-    """An answer of more than the bytes that were read of it, which are not kept."""
+    """An answer that is longer than the bytes that were read of it, which are not kept."""
 
     def __init__(self, most_bytes: int) -> None:
         super().__init__(f"an answer of more than {most_bytes:,} bytes", again=False)
 
 
 class BoundedClient(openai.DefaultAsyncHttpxClient):
-    """Reads so many bytes of a response and no more, and follows no redirect: problems and references go nowhere else.
+    """Reads a limited number of bytes of a response and follows no redirect: problems and references go nowhere else.
 
     Args:
-        most_bytes: Of a response's body, an error's too.
+        most_bytes: Longest body of a response, that of an error included.
     """
 
     def __init__(self, most_bytes: int) -> None:
@@ -51,6 +59,6 @@ class BoundedClient(openai.DefaultAsyncHttpxClient):
                     raise TooLongError(self._most_bytes)
         finally:
             await response.aclose()
-        # as JSON is encoded, whatever charset the server names: some of Python's codecs decompress
+        # Read as JSON is encoded, whatever charset the server names: some of Python's codecs decompress.
         headers = {**response.headers, "content-type": "application/json"}
         return type(response)(response.status_code, headers=headers, content=bytes(body), request=request)

@@ -1,4 +1,4 @@
-"""Requests to an OpenAI-compatible chat-completions server: so many at a time, repeated with growing pauses, within a budget.
+"""Requests to an OpenAI-compatible chat-completions server: a few at a time, repeated with growing pauses, within a budget.
 
 The key is read from the environment when it is needed; no config, record, log or message holds it.
 """
@@ -18,7 +18,7 @@ from typing import Any, cast
 import openai
 
 from int_lightning.engines.address import plain_address
-from int_lightning.oracles.answer_cache import Answer, KeptAnswers
+from int_lightning.oracles.answer_cache import Answer, AnswerCache
 from int_lightning.oracles.bounded_client import BoundedClient, RequestError, TooLongError
 from int_lightning.oracles.chat_errors import refusal
 from int_lightning.oracles.hidden_key import hide, key_in
@@ -31,30 +31,30 @@ LONGEST_PAUSE = 120.0
 """Seconds between two tries of a request; a server that asks for more is not asked again in this run."""
 
 _OVERHEAD_BYTES, _BYTES_PER_TOKEN = 2**16, 32
-"""Room for an answer: no text has so many bytes a token on average, escaped as JSON and all."""
+"""Room for an answer: no text has that many bytes a token on average, even escaped as JSON."""
 
 _LETTERS_PER_TOKEN = 4  # of most texts
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What a run may spend; None is no limit.
+    """What a run may spend; None sets no limit.
 
     Args:
         max_requests: Requests, repeated ones included.
-        max_tokens_total: Tokens of prompts and answers as the server counts them, or as their length has it where that cannot
-            be. No request is made once they are spent; those under way are still paid for.
+        max_tokens_total: Tokens of prompts and answers as the server counts them; where its count is impossible, as estimated
+            from their length. No request is made once they are spent; those under way are still paid for.
     """
 
     max_requests: int | None = None
     max_tokens_total: int | None = None
 
 
-class ChatServer:
-    """One model of one server, to be entered before it is asked. For the arguments see ``ServerOracle``.
+class ChatClient:
+    """Asks one model of one server; to be entered first. For the arguments see ``ServerOracle``.
 
     Raises:
-        UserError: for arguments out of range, and for an address that holds more than an address.
+        UserError: for arguments out of range, and for an address with more in it than an address.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class ChatServer:
         if concurrency < 1 or retries < 0 or timeout <= 0:
             raise UserError(
                 f"the server oracle has concurrency {concurrency}, retries {retries}, timeout {timeout}: give at least 1, at "
-                "least 0, and seconds above 0"
+                "least 0, and more than 0 seconds"
             )
         if not api_key_env.isidentifier():
             raise UserError(
@@ -88,16 +88,16 @@ class ChatServer:
         self.api_key_env = api_key_env
         self.requests = 0
         self.tokens = 0
-        self._kept = KeptAnswers(Path(answers) if answers else None)
+        self._answers = AnswerCache(Path(answers) if answers else None)
         self._limit_field = "max_tokens"
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
         self._users = 0
 
-    async def __aenter__(self) -> ChatServer:
+    async def __aenter__(self) -> ChatClient:
         """Connects. Several users share one connection, which ends with the last of them.
 
         Raises:
-            UserError: if the key is none.
+            UserError: if the environment holds characters that no key has.
         """
         if not self._users:
             key = key_in(self.api_key_env)
@@ -133,14 +133,13 @@ class ChatServer:
         fields: dict[str, Any] = {"temperature": self.sampling.temperature, "top_p": self.sampling.top_p}
         fields |= {k: v for k, v in optional.items() if v is not None}
         question = [self.base_url, self.model, self.sampling.max_tokens, conversation, fields]
-        if (kept := self._kept.find(question)) is not None:
+        kept = self._answers.find(question)
+        if kept is not None:
             return kept
         async with self._slots:
             answer = await self._ask_until_answered(conversation, fields)
-        if answer.failure:
-            self._tell(f"{answer.failure}. Its attempts wait for the next run")
-        else:
-            self._kept.keep(question, answer)
+        if not answer.failure:
+            self._answers.keep(question, answer)
         return answer
 
     @property
@@ -150,15 +149,19 @@ class ChatServer:
     async def _ask_until_answered(self, conversation: list[dict[str, str]], fields: Mapping[str, Any]) -> Answer:
         for tried in count():
             if spent := self._spent():
-                return Answer(failure=spent)
+                return self._unanswered(BUDGET_SPENT, f"{BUDGET_SPENT}: {spent}")
             try:
                 return await self._request(conversation, fields)
             except RequestError as error:
                 pause = 2.0**tried * random.uniform(0.25, 0.5) if error.pause is None else error.pause
                 if not error.again or tried >= self.retries or pause > LONGEST_PAUSE:
-                    return Answer(failure=f"{SERVER_FAILED}: {error}")
+                    return self._unanswered(error.kind, f"{SERVER_FAILED}: {error}")
                 await asyncio.sleep(pause)
         raise AssertionError
+
+    def _unanswered(self, kind: str, failure: str) -> Answer:
+        self._warn_once(kind, f"{failure}. Its attempts wait for the next run")
+        return Answer(failure=failure)
 
     async def _request(self, conversation: list[dict[str, str]], fields: Mapping[str, Any]) -> Answer:
         self.requests += 1
@@ -180,13 +183,13 @@ class ChatServer:
                 self._estimate(asked + self._most_bytes)
             if isinstance(reason, RequestError):
                 raise reason from None
-            raise RequestError(f"no connection: {self._short(reason or error)}") from None
+            raise RequestError("no connection", self._short(reason or error)) from None
         except openai.APIStatusError as error:
             if error.status_code == 400 and limit == "max_tokens" and "'max_completion_tokens'" in error.message:
                 self._limit_field = "max_completion_tokens"
                 return await self._request(conversation, fields)
             raise refusal(error, self._short, self.base_url, self.model, self.api_key_env) from None
-        except (ValueError, RecursionError):  # of an error's body
+        except (ValueError, RecursionError):  # an error's body that is not JSON
             raise RequestError("what came back is not a chat completion") from None
         try:
             body = json.loads(content)
@@ -201,11 +204,11 @@ class ChatServer:
         return answer
 
     def _count(self, usage: Any, letters: int) -> None:
-        """Counts what the server says that a request used, or what its letters come to where that is not such a number."""
+        """Counts what the server says a request used; where that is impossible, an estimate from the number of letters."""
         tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
         if tokens is None and self.budget.max_tokens_total is not None:
             raise UserError(
-                f"{self.base_url} does not say how many tokens it used, so that budget.max_tokens_total cannot be kept: use "
+                f"{self.base_url} does not say how many tokens it used, so budget.max_tokens_total cannot be kept: use "
                 "budget.max_requests"
             )
         most = _OVERHEAD_BYTES + 4 * letters + 2 * self.sampling.max_tokens
@@ -214,29 +217,31 @@ class ChatServer:
         else:
             self._estimate(letters)
             if tokens is not None:
-                said = self._short(tokens)[:40]
-                self._tell(f"wrong usage: so many tokens cannot be: {said}; the length of the texts is counted")
+                said = (
+                    f"wrong usage: {self._short(tokens)[:40]} is impossible, so the tokens are estimated from the texts"
+                )
+                self._warn_once("wrong usage", said)
 
     def _estimate(self, letters: int) -> None:
         self.tokens += letters // _LETTERS_PER_TOKEN + 1
 
     def _spent(self) -> str:
+        """What was spent of the budget, "" while there is some left."""
         of_requests, of_tokens = self.budget.max_requests, self.budget.max_tokens_total
         if of_requests is not None and self.requests >= of_requests:
-            return f"{BUDGET_SPENT}: {self.requests} of {of_requests} requests"
+            return f"{self.requests} of {of_requests} requests"
         if of_tokens is not None and self.tokens >= of_tokens:
-            return f"{BUDGET_SPENT}: {self.tokens} of {of_tokens} tokens"
+            return f"{self.tokens} of {of_tokens} tokens"
         return ""
 
-    def _tell(self, failure: str) -> None:
-        """The first failure of each kind is worth a line."""
-        kind = ":".join(failure.split(":")[:2])
-        if kind not in self._told:
-            self._told.add(kind)
-            log.warning("%s, model %s: %s", self.base_url, self.model, failure)
+    def _warn_once(self, kind: str, message: str) -> None:
+        """Only the first message of each kind is worth a line."""
+        if kind not in self._warned:
+            self._warned.add(kind)
+            log.warning("%s, model %s: %s", self.base_url, self.model, message)
 
     def clean(self, text: str) -> str:
-        """Text that can be stored and shown: valid Unicode without the key."""
+        """The text as it can be stored and shown: valid Unicode without the key."""
         return hide(text.encode("utf-8", "replace").decode("utf-8"), key_in(self.api_key_env), f"${self.api_key_env}")
 
     def _short(self, message: object) -> str:

@@ -1,4 +1,4 @@
-"""What a chat server's error means: a mistake of the user's, or a failure that may pass or not."""
+"""What a chat server's error means: the user's mistake, or a failure that may pass."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from int_lightning.oracles.hidden_key import key_in
 from int_lightning.types import UserError
 
 _REMEDIES = {
-    "seed": "set `seeded` to false; answers can then not be repeated",
+    "seed": "set `seeded` to false; answers then cannot be reproduced",
     "temperature": "change `sampling.temperature`",
     "top_p": "change `sampling.top_p`",
     "top_k": "set `sampling.top_k` to 0",
@@ -25,7 +25,7 @@ _REMEDIES = {
 def refusal(
     error: openai.APIStatusError, short: Callable[[object], str], base_url: str, model: str, api_key_env: str
 ) -> Exception:
-    """A user's mistake where the key, the model or a field is refused; otherwise a failure, that may pass or not.
+    """The user's mistake where the key, the model or a field is refused; otherwise a failure, which may pass.
 
     Args:
         error: What came back.
@@ -38,7 +38,7 @@ def refusal(
     if status < 400:
         there = short(error.response.headers.get("location", "another address"))
         return RequestError(
-            f"HTTP {status}: it refers to {there}, where nothing is sent: name it as base_url", again=False
+            f"HTTP {status}", f"it refers to {there}, where nothing is sent: name it as base_url", again=False
         )
     if status in (401, 403):
         state = "is not the right one" if key_in(api_key_env) else "is not set"
@@ -57,11 +57,11 @@ def refusal(
             f"{_REMEDIES[field]}"
         )
     again = status in (408, 409, 429) or status >= 500
-    return RequestError(f"HTTP {status}: {said}", again, retry_after(error.response.headers))
+    return RequestError(f"HTTP {status}", said, again, retry_after(error.response.headers))
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """The pause in seconds that a ``Retry-After`` header asks for, be it in seconds or a date; None if it asks for none."""
+    """The pause in seconds that a ``Retry-After`` header asks for, in seconds or as a date; None if it does not ask."""
     value = headers.get("retry-after", "")
     try:
         seconds = float(value)
@@ -81,4 +81,7 @@ def _said(error: openai.APIStatusError) -> object:
 def _refused_field(error: openai.APIStatusError, said: str) -> str:
     """The field that an error names, as its parameter or in quotes."""
     named = str(error.param).removeprefix("body.")
-    return next((f for f in _REMEDIES if f == named or re.search(rf"['\"`]{f}['\"`]", said)), "")
+    for field in _REMEDIES:
+        if field == named or re.search(rf"['\"`]{field}['\"`]", said):
+            return field
+    return ""

@@ -1,10 +1,10 @@
 """A program as oracle: the arithmetic of an attempt against the arithmetic of its reference solution.
 
-An attempt is read as a list of equations. What it computes must occur in the reference, what it merely states in the
-reference or the problem. The first critical error is the first step with a false equation or an unsupported result;
-the intervention is the first step of the reference that the accepted prefix still lacks. A right detour that the
-reference does not take is called an error too: the price is a needless intervention after a right prefix, while a
-location too late would clone an error. No model is asked: the oracle is free, repeatable, and blind to all but numbers.
+An attempt is read as a list of equations. What it computes must occur in the reference; what it merely states, in the
+reference or the problem. The first critical error is the first step with a false equation or an unsupported result, and the
+intervention is the first step of the reference that the accepted prefix still lacks. A correct detour that the reference does
+not take counts as an error too: that costs a needless intervention after a correct prefix, while a location too late would
+clone an error. No model is asked: the oracle is free, repeatable, and blind to everything but numbers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 
 from int_lightning.grading.boxes import extract_answer
 from int_lightning.oracles.base import ProgramOracle
-from int_lightning.oracles.text_arithmetic import NUMBER, equations, numbers, plain, signed_values, value_of
+from int_lightning.oracles.text_arithmetic import NUMBER, Equation, equations, numbers, plain, signed_values, value_of
 from int_lightning.types import Problem
 
 _WORD = re.compile(r"[a-z]+")
@@ -38,13 +38,13 @@ def first_contradiction(
 
     Args:
         steps: The attempt, in steps.
-        reference: The reference solution, one step a line (sentences, if it is one line).
-        answer: The right final answer; where empty, the last number of the reference.
-        problem: The problem's text: its numbers support what the attempt states (but not what it computes).
+        reference: The reference solution, one step a line; if it has one line, one step a sentence.
+        answer: The right final answer; if empty, the last number of the reference.
+        problem: The problem's text; its numbers support what the attempt states, but not what it computes.
 
     Returns:
-        (index of the step, its replacement without separator), or None for an attempt whose final answer is right, and
-        where there is nothing to propose: no steps, no reference, or a replacement that equals the step.
+        (index of the step, its replacement without separator); None if the final answer is right, and if there is nothing to
+        propose: no steps, no reference, or a replacement that equals the step.
     """
     lines = reference_steps(reference)
     if not steps or not lines or _reaches(steps[-1], answer or lines[-1]):
@@ -65,7 +65,7 @@ class GradeSchoolOracle(ProgramOracle):
 
 
 def reference_steps(reference: str) -> list[str]:
-    """The lines of a reference without calculator annotations and final-answer line; of one line, its sentences."""
+    """The lines of a reference, or the sentences of its only line, without calculator annotations and final-answer line."""
     text = re.sub(r"<<[^>]*>>", "", reference)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     lines = [line for line in lines if not re.match(r"####|A:\s*[-$\d.,]+$", line)]
@@ -77,23 +77,28 @@ def _locate(steps: Sequence[str], lines: Sequence[str], answer: str, problem: st
     computed = set[float]().union(
         *signed_values(answer), *([e.result for e in equations(line)] or numbers(line) for line in lines)
     )
-    known = _values(problem) | _values("\n".join(lines))
-    stated = computed | known | {v for word in _WORD.findall(problem.lower()) for v in _VALUES.get(word, ())}
+    named = [_VALUES.get(word, ()) for word in _WORD.findall(problem.lower())]
+    stated = computed.union(_values(problem), _values("\n".join(lines)), *named)
     read = [list(equations(step)) for step in steps]
     for index, found in enumerate(read):
-        if any(e.false or not _supported(e.result, computed if e.operands else stated) for e in found):
+        if any(_contradicts(equation, computed, stated) for equation in found):
             return index
     final = _final(steps[-1])
     makers = [i for i, found in enumerate(read) if final & {e.result for e in found if e.operands}]
     return makers[-1] if makers else len(steps) - 1
 
 
+def _contradicts(equation: Equation, computed: set[float], stated: set[float]) -> bool:
+    """Whether an equation is false, or the reference does not support its result."""
+    return equation.false or not _supported(equation.result, computed if equation.operands else stated)
+
+
 def _next_step(prefix: str, lines: Sequence[str], problem: str) -> str:
-    """The first line that the last line rests on, directly or not, and whose result the prefix does not hold."""
+    """The first line whose result the last line rests on, directly or not, and the prefix lacks."""
     made = {e.result for e in equations(prefix)}
     held = made | (set(numbers(prefix)) - _values(problem))
     read = [list(equations(line)) for line in lines]
-    results = [found[-1].result if found else None for found in read]
+    results = [_result(found) for found in read]
     ends = [i for i, result in enumerate(results) if result is not None]
     if not ends:
         return lines[-1]
@@ -110,20 +115,25 @@ def _next_step(prefix: str, lines: Sequence[str], problem: str) -> str:
     return lines[min(lacking, default=ends[-1])]
 
 
+def _result(found: Sequence[Equation]) -> float | None:
+    """What a line arrives at: the result of its last equation."""
+    return found[-1].result if found else None
+
+
 def _values(text: str) -> set[float]:
-    """All numbers of a text, results of its equations, and percentages and cents also as fractions."""
+    """All numbers of a text and results of its equations; percentages and cents also as fractions."""
     parts = re.findall(rf"({NUMBER})\s*(?:%|cents?\b|percent\b)", plain(text))
     return {*numbers(text), *(e.result for e in equations(text)), *(value_of(part) / 100 for part in parts)}
 
 
 def _supported(value: float, pool: Iterable[float]) -> bool:
-    """Whether a value is in the pool, up to rounding to cents where it is not whole."""
+    """Whether a value is in the pool; one that is not whole, up to rounding to cents."""
     tolerance = 1e-9 if abs(math.remainder(value, 1)) < 1e-9 else 0.0051
     return any(abs(value - other) <= max(tolerance, 1e-6 * abs(other)) for other in pool)
 
 
 def _final(step: str) -> set[float]:
-    """What the last number of a step may be, that of its box if it has one; empty for none."""
+    """What the last number of a step, or of its box if it has one, may be; empty if there is none."""
     found = signed_values(extract_answer(step)) or signed_values(step)
     return found[-1] if found else set()
 

@@ -1,16 +1,16 @@
-r"""What a model may write between the tags of an intervention, for engines and servers that mask all other tokens.
+r"""What a model may write between the tags of an intervention: a grammar for engines and servers that mask all other tokens.
 
-A grammar rather than a JSON schema: with xgrammar, a schema that wants a string not to be empty refuses every backslash in it
-and lets tabs through. Of JSON's escapes the grammar has ``\\``, ``\"`` and ``\n``: any other would as a rule be a LaTeX command
-whose backslash was not doubled, and what ``\u`` stands for can be written itself.
+It is not a JSON schema because xgrammar's schema for a string that is not empty refuses every backslash in it and lets tabs
+through. Of JSON's escapes the grammar has ``\\``, ``\"`` and ``\n``: any other would usually be a LaTeX command whose backslash
+was not doubled, and what ``\u`` stands for can be written as it is.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-# Rules go on into `text` in place of repeating a rule of one character, and `text` says what follows it: xgrammar then finds
-# nearly all masks at once, where it would check each token of the vocabulary at every step.
+# `text` calls itself instead of repeating a rule of one character, and says what follows it: so xgrammar finds nearly all masks
+# at once, where it would otherwise check each token of the vocabulary at every step.
 _GRAMMAR = r"""
 root ::= "{" gap (location gap "," gap content gap)? "}"
 location ::= "\"location\"" gap ":" gap (NUMBERS)
@@ -23,8 +23,8 @@ gap ::= [ \n]{0,4}
 
 def intervention_tag(steps: int) -> dict[str, Any]:
     """A structural tag, also an OpenAI ``response_format``, under which a model writes freely until it opens the tag of an
-    intervention. Between the tags then stands ``{}``, or a location in the attempt and a content that begins with something
-    visible and holds nothing that begins a tag or a special token: no ``<`` directly before a letter, ``/`` or ``|``.
+    intervention. Between the tags it then writes ``{}``, or a location in the attempt and a content. The content begins with a
+    visible character and holds nothing that begins a tag or a special token: no ``<`` directly before a letter, ``/`` or ``|``.
 
     Args:
         steps: Steps of the attempt, at least 1.

@@ -1,4 +1,4 @@
-"""Keys of servers: read from the environment, and hidden where a server says them back, in whole or in part, plain or escaped."""
+"""Keys of servers: read from the environment, and hidden where a server repeats them, whole or in part, plain or escaped."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import re
 
 SHORTEST = 8
-"""Letters of a key, or of a piece of it, that are worth hiding; shorter "keys" are placeholders for servers that want none."""
+"""Length of a key, or of a piece of it, from which it is hidden; shorter "keys" are placeholders for servers that want none."""
 
 _ESCAPED = re.compile(
     r"""
@@ -16,7 +16,7 @@ _ESCAPED = re.compile(
     | & \# x 0{0,6} ([0-9a-f]{2}) ;?
     | & \# 0{0,6} ([0-9]{2,3}) ;?
     | (?<!\\) \\++ ([^\w\s\\])                      # \-
-    | [\u00ad\u200b-\u200f\u2060-\u2064\ufeff]  # which cannot be seen
+    | [\u00ad\u200b-\u200f\u2060-\u2064\ufeff]  # invisible
     """,
     re.VERBOSE | re.IGNORECASE,
 )
@@ -28,8 +28,8 @@ def key_in(variable: str) -> str:
 
 
 def hide(text: str, key: str, name: str) -> str:
-    """A text with ``name`` in place of a key and of pieces of it that have at least ``SHORTEST`` letters and are not a plain
-    word or number.
+    """A text with ``name`` in place of a key, and of its pieces that have at least ``SHORTEST`` letters and are neither a plain
+    word nor a number.
 
     Args:
         text: Any text.
@@ -53,7 +53,7 @@ def hide(text: str, key: str, name: str) -> str:
 
 
 def _unescaped(text: str) -> tuple[str, list[int]]:
-    """A text without its escapes, and where in it each letter begins, and the end."""
+    """A text without its escapes; and where in the text each of its letters begins, then where the last one ends."""
     letters: list[str] = []
     starts: list[int] = []
     last = 0
@@ -62,7 +62,8 @@ def _unescaped(text: str) -> tuple[str, list[int]]:
         starts += range(last, escape.start())
         last = escape.end()
         *hexadecimal, decimal, itself = escape.groups()
-        code = next((int(h, 16) for h in hexadecimal if h), int(decimal) if decimal else 0)
+        digits = "".join(h for h in hexadecimal if h)  # of the one group that matched
+        code = int(digits, 16) if digits else int(decimal or 0)
         if letter := itself or (chr(code) if code else ""):
             letters.append(letter)
             starts.append(escape.start())
@@ -72,7 +73,7 @@ def _unescaped(text: str) -> tuple[str, list[int]]:
 
 
 def _found(text: str, key: str) -> list[tuple[int, int]]:
-    """Where the key's pieces of ``SHORTEST`` letters stand in a text."""
+    """Where pieces of the key that have ``SHORTEST`` letters stand in a text."""
     spans = []
     for piece in {key[i : i + SHORTEST] for i in range(len(key) - SHORTEST + 1)}:
         at = text.find(piece)

@@ -1,11 +1,11 @@
-"""A person as oracle: attempts go out into a file, the person fills in where each goes wrong, the next run reads it back.
+"""A person as oracle: attempts are written to a file, the person fills in where each goes wrong, the next run reads it back.
 
-The file is JSONL, one attempt a line. Its keys: ``id``; ``location`` and ``content``, which are to be filled in; ``problem``,
-``reference`` and ``steps``, to be read; ``seal``, a hash of what is not to be changed. ``location`` is
+The file is JSONL, one attempt a line. Its keys: ``id``; ``location`` and ``content``, to be filled in; ``problem``, ``reference``
+and ``steps``, to be read; ``seal``, a hash of what must not be changed. ``location`` is
 
-- ``null`` as long as the attempt waits for its annotation,
+- ``null`` while the attempt waits for its annotation,
 - the number of the first wrong step, with the step that should stand there as ``content``, or
-- ``"none"`` if the person finds no step that can be put right.
+- ``"none"`` if the person finds no step that can be corrected.
 
 A run only ever adds lines to the file: what a person wrote is never touched.
 """
@@ -20,9 +20,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from int_lightning.oracles.base import WAITING, Attempt, Oracle
+from int_lightning.oracles.base import Attempt, Oracle
 from int_lightning.rollout_sampler import RolloutSampler
-from int_lightning.types import Proposal, UserError
+from int_lightning.run_files import append_lines
+from int_lightning.types import Defect, DefectKind, Proposal, UserError
 
 NO_ERROR_FOUND = "none"
 _KEYS = ("id", "location", "content", "problem", "reference", "steps", "seal")
@@ -32,15 +33,15 @@ _LATEX_READ_AS_ESCAPE = re.compile(r"[\x08\x0c\r\t]|\n(?=eq|abla|otin|u\b|mid)")
 
 
 class AnnotationOracle(Oracle):
-    """One proposal an attempt, from a file that a person fills in. Attempts that are not in it yet are added to it; until they
-    are filled in they are waiting, and the run can be started again at any time.
+    """One proposal an attempt, from a file that a person fills in. Attempts that are not in it yet are added; they wait until
+    they are filled in, and the run can be started again at any time.
 
     Args:
         file: The file of attempts and annotations, made where it is missing.
         annotator: Who fills it in; the oracle's name is ``person:ANNOTATOR``.
 
     Raises:
-        UserError: naming file, row and key of everything in the file that is not as it should be.
+        UserError: naming file, row and key of everything in the file that is wrong.
     """
 
     def __init__(self, file: str, annotator: str = "anonymous") -> None:
@@ -62,17 +63,18 @@ class AnnotationOracle(Oracle):
     def _proposal(self, attempt: Attempt, record: dict[str, Any]) -> Proposal:
         if record["seal"] != blank_record(attempt)["seal"]:
             raise UserError(
-                f"{self.file}: the record with id {attempt.rollout.id!r} is of another attempt, from another collection: give "
-                "each collection a file of its own"
+                f"{self.file}: the record with id {attempt.rollout.id!r} belongs to an attempt of another collection: give each "
+                "collection a file of its own"
             )
         location, content = record["location"], record["content"].strip()
         if location is None:
-            return replace(self.proposal(attempt, 0, ""), defect=f"{WAITING}not annotated in {self.file}")
+            waiting = Defect(DefectKind.WAITING, f"not annotated in {self.file}")
+            return replace(self.proposal(attempt, 0, ""), defect=waiting)
         if location == NO_ERROR_FOUND:
             return self.proposal(attempt, 0, "<intervention>{}</intervention>")
         body = json.dumps({"location": location, "content": content}, ensure_ascii=False)
         proposal = self.proposal(attempt, 0, f"<intervention>{body}</intervention>")
-        return replace(proposal, location=location, content=content, defect="")
+        return replace(proposal, location=location, content=content, defect=None)
 
 
 def blank_record(attempt: Attempt) -> dict[str, Any]:
@@ -89,30 +91,25 @@ def blank_record(attempt: Attempt) -> dict[str, Any]:
 
 
 def append_records(path: Path, records: Sequence[dict[str, Any]]) -> None:
-    """Adds records at the end of a file, beginning a line of their own.
+    """Adds records at the end of a file, each on a line of its own.
 
     Raises:
         UserError: if it cannot be written.
     """
     if not records:
         return
-    text = "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in records)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab+") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - 1))
-            torn = size and file.read(1) != b"\n"
-            file.write((b"\n" if torn else b"") + text.encode())
+        append_lines(path, (json.dumps(r, ensure_ascii=False) for r in records))
     except OSError as error:
         raise UserError(f"{path}: attempts cannot be written to it ({error.strerror}): give another file") from error
 
 
 def read_annotations(path: Path) -> dict[str, dict[str, Any]]:
-    """The records of a file by attempt; none if there is no file.
+    """The records of a file by attempt; none if the file does not exist.
 
     Raises:
-        UserError: naming row and key of whatever is wrong in it, up to 20 defects.
+        UserError: naming row and key of everything that is wrong in it, up to 20 defects.
     """
     if not path.exists():
         return {}
@@ -128,7 +125,7 @@ def read_annotations(path: Path) -> dict[str, dict[str, Any]]:
             continue
         record, wrong = _read(line)
         if not wrong and record["id"] in rows:
-            wrong = [f"key id: attempt {record['id']!r} stands in row {rows[record['id']]} already; remove one of them"]
+            wrong = [f"key id: attempt {record['id']!r} is in row {rows[record['id']]} already; remove one of them"]
         defects += [f"row {row}, {w}" for w in wrong]
         if not wrong:
             records[record["id"]], rows[record["id"]] = record, row
@@ -148,7 +145,7 @@ def _read(line: str) -> tuple[dict[str, Any], list[str]]:
         hint = "; write every backslash twice" if "escape" in str(error) else ""
         return {}, [f"not JSON: {error}{hint}"]
     if not isinstance(record, dict):
-        return {}, [f"a {type(record).__name__} and no JSON object"]
+        return {}, [f"a {type(record).__name__}, not a JSON object"]
     if missing := [k for k in _KEYS if k not in record]:
         return {}, [f"key {missing[0]}: missing; restore the row or remove it, and the attempt is added again"]
     if record["seal"] != _seal(record):
@@ -160,14 +157,14 @@ def _read(line: str) -> tuple[dict[str, Any], list[str]]:
 
 def _wrong_annotation(location: object, content: object, steps: Sequence[str]) -> list[str]:
     if not isinstance(content, str):
-        return [f"key content: {content!r:.40} is no text"]
+        return [f"key content: {content!r:.40} is not a text"]
     if location is None or location == NO_ERROR_FOUND:
         lost = f"key content: given, while location is {json.dumps(location)}; give the number of the step that it replaces"
         return [lost] if content.strip() else []
     if isinstance(location, bool) or not isinstance(location, int):
         return [f'key location: {location!r:.40} is neither a step number nor null nor "{NO_ERROR_FOUND}"']
     if not 0 <= location < len(steps):
-        return [f"key location: there is no step {location}; the steps are 0 to {len(steps) - 1}"]
+        return [f"key location: step {location} does not exist; the steps are 0 to {len(steps) - 1}"]
     if not content.strip():
         return ["key content: empty; write the step to put in that place"]
     if number := _NUMBERED.match(content.strip()):
@@ -175,7 +172,7 @@ def _wrong_annotation(location: object, content: object, steps: Sequence[str]) -
     if content.strip() == _NUMBERED.sub("", steps[location], count=1):
         return [f"key content: the same as step {location}, which it replaces"]
     if _LATEX_READ_AS_ESCAPE.search(content):
-        return ["key content: a backslash was taken for an escape, as that of \\frac for a form feed; write it twice"]
+        return ["key content: a backslash was read as an escape, as in \\frac for a form feed; write it twice"]
     if any("\ud800" <= c <= "\udfff" for c in content):
         return ["key content: holds half a character; write it again"]
     return []

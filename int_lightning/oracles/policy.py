@@ -6,6 +6,7 @@ import json
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from typing import NamedTuple
 
 from transformers import PreTrainedTokenizerBase
@@ -17,14 +18,14 @@ from int_lightning.oracles.grammar import intervention_tag
 from int_lightning.prompts.chat import encode_chat
 from int_lightning.rollout_sampler import RolloutSampler
 from int_lightning.steps import decode
-from int_lightning.types import Proposal, Sampling, UserError, derive_seed
+from int_lightning.types import Defect, DefectKind, Proposal, Sampling, UserError, derive_seed
 
 ROOM = 512
-"""Tokens that a conversation must leave in the context for the oracle's answer, where it may take so many."""
+"""Tokens that a conversation must leave in the context for the oracle's answer, unless its limit is lower."""
 
 
 class _TurnOne(NamedTuple):
-    """What the policy was asked about a problem and how it answered, the end of the sequence left out."""
+    """What the policy was asked about a problem, and its answer without the end token."""
 
     asked: list[int]
     answer: list[int]
@@ -32,7 +33,7 @@ class _TurnOne(NamedTuple):
 
 
 class PolicyOracle(Oracle):
-    """The policy under training, with the reference solution in view (the paper's self-proposed interventions).
+    """The policy in training, with the reference solution in view (the paper's self-proposed interventions).
 
     Where the prompt set has a ``guide`` template the conversation has two turns; turn 1 depends on the problem alone and is
     generated once for all its attempts.
@@ -40,7 +41,7 @@ class PolicyOracle(Oracle):
     Args:
         proposals: Proposals per attempt (K).
         sampling: How they are drawn.
-        structured: Have the engine, which must be vLLM, decode what stands between an intervention's tags as a valid one.
+        structured: Have the engine, which must be vLLM, decode only a valid intervention between the tags.
     """
 
     name = "policy"
@@ -61,16 +62,17 @@ class PolicyOracle(Oracle):
         """See ``Oracle.propose``.
 
         Raises:
-            UserError: if structured decoding was asked for and the engine has none; nothing was sampled then.
+            UserError: before anything is sampled, if structured decoding was asked for and the engine has none.
         """
         if self.structured and not sampler.engine.takes_structure:
             raise UserError(NO_STRUCTURE)
         worked = await self._turn_one(attempts, sampler)
         prompts = {a.rollout.id: _turn_two(a, worked.get(a.problem.id), sampler) for a in attempts}
         longest = sampler.engine.max_model_len - min(self.sampling.max_tokens, ROOM)
-        items = [(a, k) for a in attempts for k in range(self.proposals) if len(prompts[a.rollout.id]) <= longest]
+        fitting = [a for a in attempts if len(prompts[a.rollout.id]) <= longest]
+        items = list(product(fitting, range(self.proposals)))
         seeds = [derive_seed(sampler.seed, "propose", a.rollout.id, k) for a, k in items]
-        structures = [json.dumps(intervention_tag(len(a.steps))) if self.structured else None for a, _ in items]
+        structures = [self._structure(a) for a, _ in items]
         completions = await sampler.loop.generate(
             [prompts[a.rollout.id] for a, _ in items], self.sampling, seeds, structures
         )
@@ -81,8 +83,11 @@ class PolicyOracle(Oracle):
             records[a.rollout.id].append(self.proposal(a, k, text, provenance, cut))
         return [records[a.rollout.id] or [self._too_long(a, len(prompts[a.rollout.id]), longest)] for a in attempts]
 
+    def _structure(self, attempt: Attempt) -> str | None:
+        return json.dumps(intervention_tag(len(attempt.steps))) if self.structured else None
+
     def _too_long(self, attempt: Attempt, tokens: int, longest: int) -> Proposal:
-        defect = f"the conversation is too long for the context: {tokens} tokens, {longest} fit"
+        defect = Defect(DefectKind.TOO_LONG, f"{tokens} tokens, {longest} fit")
         return replace(self.proposal(attempt, 0, ""), defect=defect)
 
     async def _turn_one(self, attempts: Sequence[Attempt], sampler: RolloutSampler) -> dict[str, _TurnOne]:
@@ -103,7 +108,7 @@ class PolicyOracle(Oracle):
 
 def _turn_two(attempt: Attempt, one: _TurnOne | None, sampler: RolloutSampler) -> list[int]:
     """Token ids of the conversation that shows the attempt. Those of turn 1 are the sampled ones, which the engine finds in its
-    prefix cache, unless the chat template shows turn 1 otherwise than it was."""
+    prefix cache, unless the chat template renders turn 1 differently."""
     tokenizer = sampler.tokenizer
     whole = encode_chat(tokenizer, sampler.prompts.verify(attempt.problem, attempt.steps, one.text if one else None))
     if one is None:
@@ -116,5 +121,5 @@ def _turn_two(attempt: Attempt, one: _TurnOne | None, sampler: RolloutSampler) -
 
 
 def _exact(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int]) -> str:
-    """The text of tokens, special ones and all."""
+    """The text of tokens, special ones included."""
     return str(tokenizer.decode(list(token_ids), clean_up_tokenization_spaces=False))

@@ -1,7 +1,6 @@
 """An oracle behind an OpenAI-compatible chat-completions server: ``vllm serve``, a hosted model, a gateway.
 
-An attempt with a request that failed in spite of its retries, or for which the budget did not last, is waiting: the next run
-asks about it again.
+An attempt waits if one of its requests failed after all retries, or the budget was spent: the next run asks about it again.
 """
 
 from __future__ import annotations
@@ -12,12 +11,12 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from int_lightning.oracles.answer_cache import Answer
-from int_lightning.oracles.base import WAITING, Attempt, Oracle
-from int_lightning.oracles.chat_client import Budget, ChatServer
+from int_lightning.oracles.base import Attempt, Oracle
+from int_lightning.oracles.chat_client import Budget, ChatClient
 from int_lightning.oracles.disguise import Disguise
 from int_lightning.oracles.grammar import intervention_tag
 from int_lightning.rollout_sampler import RolloutSampler
-from int_lightning.types import Problem, Proposal, Provenance, Sampling, UserError, derive_seed
+from int_lightning.types import Defect, DefectKind, Problem, Proposal, Provenance, Sampling, UserError, derive_seed
 
 T = TypeVar("T")
 NO_SEED = -1
@@ -27,26 +26,25 @@ NO_SEED = -1
 class ServerOracle(Oracle):
     """Another model, with the reference solution in view, in the conversation of the prompt set (see ``PolicyOracle``).
 
-    In problems and attempts names of control tokens are sent broken (``<¦|im_end|>``), because the server would read them as
-    such.
+    Names of control tokens in problems and attempts are sent broken (``<¦|im_end|>``), because the server would read them as
+    control tokens.
 
     Args:
         base_url: Address of the server, for instance ``http://localhost:8000/v1``.
         model: Name of the model as the server knows it.
         proposals: Proposals per attempt (K).
-        sampling: How they are drawn. ``top_k`` is no part of the API and is sent only where it is not 0.
+        sampling: How they are drawn. ``top_k`` is not part of the API and is sent only where it is not 0.
         concurrency: Requests under way at a time.
         timeout: Seconds a request may take.
-        retries: How often a request is repeated that failed for a reason that may pass.
+        retries: How often a request is repeated after a failure that may pass.
         budget: What a run may spend.
-        api_key_env: Name of the environment variable that holds the key; a server that wants none needs none.
+        api_key_env: Name of the environment variable that holds the key; a server without a key needs none.
         answers: JSONL file to which every answer is added as it comes; what it holds is not asked again, however a run ended.
         seeded: Send a seed with each request; some servers refuse the field.
-        structured: Have the server decode what stands between an intervention's tags as a valid one (``structural_tag``, as vLLM
-            offers it).
+        structured: Have the server decode only a valid intervention between the tags (``structural_tag``, which vLLM has).
 
     Raises:
-        UserError: for arguments out of range, and for an address that holds more than an address.
+        UserError: for arguments out of range, and for an address with more in it than an address.
     """
 
     name = "server"
@@ -72,7 +70,7 @@ class ServerOracle(Oracle):
         self.sampling = sampling
         self.seeded = seeded
         self.structured = structured
-        self.server = ChatServer(base_url, model, sampling, concurrency, timeout, retries, budget, api_key_env, answers)
+        self.client = ChatClient(base_url, model, sampling, concurrency, timeout, retries, budget, api_key_env, answers)
 
     async def propose(self, attempts: Sequence[Attempt], sampler: RolloutSampler) -> list[list[Proposal]]:
         """See ``Oracle.propose``.
@@ -81,7 +79,7 @@ class ServerOracle(Oracle):
             UserError: if the server refuses the key, the model or a field of the request.
         """
         problems = {a.problem.id: a.problem for a in attempts}
-        async with self.server:
+        async with self.client:
             answers = await _together(self._turn_one(p, sampler) for p in problems.values())
             worked = dict(zip(problems, answers, strict=True))
             return await _together(self._turn_two(a, worked[a.problem.id], sampler) for a in attempts)
@@ -91,7 +89,7 @@ class ServerOracle(Oracle):
         conversation = sampler.prompts.guide(_disguised(problem, disguise))
         if conversation is None:
             return None
-        answer = await self.server.ask(conversation, self._seed(sampler.seed, "guide", problem.id))
+        answer = await self.client.ask(conversation, self._seed(sampler.seed, "guide", problem.id))
         return replace(answer, text=disguise.restored(answer.text))
 
     async def _turn_two(self, attempt: Attempt, worked: Answer | None, sampler: RolloutSampler) -> list[Proposal]:
@@ -104,7 +102,7 @@ class ServerOracle(Oracle):
             steps = [disguise.broken(step) for step in attempt.steps]
             conversation = sampler.prompts.verify(_disguised(attempt.problem, disguise), steps, disguise.broken(said))
             tag = intervention_tag(len(attempt.steps)) if self.structured else None
-            answers = await _together(self.server.ask(conversation, seed, tag) for seed in seeds)
+            answers = await _together(self.client.ask(conversation, seed, tag) for seed in seeds)
         versions = sampler.prompts.versions
         template = "+".join(versions[turn] for turn in ("guide", "verify") if turn in versions)
         return [
@@ -115,13 +113,18 @@ class ServerOracle(Oracle):
     def _record(
         self, attempt: Attempt, sample: int, answer: Answer, disguise: Disguise, template: str, seed: int | None
     ) -> Proposal:
-        """Of a server's weights no more is known than its address, which stands for their fingerprint."""
-        model, seed = answer.model or self.server.model, NO_SEED if seed is None else seed
-        provenance = Provenance(model, self.server.base_url, self.name, template, self.sampling, seed)
+        provenance = Provenance(
+            model=answer.model or self.client.model,
+            fingerprint=self.client.base_url,  # no more is known of a server's weights
+            engine="server",
+            template=template,
+            sampling=self.sampling,
+            seed=NO_SEED if seed is None else seed,
+        )
         record = self.proposal(attempt, sample, disguise.restored(answer.text), provenance, answer.cut)
-        # what was escaped in the answer and is plain only now
-        record = replace(record, content=self.server.clean(disguise.restored(record.content)))
-        return replace(record, defect=f"{WAITING}{answer.failure}") if answer.failure else record
+        # Once more: what was escaped in the answer is plain only now.
+        record = replace(record, content=self.client.clean(disguise.restored(record.content)))
+        return replace(record, defect=Defect(DefectKind.WAITING, answer.failure)) if answer.failure else record
 
     def _seed(self, *parts: int | str) -> int | None:
         """31 bits, which every server takes."""
@@ -133,7 +136,7 @@ def _disguised(problem: Problem, disguise: Disguise) -> Problem:
 
 
 async def _together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Their results; if one raises, the others end with it."""
+    """The results of coroutines; if one raises, the others are cancelled."""
     tasks = [asyncio.ensure_future(c) for c in coroutines]
     try:
         return await asyncio.gather(*tasks)

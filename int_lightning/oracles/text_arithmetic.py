@@ -11,8 +11,13 @@ from itertools import pairwise
 NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d*\.\d+|\d+"
 _TOKEN = re.compile(rf"(?P<number>{NUMBER})|(?P<op>[-+*/()%])|(?P<word>[A-Za-z_]+)")
 _SIGNED = re.compile(
-    rf"(?:(?<![\w)%])(?<![\d)%]\s)(?P<sign>-(?!\s)|(?<![\w)%]\s)-\s)\(?)?(?P<number>{NUMBER})"
-    rf"(?:\s+(?P<over>\d+)/(?P<under>\d+)|\s?/\s?(?P<divisor>{NUMBER}))?(?:\s?(?P<percent>%|percent\b))?"
+    rf"""
+    (?: (?<![\w)%]) (?<![\d)%]\s) (?P<sign> -(?!\s) | (?<![\w)%]\s)-\s ) \(? )?  # a sign, not the minus of "5 - 3"
+    (?P<number>{NUMBER})
+    (?: \s+ (?P<over>\d+)/(?P<under>\d+) | \s?/\s? (?P<divisor>{NUMBER}) )?  # "2 1/2", "5/2"
+    (?: \s? (?P<percent> % | percent\b ) )?
+    """,
+    re.VERBOSE,
 )
 _BRACKETED = re.compile(rf"\((-?(?:{NUMBER}))\)")
 _LARGEST = 1e18
@@ -24,12 +29,15 @@ _REWRITES = [
         (r"\\(?:text|mathrm|textbf|mathbf|mbox)\s*\{([^{}]*)\}", r" \1 "),
         (r"\\[dt]?frac\s*(\d)(\d)", r"(\1/\2)"),
         (r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r"((\1)/(\2))"),
+        # \times, "3x(", "5 boxes x 3"
         (r"\\(?:times|cdot)|[×⋅·✕∗]|(?<=[\d)%])\s*x\s*(?=[$(\d.])|(?<=\w)\s+x\s+(?=\$?\d)", " * "),
         (r"\\div|÷", " / "),
         (r"\\(?:approx|implies|Rightarrow|rightarrow)|[≈⇒→]", " = "),
         (r"[−–—]", "-"),
         (r"\\%", "%"),
+        # what only shows the mathematics: \boxed, \left, \quad, \( \), $, **
         (r"\\boxed|\\left|\\right|\\q?quad|\\[,;!$()\[\]]|[$£€¢{}&\\]|\*\*", " "),
+        # numbers that count: "Step 2", "1." and "-" at the start of a line, "3rd"
         (r"(?i)\b(?:step|phase|part)\s+\d+\b|(?m:^[ \t]*(?:\d+[.)]|[-*+])\s)|\b\d+(?:st|nd|rd|th)\b", "\n"),
         (r"(%|\d/\d+\)*)\s+of\s+(?:the\s+|a\s+)?(?=\d)", r"\1 * "),
         (r"(?<=\d)-(?=[A-Za-z])|(?<=[A-Za-z])-(?=\w)", " "),
@@ -43,9 +51,12 @@ _REWRITES = [
 
 @dataclass(frozen=True, slots=True)
 class Equation:
-    """``operands -> result`` as read from a text; ``false`` if two of its sides differ by more than rounding.
+    """``operands -> result`` as read from a text.
 
-    ``operands`` is empty for a mere assignment (``x = 12``).
+    Args:
+        result: The last of its sides.
+        operands: The numbers it computes with; empty for a mere assignment (``x = 12``).
+        false: Whether two of its sides differ by more than rounding.
     """
 
     result: float
@@ -55,7 +66,16 @@ class Equation:
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """One readable side of an equation; ``decimals`` are those it was written with, ``worded`` if words surround it."""
+    """One readable side of an equation.
+
+    Args:
+        value: What it comes to.
+        leaves: The numbers in it.
+        computed: Whether there are several of them.
+        decimals: How many decimals the first number was written with.
+        percent: Whether there is a percent sign in it.
+        worded: Whether words surround it.
+    """
 
     value: float
     leaves: frozenset[float]
@@ -66,11 +86,11 @@ class _Side:
 
 
 class _UnreadableError(Exception):
-    """A run of tokens that is no arithmetic expression."""
+    """A run of tokens that is not an arithmetic expression."""
 
 
 def plain(text: str) -> str:
-    """``text`` with LaTeX, currency and asides gone, operators in ASCII, and list markers as line breaks."""
+    """``text`` without LaTeX, currency and asides, with operators in ASCII and list markers as line breaks."""
     for _ in range(2):
         for pattern, replacement in _REWRITES:
             text = pattern.sub(replacement, text)
@@ -83,7 +103,7 @@ def numbers(text: str) -> list[float]:
 
 
 def signed_values(text: str) -> list[set[float]]:
-    """What each number of ``text`` may be, in order: with its sign, fractions and mixed numbers as one, 50% as 50 or 0.5."""
+    """What each number of ``text`` may be, in order: signed, a fraction or mixed number as one, 50% as 50 or 0.5."""
     shown = plain(text)
     for _ in range(2):
         shown = _BRACKETED.sub(r"\1", shown)
@@ -101,6 +121,7 @@ def _readings(match: re.Match[str]) -> set[float]:
 
 
 def value_of(literal: str) -> float:
+    """The value of a number that matches ``NUMBER``, at most 1e18."""
     return min(float(literal.replace(",", "")), _LARGEST)
 
 
@@ -138,9 +159,9 @@ def _same(a: _Side, b: _Side) -> bool:
 
 
 def _runs(chunk: str) -> Iterator[_Side | None]:
-    """The maximal arithmetic expressions of one side of an equation, the words between them dropped; None: unreadable.
+    """The longest arithmetic expressions of one side of an equation, without the words between them; None if unreadable.
 
-    Words where an operand should stand, and single letters, are unknowns. ``3 kg/box`` is 3, the unit dropped.
+    Words in the place of an operand, and single letters, are unknowns. ``3 kg/box`` is 3, without the unit.
     """
     run: list[str] = []
     unknown = worded = False

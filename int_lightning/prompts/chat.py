@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 def encode_chat(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, str]]) -> list[int]:
-    """Token ids of a conversation up to where the assistant's turn begins.
+    """Token ids of a conversation, up to the beginning of the assistant's turn.
 
-    Control tokens are the template's alone: where a message spells one out (``<|im_end|>``), it is text like any other.
+    Only the template writes control tokens: one that a message spells out (``<|im_end|>``) is text like any other.
 
     Raises:
         UserError: if the tokenizer has no chat template, or if the template refuses the conversation.
@@ -39,20 +39,20 @@ def encode_chat(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str,
 
 
 def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """Token ids of what an assistant says after other text; names of control tokens in it are text like any other."""
+    """Token ids of what an assistant says after other text. Names of control tokens in it are text like any other."""
     return encode_in_place(tokenizer, text, partial(encode_as_text, tokenizer))
 
 
 def encode_solution(tokenizer: PreTrainedTokenizerBase, solution: str, where: str) -> list[int]:
-    """Token ids of a whole solution as the assistant's turn: those of its text, and the one that ends the turn.
+    """Token ids of a whole solution as the assistant's turn: its text, and the token that ends the turn.
 
     Args:
-        solution: Without space around it, which some templates strip.
+        solution: Without surrounding space, which some templates strip.
         where: The row or file, for the message.
 
     Raises:
-        UserError: if the chat template shows the solution otherwise than it is (it strips thoughts, or adds some), or ends it
-            with no special token, or if the tokenizer has no tokens for it.
+        UserError: if the chat template changes the solution (it strips thoughts, or adds some), or ends it without a special
+            token, or if the tokenizer has no tokens for it.
     """
     end = end_of_turn(tokenizer)
     start = render(tokenizer, [QUESTION], add_generation_prompt=True)
@@ -61,7 +61,7 @@ def encode_solution(tokenizer: PreTrainedTokenizerBase, solution: str, where: st
     if after == whole or not after.startswith(control_tokens(tokenizer).names[end] if after else ""):
         raise UserError(
             f"{where}: the chat template of {tokenizer.name_or_path} shows the solution {shorten(solution, 60)!r} as "
-            f"{shorten(whole.removeprefix(start), 80)!r}, which is not what the model would write: take thoughts out of the "
+            f"{shorten(whole.removeprefix(start), 80)!r}, which the model would not write: take thoughts out of the "
             "solution, give the model folder a chat_template.jinja that leaves what the assistant says as it is, or train on "
             "what the model sampled itself"
         )

@@ -1,7 +1,7 @@
 """Token ids of a text that follows other text.
 
-A SentencePiece tokenizer puts a space in front of whatever it encodes, because it takes it for the beginning of a text. Here such
-a text is encoded after another one, an anchor, whose tokens are then taken off.
+A SentencePiece tokenizer puts a space in front of everything that it encodes, as if it were the beginning of a text. Here a text
+is encoded after another one, an anchor, whose tokens are then removed.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _ANCHORS = ("\n", "1", ".", "x", "=", "é")
-"""Several, because the first letters of a text may merge with one of them, or a tokenizer may not know it."""
+"""Several, because the first letters of a text may merge with one, or a tokenizer may not know it."""
 
 
 def encode_in_place(tokenizer: PreTrainedTokenizerBase, text: str, encode: Callable[[str], list[int]]) -> list[int]:
-    """Token ids that add just this text after any other; those of the text by itself where the tokenizer cannot do so, because it
-    lacks characters or writes them otherwise.
+    """Token ids that add exactly this text to any other. If the tokenizer cannot do that, because it lacks characters or rewrites
+    them, the token ids of the text by itself.
 
     Args:
-        tokenizer: Decodes.
-        text: Any.
-        encode: The tokens of a text by itself.
+        tokenizer: Decodes tokens.
+        text: Any text.
+        encode: Returns the tokens of a text by itself.
     """
     alone = encode(text)
     for anchor in _ANCHORS:

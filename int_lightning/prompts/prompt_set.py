@@ -1,16 +1,16 @@
 """Prompt templates as text files.
 
-A set is a folder with ``solve.txt``, ``verify.txt`` where the policy proposes, and ``guide.txt`` where it does so in two turns:
-turn 1 works the problem through with the reference in view, turn 2 shows the numbered attempt. ``refine.txt`` asks it to rewrite
-an attempt as a whole, ``categorise.txt`` for the kind of an error, ``hint.txt`` shows the beginning of the reference with the
-problem. ``{problem}``, ``{reference}``, ``{attempt}`` and ``{hint}`` are replaced; every other brace is left alone.
+A set is a folder with ``solve.txt``; with ``verify.txt`` if the policy proposes interventions, and ``guide.txt`` if it does so in
+two turns: turn 1 works through the problem with the reference in view, turn 2 shows the numbered attempt. ``refine.txt`` asks for
+a whole attempt rewritten, ``categorise.txt`` for the kind of an error, and ``hint.txt`` shows the problem with the beginning of
+the reference. ``{problem}``, ``{reference}``, ``{attempt}`` and ``{hint}`` are replaced; other braces are left alone.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -51,14 +51,15 @@ class PromptSet:
         return [_user(self.templates["solve"], problem)]
 
     def guide(self, problem: Problem) -> list[dict[str, str]] | None:
-        """Turn 1 of the proposal, or None where the set goes straight to the attempt."""
+        """Turn 1 of the proposal, or None if the set has only one turn."""
         return [_user(self.templates["guide"], problem)] if "guide" in self.templates else None
 
     def verify(self, problem: Problem, steps: Sequence[str], worked: str | None = None) -> list[dict[str, str]]:
         """The conversation that asks for the first wrong step and its replacement.
 
         Args:
-            worked: The model's own turn 1, where the set has one.
+            steps: The attempt.
+            worked: What the model said in turn 1, if the set has one.
 
         Raises:
             UserError: if the set has no ``verify.txt``.
@@ -78,16 +79,21 @@ class PromptSet:
         return [_user(self.templates["refine"], problem, attempt)]
 
     def hint(self, problem: Problem, hint: str) -> list[dict[str, str]]:
-        """The conversation that asks for a solution and shows how the reference begins.
+        """The conversation that asks for a solution and shows the beginning of the reference.
 
         Raises:
             UserError: if the set has no ``hint.txt``.
         """
         if "hint" not in self.templates:
-            raise UserError(f"{self.folder} has no hint.txt, with which problems are shown with hints: add it")
+            raise UserError(f"{self.folder} has no hint.txt, which shows problems with hints: add it")
         return [_user(self.templates["hint"], problem, hint=hint)]
 
 
 def _user(template: str, problem: Problem, attempt: str = "", hint: str = "") -> dict[str, str]:
     parts = {"problem": problem.problem, "reference": problem.solution, "attempt": attempt, "hint": hint}
-    return {"role": "user", "content": re.sub(rf"\{{({'|'.join(parts)})\}}", lambda m: parts[m[1]], template)}
+    return {"role": "user", "content": fill(template, parts)}
+
+
+def fill(template: str, parts: Mapping[str, str]) -> str:
+    """A template with ``{name}`` replaced by that part; every other brace is left alone."""
+    return re.sub(rf"\{{({'|'.join(parts)})\}}", lambda name: parts[name[1]], template)

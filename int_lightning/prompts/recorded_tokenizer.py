@@ -1,4 +1,4 @@
-"""Whether a dataset's token ids are those of a tokenizer."""
+"""Whether a dataset's token ids belong to a tokenizer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FILE = "tokenizer.json"
 
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
-    """A hash of vocabulary, special tokens, chat template with the date it shows, and of how a short text is encoded."""
+    """A hash of vocabulary, special tokens, chat template, the date that it shows, and the encoding of a short text."""
     probe = tokenizer.encode("Let $x^2 = 1$.\n\nSo x is 1, or -1: \\boxed{2}", add_special_tokens=False)
     facts = [sorted(tokenizer.get_vocab().items()), sorted(tokenizer.all_special_ids), tokenizer.chat_template, probe]
     if "strftime_now" in str(tokenizer.chat_template):
@@ -28,13 +28,13 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def record_tokenizer(folder: Path, tokenizer: PreTrainedTokenizerBase, model: str) -> None:
-    """Notes in a dataset's folder which tokenizer makes it.
+    """Records in a dataset's folder which tokenizer makes it.
 
     Args:
-        model: Its model, as the user named it.
+        model: The tokenizer's model, as the user named it.
 
     Raises:
-        UserError: if the dataset was begun with another one, or if this one cannot write a conversation.
+        UserError: if the dataset was begun with another tokenizer, or if this one cannot write a conversation.
     """
     check_tokenizer(folder, tokenizer)
     encode_chat(tokenizer, [{"role": "user", "content": "1+1?"}])
@@ -59,10 +59,10 @@ def check_tokenizer(folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
 
 
 def recorded_tokenizer(folder: Path) -> dict[str, str] | None:
-    """What ``record_tokenizer`` noted: ``model``, ``folder`` and ``fingerprint``; None for a dataset without a note.
+    """What ``record_tokenizer`` recorded: ``model``, ``folder`` and ``fingerprint``; None for a dataset without a record.
 
     Raises:
-        UserError: if the note cannot be read.
+        UserError: if the record cannot be read.
     """
     file = folder / _FILE
     if not file.exists():

@@ -1,5 +1,5 @@
-"""Whether a tokenizer gives text back: one whose files do not belong together drops spaces, and one that was made for another
-language has no token for some characters. Both only show in what the model is asked."""
+"""Whether a tokenizer gives text back. If its files do not belong together it drops spaces, and if it was made for another
+language it has no token for some characters; neither shows anywhere but in the prompts."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _SHOWN = 30
 
 
 def check_shown(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], token_ids: Sequence[int], what: str) -> None:
-    """Decodes tokens that stand for texts.
+    """Decodes tokens, and checks that they show texts.
 
     Args:
-        texts: That they must show; white space around each may be gone, as templates strip it, and characters may be composed
-            otherwise (NFC).
+        texts: The texts. White space around each may be gone, because templates strip it, and characters may be composed
+            differently (NFC).
         token_ids: Of the prompt that holds the texts, or of one text.
         what: What they are, for the message.
 
     Raises:
-        UserError: if they show something else.
+        UserError: if the tokens show something else.
     """
     shown = _composed(str(tokenizer.decode(list(token_ids))))
     for text in texts:
@@ -44,7 +44,7 @@ def _composed(text: str) -> str:
 
 
 def _difference(wanted: str, shown: str) -> str:
-    """Where a text goes another way: as it is, and as it is shown."""
+    """Where a text and what its tokens show part: both from there on."""
     agreed, beyond = 0, len(wanted)  # the longest beginning that is shown, by bisection
     while agreed < beyond:
         middle = (agreed + beyond + 1) // 2

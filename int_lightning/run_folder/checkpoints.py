@@ -1,6 +1,6 @@
 """Which checkpoint a fit resumes from, and whether it is whole.
 
-A checkpoint is a file, or the folder of shards that several processes wrote. Under ``RECORD`` it says what it was trained with.
+A checkpoint is a file, or a folder of shards that several processes wrote. Its key ``RECORD`` holds what it was trained with.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from int_lightning.types import UserError
 
 RECORD = "int_lightning_run"
 FORMAT = 2
-"""Of the record; 1 had the modules of classes and other names of keys in its settings."""
+"""Of the record. The settings of format 1 had the modules of classes, and keys with other names."""
 _LAST = "last.ckpt"
 _OF_A_FOLDER = "meta.pt"
 
@@ -48,14 +48,13 @@ class DamagedError(Exception):
 
 
 def newest(folder: Path, to_its_end: bool = True) -> Saved | None:
-    """The newest checkpoint of a run's folder of checkpoints, None where it has none. Says so where that is not what
-    ``last.ckpt`` points to.
+    """The newest checkpoint in a run's folder of checkpoints; None if it has none. Says so if ``last.ckpt`` does not point to it.
 
     Args:
-        to_its_end: Whether to read all of it, for its checksums; one process of several does.
+        to_its_end: Whether to read all of it, for its checksums. One process of several does.
 
     Raises:
-        UserError: if ``last.ckpt`` is damaged, or there are only damaged ones; names one to resume from, if there is any.
+        UserError: if ``last.ckpt`` is damaged, or all are; names one to resume from, if there is one.
     """
     last = folder / _LAST
     whole: list[Saved] = []
@@ -73,7 +72,7 @@ def newest(folder: Path, to_its_end: bool = True) -> Saved | None:
         say(f"[yellow]{escape(str(path))} is not a whole checkpoint and is passed over[/] ({escape(str(reason))})")
     if not whole and last.is_symlink():
         raise UserError(
-            f"{last} points to {last.readlink()}, which is gone, and there is no other checkpoint: put it back, or start the run "
+            f"{last} points to {last.readlink()}, which is gone, and it is the only checkpoint: put it back, or start the run "
             "again in another --out"
         )
     if not whole:
@@ -91,10 +90,10 @@ def given(path: Path, to_its_end: bool = True) -> Saved:
     """A checkpoint that the user names; see ``newest``.
 
     Raises:
-        UserError: if there is none, or it is damaged; names another of its folder, if there is a whole one.
+        UserError: if it does not exist or is damaged; names another one of its folder, if there is a whole one.
     """
     if not path.exists():
-        raise UserError(f"--ckpt_path {path}: there is no such checkpoint: give last, or a path that exists")
+        raise UserError(f"--ckpt_path {path}: this checkpoint does not exist: give last, or a path that exists")
     try:
         saved = _read(path)
         return _checked(saved, _others(path)) if to_its_end else saved
@@ -114,7 +113,7 @@ def _others(path: Path) -> list[Saved]:
 
 
 def _read(path: Path) -> Saved:
-    """What a checkpoint says of itself; of its tensors nothing is loaded."""
+    """What a checkpoint says about itself, without loading its tensors."""
     file = path / _OF_A_FOLDER if path.is_dir() else path
     if not file.exists():
         raise DamagedError(f"its {file.name} is missing")
@@ -127,7 +126,9 @@ def _read(path: Path) -> Saved:
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise DamagedError("its index cannot be read") from error
     if not isinstance(checkpoint, dict) or RECORD not in checkpoint:
-        raise DamagedError("it does not say what it was trained with: no `int-lightning fit` of this version wrote it")
+        raise DamagedError(
+            "it does not say what it was trained with: `int-lightning fit` of this version did not write it"
+        )
     record = dict(checkpoint[RECORD])
     if record.pop("format", 1) != FORMAT:
         raise DamagedError("another version of int-lightning wrote it, whose settings had other names")
@@ -138,7 +139,7 @@ def _checked(saved: Saved, others: list[Saved]) -> Saved:
     """Reads the checkpoint to its end, for its checksums.
 
     Raises:
-        UserError: if they are not those of the content.
+        UserError: if they do not match the content.
     """
     found = damage(saved.path) if saved.path.is_dir() else _damaged_bytes(saved.path)
     if found:
@@ -159,4 +160,4 @@ def _remedy(path: Path, error: DamagedError, others: list[Saved]) -> str:
     where = f"{path} is not a whole checkpoint of a fit ({error})"
     if others:
         return f"{where}: resume from that of step {others[-1].step} with --ckpt_path {others[-1].path}"
-    return f"{where}, and there is no other one beside it: give another one, or start the run again in another --out"
+    return f"{where}, and it is the only one in its folder: give another one, or start the run again in another --out"

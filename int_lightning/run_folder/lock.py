@@ -26,8 +26,8 @@ _held: list[IO[str]] = []
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keeps other commands out of a run's folder, which is made if need be. The lock is the operating system's: it ends with
-    the process that holds it, however that ends; the file itself stays.
+    """Keeps other commands out of a run's folder, which is made if it is missing. The operating system releases the lock when the
+    process that holds it ends, in any way; the file itself stays.
 
     Raises:
         UserError: if another command is at work there, or if the folder cannot be written.
@@ -69,12 +69,12 @@ def _take(file: IO[str], folder: Path) -> None:
 
 
 def end_with_parent() -> None:
-    """Called in a child before its program starts: it is ended when its parent is, and with it the lock that it takes."""
+    """Called in a child before its program starts: it ends when its parent ends, and so does the lock that it takes."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _let_go_in_child() -> None:
-    """A forked child shares its parent's lock, and would keep it when the parent is killed."""
+    """Closes the locks in a forked child, which would otherwise keep them when its parent is killed."""
     for file in _held:
         os.close(file.fileno())
 

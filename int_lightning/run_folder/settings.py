@@ -9,7 +9,7 @@ _NAMED = 3
 
 
 def flat(config: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested settings under dotted keys; items of a list have their number as name. ``{"a": {"b": [1]}}`` is ``{"a.b.0": 1}``."""
+    """Nested settings under dotted keys, items of a list under their numbers: ``{"a": {"b": [1]}}`` is ``{"a.b.0": 1}``."""
     items: Iterator[tuple[Any, Any]] | None = None
     if isinstance(config, Mapping):
         items = iter(config.items())
@@ -24,10 +24,12 @@ def flat(config: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], free: Collection[str]) -> str:
-    """What differs between flat settings, in words; "" where nothing does.
+    """What differs between flat settings, in words; "" if nothing does.
 
     Args:
-        free: Keys that may differ, with those below them.
+        before: The earlier settings.
+        now: The present ones.
+        free: Keys that may differ, and all keys below them.
     """
     keys = [
         key

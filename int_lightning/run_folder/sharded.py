@@ -1,6 +1,6 @@
-"""The folder of shards that several processes wrote: whole, and without anything that would run when it is read.
+"""Checks a folder of shards that several processes wrote: it is whole, and reading it does not run code.
 
-PyTorch's reader unpickles the folder's index and whatever is not a tensor; here both are read first, as data alone.
+PyTorch's reader unpickles the folder's index and all that is not a tensor; here both are read first, as plain data.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _DATA = {
     "pathlib": {"PosixPath"},
     "collections": {"OrderedDict"},
 }
-"""What an index is made of: modules and the names in them; None are all of a module's own."""
+"""What an index is made of: modules and names in them; None stands for all that a module itself defines."""
 
 
 class _Index(pickle.Unpickler):
@@ -36,7 +36,7 @@ class _Index(pickle.Unpickler):
 
 
 def damage(folder: Path) -> str | None:
-    """What is wrong with a folder of shards, None if nothing is: reads all of it, for the checksums."""
+    """Reads a whole folder of shards, for the checksums; returns what is wrong with it, None if nothing is."""
     try:
         with (folder / _INDEX).open("rb") as file:
             metadata = _Index(file).load()

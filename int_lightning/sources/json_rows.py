@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from int_lightning.json_lines import json_object
 from int_lightning.sources.lines import MAX_ROW, SourceRow, lines, open_text
 from int_lightning.types import UserError
 
@@ -80,11 +81,11 @@ def _lines(path: Path) -> Iterator[SourceRow]:
             yield number, f"the row is too long: {MAX_ROW} characters or more"
             continue
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            yield number, f"not JSON: {error}; write one object a line"
+            row = json_object(line)
+        except UserError as error:
+            yield number, str(error)
             continue
-        yield number, row if isinstance(row, dict) else f"not a JSON object: a {type(row).__name__}; write one a line"
+        yield number, row
 
 
 def _listed(path: Path) -> Iterator[SourceRow]:

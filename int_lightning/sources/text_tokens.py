@@ -1,4 +1,4 @@
-"""The words, numbers and operators of a problem, whatever its typesetting: by these, duplicates and benchmark items are found."""
+"""The words, numbers and operators of a problem, without its typesetting; duplicates and benchmark items are found by these."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Compiles every Triton kernel for a GPU that need not be there, and prints what the compiler says of each.
+"""Compiles every Triton kernel for a GPU that the machine need not have, and prints the resources of each.
 
     python -m int_lightning_kernels.compile_check --arch 90
 
-Registers a thread, bytes spilled (stack and local memory) and shared memory, read from the compiled code. The exit status
+Registers per thread, bytes spilled (stack and local memory) and shared memory, read from the compiled code. The exit status
 is 1 if anything spills.
 """
 

@@ -198,9 +198,8 @@ def _dtype(hidden: Tensor, weight: Tensor) -> torch.dtype:
 
 def _gathered(tensor: Tensor) -> Tensor:
     """A sharded parameter in one piece; its gradient is summed over the ranks that share it."""
-    if (
-        "torch.distributed.tensor" not in sys.modules
-    ):  # importing it takes a second, and without it there are no DTensors
+    # importing it takes a second, and until something else has, no tensor can be a DTensor
+    if "torch.distributed.tensor" not in sys.modules:
         return tensor
     from torch.distributed.tensor import DTensor, Partial
 

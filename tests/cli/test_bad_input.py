@@ -143,3 +143,17 @@ def test_easy_problems_give_nothing_to_intervene_on(tmp_path: Path, capsys: pyte
     command = ["collect", "-c", str(MINI / "collect.yaml"), f"--out={out}", "--problems=mini:easy:3"]
     assert "hard" in fails(capsys, [*command, "--collection.attempts=4"])
     assert list((out / "dataset" / "attempts").glob("*.parquet"))
+
+
+def test_the_folder_of_a_run_given_as_a_model_is_told_the_model_in_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(resolve_model("mini"), tmp_path / "run" / "model")
+    command = [
+        "evaluate",
+        "-c",
+        str(MINI / "evaluate.yaml"),
+        f"--out={tmp_path / 'out'}",
+        f"--model={tmp_path / 'run'}",
+    ]
+    assert f"this is the folder of a run: give {tmp_path / 'run' / 'model'}" in fails(capsys, command)

@@ -29,7 +29,7 @@ class ParsedOnlyError(Exception):
 
 
 class ParseOnly(IntCLI):
-    def _set_seed(self) -> None:
+    def after_parsing(self) -> None:
         raise ParsedOnlyError
 
 

@@ -1,4 +1,4 @@
-"""Text from outside does nothing to the terminal, whatever command shows it."""
+"""Text from outside does nothing to the terminal, no matter which command shows it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def hostile_reward(problem: Problem, rollout: Rollout) -> float:
 
 
 def shown(capfd: pytest.CaptureFixture[str]) -> str:
-    """What was printed, which holds nothing that cannot be seen."""
+    """What was printed, checked to hold nothing that cannot be seen."""
     captured = capfd.readouterr()
     whole = captured.out + captured.err
     assert [text for kind, text in runs(whole) if kind == "hidden"] == []
@@ -47,7 +47,7 @@ def write(path: Path, rows: list[object]) -> Path:
 
 @pytest.fixture
 def problems(tmp_path: Path) -> Path:
-    """Two problems with hostile ids, a benchmark's, and rows that are none."""
+    """Two problems with hostile ids, a benchmark's problem, and rows that are not problems."""
     good = {"problem": "5+7", "solution": "5+7=2\n\n\\boxed{2}", "answer": "2", "id": HOSTILE}
     other = good | {"problem": "3+4@2", "id": f"2{HOSTILE}", "answer": "9"}
     known = good | {"problem": "1+1+1", "id": f"known{HOSTILE}", "answer": "3"}
@@ -220,7 +220,6 @@ def test_what_libraries_write_stays_out_of_a_terminals_progress_bar(tmp_path: Pa
 
 
 def test_a_collection_on_a_terminal_shows_its_progress_and_no_more(problems: Path, tmp_path: Path) -> None:
-
     arguments = ["collect", "-c", str(MINI / "collect.yaml"), f"--out={tmp_path / 'run'}", *SMALL_COLLECT]
     command = [sys.executable, "-m", "int_lightning", *arguments, f"--config={pool(problems)}", PORTABLE_ENGINE]
     seen = _on_a_terminal(command, tmp_path)

@@ -87,12 +87,12 @@ def test_a_command_of_the_texts_is_one_that_there_is(given: Command, elsewhere: 
     elif program == "make":
         rules = (ROOT / "Makefile").read_text()
         assert re.search(rf"^{words[0]}:", rules, re.M), words
+    elif program == "python" and words[0] == "-m" and words[1].startswith("benchmarks."):
+        source = (ROOT / words[1].replace(".", "/")).with_suffix(".py").read_text()
+        assert all(f'"{option}"' in source for option in words[2:] if option.startswith("--")), words
     elif program == "python" and words[0] == "-m":
         assert words[1] in ("int_lightning.mini.make", "vllm.entrypoints.openai.api_server"), words
         assert words[1].startswith("vllm") or words[2:] == ["untrained"]
-    elif program == "python":
-        source = (ROOT / words[0]).read_text()
-        assert all(f'"{option}"' in source for option in words[1:] if option.startswith("--")), words
     elif program == "pip":
         extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
         assert re.search(r"\[(\w+)\]", words[-1])[1] in extras

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import cast
 
@@ -26,10 +27,10 @@ from int_lightning.engines.base import Engine, EngineConfig
 from int_lightning.engines.loop import EngineLoop
 from int_lightning.engines.opening import open_engine
 from int_lightning.models.resolve import resolve_model
-from int_lightning.oracles.base import WAITING, Attempt
+from int_lightning.oracles.base import Attempt
 from int_lightning.oracles.policy import PolicyOracle
 from int_lightning.rollout_sampler import RolloutSampler
-from int_lightning.types import Outcome, Problem, Proposal, Sampling, UserError
+from int_lightning.types import Defect, DefectKind, Outcome, Problem, Proposal, Sampling, UserError
 
 from commands import ENGINE, MINI, PORTABLE_ENGINE, SMALL_COLLECT, collect, without_its_last_line
 
@@ -47,12 +48,12 @@ def records(out: Path) -> dict[str, dict[str, object]]:
 @given(st.integers(1, 40), st.integers(1, 200))
 def test_waves_draw_every_sample_once_and_double(first: int, total: int) -> None:
     drawn = list(waves(first, total))
-    assert [i for wave in drawn for i in wave] == list(range(total))
+    assert list(chain.from_iterable(drawn)) == list(range(total))
     assert all(len(wave) == wave.start for wave in drawn[1:-1])
 
 
 class OneIsRefused:
-    """Stages that never end, but for a problem that is refused after its first completion."""
+    """Stages that never end, except for one problem, which is refused after its first completion."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -121,7 +122,7 @@ def _wait_for_a_shard(process: subprocess.Popen[bytes], out: Path, further: floa
 
 
 class LateOracle(PolicyOracle):
-    """Owes its answers for half of the problems until a file is there."""
+    """Owes its answers for half of the problems until a file exists."""
 
     def __init__(self, answered: str) -> None:
         super().__init__(4, Sampling(max_tokens=24, temperature=0.7, top_p=0.8, top_k=20))
@@ -131,7 +132,8 @@ class LateOracle(PolicyOracle):
         found = await super().propose(attempts, sampler)
         if Path(self.answered).exists() or int(attempts[0].problem.id[-1]) % 2:
             return found
-        return [[replace(p, defect=f"{WAITING}not yet") for p in proposals] for proposals in found]
+        not_yet = Defect(DefectKind.WAITING, "not yet")
+        return [[replace(p, defect=not_yet) for p in proposals] for proposals in found]
 
 
 def test_what_an_oracle_owes_is_asked_again_and_nothing_else(tmp_path: Path) -> None:

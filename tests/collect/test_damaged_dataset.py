@@ -145,7 +145,7 @@ def test_damage_is_named_before_anything_is_read_or_added(damage: Callable[[Path
     dataset = make(tmp_path / "dataset")
     assert len(list(Store(dataset).read("problems", Problem))) == 8
     named = str(dataset / damage(dataset))
-    for use in (Store.begin, Store.batches, lambda store: add(store, "c"), lambda store: next(store.columns(OUTCOMES))):
+    for use in (Store.begin, Store.batches, lambda store: add(store, "c"), lambda store: list(store.columns(OUTCOMES))):
         with pytest.raises(UserError) as caught:
             use(Store(dataset))
         assert named in str(caught.value)
@@ -159,7 +159,7 @@ def test_no_flipped_bit_passes(data: st.DataObject, tmp_path_factory: pytest.Tem
     files = sorted(f for f in dataset.rglob("*") if f.is_file())
     file = data.draw(st.sampled_from(files))
     last = 8 * file.stat().st_size - 1
-    flip(file, data.draw(st.integers(0, last - 8)))  # without the manifest's last newline it is one that a kill cut off
+    flip(file, data.draw(st.integers(0, last - 8)))  # a manifest without its last newline counts as cut off by a kill
     with pytest.raises(UserError, match=file.name):
         Store(dataset).batches()
 
@@ -179,7 +179,7 @@ def test_a_manifest_that_a_kill_cut_off_loses_its_last_batch_alone(
     assert [i for (i,) in Store(dataset).columns("problems", "id")] == ["a0", "b0", "c", "d"]
 
 
-def test_a_dataset_that_vanishes_while_it_is_added_to_is_no_new_one(tmp_path: Path) -> None:
+def test_a_dataset_that_vanishes_while_it_is_added_to_is_not_a_new_one(tmp_path: Path) -> None:
     for gone in (tmp_path / "dataset", tmp_path / "dataset" / "manifest.jsonl"):
         store = Store(make(tmp_path / "dataset"))
         store.begin()
@@ -200,7 +200,7 @@ def test_what_another_process_added_meanwhile_is_not_overwritten(tmp_path: Path)
 
 @pytest.fixture(scope="module")
 def damaged(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished collection, one shard of whose attempts was cut short."""
+    """A finished collection, with one shard of its attempts cut short."""
     run = tmp_path_factory.mktemp("damaged") / "run"
     shutil.copytree(dataset, run)
     shard = run / "dataset" / "attempts" / "part-000000.parquet"

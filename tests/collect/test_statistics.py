@@ -16,7 +16,7 @@ from matplotlib.image import imread
 
 from int_lightning.collect.statistics import LENGTHS, RATIOS, SHARES, collection_statistics, describe, plot_statistics
 from int_lightning.collect.store import Store
-from int_lightning.types import Intervention, Outcome, Provenance, Rollout, Sampling
+from int_lightning.types import Defect, DefectKind, Intervention, Outcome, Provenance, Rollout, Sampling
 
 PROVENANCE = Provenance("mini", "", "vllm", "solve@1f2e3d4c", Sampling(), 0)
 
@@ -28,7 +28,13 @@ def rollout(name: str, tokens: int, characters: int) -> Rollout:
 
 
 def intervention(
-    attempt: str, sample: int, location: int, tokens: int, characters: int, rejected: str = "", **counts: int
+    attempt: str,
+    sample: int,
+    location: int,
+    tokens: int,
+    characters: int,
+    rejected: Defect | None = None,
+    **counts: int,
 ) -> Intervention:
     return Intervention(
         id=f"{attempt}/policy/{sample}/intervention",
@@ -61,10 +67,10 @@ def store(tmp_path: Path) -> Store:
         {
             "attempts": [rollout("p1/0", 100, 400), rollout("p1/1", 50, 200), rollout("p2/0", 30, 60)],
             "interventions": [
-                intervention("p1/0", 0, 1, 10, 20, "it gives the final answer away: '12' (stated)"),
+                intervention("p1/0", 0, 1, 10, 20, Defect(DefectKind.LEAK, "'12' (stated)")),
                 intervention("p1/0", 1, 2, 20, 50, **kept),
-                intervention("p1/0", 2, 2, 40, 80, "another intervention of this attempt was kept"),
-                intervention("p1/0", 3, -1, 0, 0, "no critical error: the object is empty"),
+                intervention("p1/0", 2, 2, 40, 80, Defect(DefectKind.NOT_KEPT)),
+                intervention("p1/0", 3, -1, 0, 0, Defect(DefectKind.NO_ERROR, "the object is empty")),
             ],
             "outcomes": [outcome("p1", "hard", 2, 0), outcome("p2", "solved", 4, 1), outcome("p3", "waiting", 1, 0)],
         }
@@ -72,7 +78,7 @@ def store(tmp_path: Path) -> Store:
     store.commit(
         {
             "attempts": [rollout("p3/0", 20, 100)],
-            "interventions": [intervention("p3/0", 0, 0, 10, 30, "no guided rollout was right", **failed)],
+            "interventions": [intervention("p3/0", 0, 0, 10, 30, Defect(DefectKind.NEVER_RIGHT), **failed)],
             "outcomes": [outcome("p3", "hard", 2, 0)],
         }
     )
@@ -186,7 +192,7 @@ def test_importing_the_statistics_does_not_import_matplotlib() -> None:
 
 
 def peak_kib(folder: Path, shards: int) -> int:
-    """Peak memory of a process that reads a store of so many shards, each of half a million tokens."""
+    """Peak memory of a process that reads a store of ``shards`` shards, each of half a million tokens."""
     store = Store(folder)
     for shard in range(shards):
         attempts = [rollout(f"p{shard}/{i}", 10_000, 30_000) for i in range(50)]

@@ -14,9 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from int_lightning.collect.manifest import Manifest
+from int_lightning.collect.statistics import collection_statistics
 from int_lightning.collect.store import OUTCOMES, Store, from_row, schema_of
 from int_lightning.types import (
     Completion,
+    Defect,
+    DefectKind,
     Intervention,
     Outcome,
     Problem,
@@ -35,10 +38,10 @@ ROLLOUT = Rollout(
     "p/0", "p", 3, [5, 6], [7, 8, 9, 2**31 - 1], LOGPROBS, "π = 3\n\n🙂", "stop", "3", True, PROVENANCE, "p/i"
 )
 UNFINISHED = Rollout("p/1", "p", 1, [], [], [], "", "length", "", False, PROVENANCE)
-PROPOSAL = Proposal("p/0/o/0", "p", "p/0", 0, "policy", '<intervention>{"location": 1}', 1, "x", "", PROVENANCE)
-BY_PROGRAM = Proposal("p/0/o/1", "p", "p/0", 1, "program", "", -1, "", "no tagged JSON object in the output")
-INTERVENTION = Intervention("p/i", "p", "p/0", "p/0/o/0", 1, 4, "x", [5, 6], [7], [8, 9], False, "", 3, 32, 0, 32)
-REJECTED = Intervention("p/j", "p", "p/0", "p/0/o/1", -1, 4, "", [], [], [], True, "it gives the final answer away")
+PROPOSAL = Proposal("p/0/o/0", "p", "p/0", 0, "policy", '<intervention>{"location": 1}', 1, "x", None, PROVENANCE)
+BY_PROGRAM = Proposal("p/0/o/1", "p", "p/0", 1, "program", "", -1, "", Defect(DefectKind.NO_PROPOSAL, "no tag"))
+INTERVENTION = Intervention("p/i", "p", "p/0", "p/0/o/0", 1, 4, "x", [5, 6], [7], [8, 9], False, None, 3, 32, 0, 32)
+REJECTED = Intervention("p/j", "p", "p/0", "p/0/o/1", -1, 4, "", [], [], [], True, Defect(DefectKind.LEAK, "2"))
 PROBLEM = Problem("p", "1+1\x00", "", "2", "mini:easy")
 OUTCOME = Outcome("p", "x.jsonl", "hard", 8, 0, 100)
 
@@ -71,6 +74,31 @@ def test_records_come_back_as_they_were(tmp_path: Path, records: list[object]) -
     store = Store(tmp_path)
     add(store, "table", records)
     assert list(store.read("table", type(records[0]))) == records
+
+
+@pytest.mark.parametrize("kind", DefectKind)
+@pytest.mark.parametrize("detail", ["", "step 3 of 2", "HTTP 400: no: way", "'a: b' (stated)\n"])
+def test_a_defect_and_the_text_that_datasets_hold_are_the_same(kind: DefectKind, detail: str) -> None:
+    defect = Defect(kind, detail)
+    assert str(defect) == (f"{kind.value}: {detail}" if detail else kind.value)
+    assert Defect.parse(str(defect)) == defect
+
+
+def test_rows_from_before_defects_had_kinds_give_the_same_counts(tmp_path: Path) -> None:
+    said = [
+        "",
+        "another intervention of this attempt was kept",
+        "it gives the final answer away: '1: 2' (stated)",
+        "late: 1",
+    ]
+    records = [dataclasses.replace(INTERVENTION, id=text, rejected=Defect.parse(text)) for text in said]
+    Store(tmp_path).commit({"attempts": [ROLLOUT], "interventions": records, OUTCOMES: [OUTCOME]})
+    assert column(Store(tmp_path), "interventions", "rejected") == [*said[:3], "other: late: 1"]
+    assert list(Store(tmp_path).read("interventions", Intervention)) == records
+    assert collection_statistics(Store(tmp_path), {})["stages"]["rejected"].keys() == {
+        *(text.partition(":")[0] for text in said[1:3]),
+        "other",
+    }
 
 
 @settings(deadline=None)
@@ -125,7 +153,8 @@ def test_tables_are_apart(tmp_path: Path) -> None:
 def test_what_a_kill_left_half_written_is_ignored_and_replaced(tmp_path: Path) -> None:
     store = Store(tmp_path)
     add(store, "attempts", [ROLLOUT])
-    whole = next((tmp_path / "attempts").glob("*.parquet")).read_bytes()
+    (shard,) = (tmp_path / "attempts").glob("*.parquet")
+    whole = shard.read_bytes()
     (tmp_path / "attempts" / "part-000001.tmp").write_bytes(whole[: len(whole) // 2])
     assert list(store.read("attempts", Rollout)) == [ROLLOUT]
     assert column(store, "attempts", "id") == ["p/0"]

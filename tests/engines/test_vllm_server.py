@@ -177,7 +177,7 @@ def test_a_conversation_that_a_vllm_server_has_no_room_for_waits(vllm_server: st
     long = mini_attempts(1)[0]
     long = Attempt(long.problem, long.rollout, ["1+1=2\n\n"] * 60)
     ((proposal,),) = propose(ServerOracle(vllm_server, "mini", 1, GREEDY), [long], "mini")
-    assert proposal.defect.startswith("waiting: the server failed: HTTP 400: This model's maximum context length")
+    assert str(proposal.defect).startswith("waiting: the server failed: HTTP 400: This model's maximum context length")
 
 
 def test_no_text_of_a_problem_or_an_attempt_is_a_turn_to_a_vllm_server(serve, vllm_server: str) -> None:

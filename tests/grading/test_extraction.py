@@ -1,8 +1,9 @@
-"""Where a response gives its answer: each rule with what it must read and what it must leave alone."""
+"""Where a response gives its answer: what each rule must read, and what it must leave alone."""
 
 from __future__ import annotations
 
 import time
+from itertools import chain
 
 import pytest
 from hypothesis import given
@@ -116,7 +117,7 @@ NOTHING = {
 
 
 def cases(table: dict[str, list[tuple[str, str]]]) -> list[tuple[str, str]]:
-    return [pair for pairs in table.values() for pair in pairs]
+    return list(chain.from_iterable(table.values()))
 
 
 @pytest.mark.parametrize(("text", "answer"), cases(READ))
@@ -124,7 +125,7 @@ def test_what_a_response_commits_to_is_read(text: str, answer: str) -> None:
     assert final_answer(text) == answer
 
 
-@pytest.mark.parametrize("text", [text for texts in NOTHING.values() for text in texts])
+@pytest.mark.parametrize("text", list(chain.from_iterable(NOTHING.values())))
 def test_a_response_that_commits_to_nothing_has_no_answer(text: str) -> None:
     assert final_answer(text) == ""
 

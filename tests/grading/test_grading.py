@@ -1,4 +1,4 @@
-"""Final answers: extraction, equivalence, and that no answer hangs, kills or fools the grader."""
+"""Final answers: extraction, equivalence, and a grader that no answer hangs, kills or fools."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def workers_of(grader: Grader) -> list[grader_pool._Worker]:
 
 
 def suspend(worker: grader_pool._Worker) -> None:
-    """Make a worker deaf, even to its own alarm."""
+    """Stop a worker, so that not even its own alarm reaches it."""
     os.kill(worker.process.pid or 0, signal.SIGSTOP)
 
 
@@ -127,7 +127,7 @@ def test_the_fast_path_is_fast_and_starts_no_worker(monkeypatch: pytest.MonkeyPa
     texts = [rf"so the answer is \boxed{{{i}}}" for i in range(100_000)]
     began = time.perf_counter()
     with Grader() as grader:
-        right = grader.grade(texts, [str(i if i % 2 else i + 1) for i in range(100_000)])
+        right = grader.grade(texts, [str(i + (i + 1) % 2) for i in range(100_000)])
     assert time.perf_counter() - began < 10
     assert right == [bool(i % 2) for i in range(100_000)]
 
@@ -139,7 +139,7 @@ def test_plain_numbers_compare_by_value() -> None:
     assert [verdict.equal for verdict in verdicts] == [True] * 5 + [False] * 2
 
 
-def test_no_answer_is_wrong_and_says_so() -> None:
+def test_a_missing_answer_is_wrong_and_noted() -> None:
     with Grader() as grader:
         assert grader.grade(["I do not know", r"\boxed{ }"], ["1", ""]) == [False, False]
         assert grader.equivalent(["", "1" * (MAX_ANSWER + 1)], ["1", "1"]) == [
@@ -190,7 +190,7 @@ def test_equivalence(grader: Grader, pred: str, gold: str, equal: bool) -> None:
     assert grader.equivalent([pred], [gold])[0].equal is equal
 
 
-def test_words_that_are_no_formula_are_noted(grader: Grader) -> None:
+def test_words_that_are_not_a_formula_are_noted(grader: Grader) -> None:
     assert grader.equivalent([r"\frac{1}{"], ["1"]) == [Verdict(False, "unparsable")]
 
 
@@ -246,7 +246,7 @@ def test_a_worker_that_waits_for_a_processor_does_not_time_out() -> None:
 
 
 def serve_and_get_stuck(connection: Connection, timeout: float) -> None:
-    """A worker whose comparison of "stuck" is in C code for hours, where no signal handler runs."""
+    """A worker that compares "stuck" in C code for hours, where no signal handler runs."""
     compare = worker.verdict
     worker.verdict = lambda pred, gold: (sum(range(10**13)) > 0, "") if pred == "stuck" else compare(pred, gold)
     worker.serve(connection, timeout)
@@ -318,7 +318,7 @@ def test_workers_that_cannot_start_are_an_error(monkeypatch: pytest.MonkeyPatch)
 
 def test_submit_returns_at_once_and_results_are_in_the_order_of_the_texts() -> None:
     golds = [rf"\frac{{{i}}}{{7}}" for i in range(40)]
-    texts = [rf"\boxed{{\frac{{{2 * i}}}{{{14 if i % 3 else 13}}}}}" for i in range(40)]
+    texts = [rf"\boxed{{\frac{{{2 * i}}}{{{13 + (i % 3 > 0)}}}}}" for i in range(40)]
     with Grader(workers=2) as grader:
         began = time.perf_counter()
         grades = grader.submit(texts, golds)

@@ -1,9 +1,10 @@
-"""Conventions of the grader: what may be written in other ways, and what must not pass for another answer."""
+"""The conventions of the grader: which answers are the same in other words, and which must stay different."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import chain
 
 import pytest
 
@@ -257,7 +258,7 @@ DIFFERENT = {
 
 
 def cases(table: dict[str, list[tuple[str, str]]]) -> list[tuple[str, str]]:
-    return [pair for pairs in table.values() for pair in pairs]
+    return list(chain.from_iterable(table.values()))
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Pairs of answers by kind, each way of writing beside what must not pass for it; symmetry; no input breaks the grader."""
+"""Pairs of answers by kind, equal ones and similar ones that differ; symmetry; inputs that must not break the grader."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ CASES = SHARED.parent / "cases" / "grader.jsonl"
 
 
 def equal(pred: str, gold: str) -> bool:
-    """As ``Grader`` compares, without its processes."""
+    """What ``Grader`` says, without its processes."""
     pred, gold = final_answer(pred), final_answer(gold) or gold
     decided = decide(pred, gold)
     return verdict(pred, gold)[0] if decided is None else decided.equal
 
 
 def is_rounding(pred: str, gold: str) -> bool:
-    """The one asymmetry: the gold says how exact an answer must be."""
+    """The only asymmetry: the gold says how exact an answer must be."""
     return equal(pred, gold) and not equal(gold, pred) and "." in gold
 
 
@@ -53,7 +53,7 @@ def test_equality_is_symmetric_but_for_roundings(kind: str) -> None:
 
 
 def test_equality_of_any_two_of_the_answers_is_symmetric_but_for_roundings() -> None:
-    answers = sorted({row[side] for row in PAIRS for side in ("pred", "gold")})
+    answers = sorted({row["pred"] for row in PAIRS} | {row["gold"] for row in PAIRS})
     draw = random.Random(0)
     for _ in range(2000):
         pred, gold = draw.sample(answers, 2)

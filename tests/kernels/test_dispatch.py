@@ -1,4 +1,4 @@
-"""Which implementation runs and who is told; what the package needs to be imported."""
+"""Which implementation runs, what the log says of it, and what the package needs to be imported."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PACKAGE = Path(int_lightning_kernels.__file__).parent
 
 
 def python(code: str, *options: str, **environment: str) -> str:
-    """What a fresh interpreter says."""
+    """What a fresh interpreter prints."""
     variables = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"} | environment
     done = subprocess.run(
         [sys.executable, *options, "-c", code], capture_output=True, text=True, env=variables, check=False
@@ -87,7 +87,7 @@ def test_every_name_of_the_package_is_there() -> None:
     assert all(hasattr(int_lightning_kernels, name) for name in int_lightning_kernels.__all__)
 
 
-def test_the_folder_kernels_is_no_package() -> None:
+def test_the_folder_kernels_is_not_a_package() -> None:
     assert PACKAGE.parent.name == "kernels"
     assert not (PACKAGE.parent / "__init__.py").exists()
     assert not (Path(__file__).parent / "__init__.py").exists()

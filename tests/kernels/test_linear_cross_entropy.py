@@ -26,7 +26,7 @@ def ours(case: Case, **options: object) -> Tensor:
 
 
 def theirs(exact: Case, reduction: Reduction, weights: Tensor | None = None, ignore_index: int = -100) -> Tensor:
-    """PyTorch's cross-entropy of each token, aggregated here where tokens have weights."""
+    """PyTorch's cross-entropy; where tokens have weights, each token's, aggregated here."""
     logits = exact.hidden @ exact.weight.T + (0 if exact.bias is None else exact.bias)
     if exact.softcap is not None:
         logits = exact.softcap * torch.tanh(logits / exact.softcap)
@@ -123,8 +123,8 @@ def test_batches_of_sequences_take_weights_of_their_shape() -> None:
     batch = replace(case, hidden=hidden, targets=case.targets.view(2, 3))
     flat, shaped = ours(case, weights=weights), ours(batch, weights=weights.view(2, 3))
     assert_values([shaped], [flat])
-    of_hidden, of_weight = gradients(shaped, batch)
-    assert_gradients([of_hidden.flatten(0, 1), of_weight], gradients(flat, case))
+    grad_hidden, grad_weight = gradients(shaped, batch)
+    assert_gradients([grad_hidden.flatten(0, 1), grad_weight], gradients(flat, case))
 
 
 def test_weights_get_no_gradient() -> None:

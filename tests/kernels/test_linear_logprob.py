@@ -26,7 +26,7 @@ VARIANTS = {
 variants = pytest.mark.parametrize("variant", VARIANTS)
 
 
-def by_hand(case: Case, of_logprob: Tensor, of_entropy: Tensor, of_logsumexp: Tensor) -> tuple[list[Tensor], ...]:
+def by_hand(case: Case, grad_logprob: Tensor, grad_entropy: Tensor, grad_logsumexp: Tensor) -> tuple[list[Tensor], ...]:
     """Values, and gradients of hidden, weight and bias, by formulas in float64."""
     hidden, weight = case.hidden.detach().double(), case.weight.detach().double()
     raw = hidden @ weight.T + (0 if case.bias is None else case.bias.detach().double())
@@ -41,9 +41,13 @@ def by_hand(case: Case, of_logprob: Tensor, of_entropy: Tensor, of_logsumexp: Te
     entropy = -(p * p.log()).sum(1, keepdim=True)
     taken = torch.nn.functional.one_hot(case.targets, len(weight)).double()
     values = [(taken * p).sum(1).log(), entropy.squeeze(1), total.log().squeeze(1)]
-    of_z = of_logprob[:, None] * (taken - p) - of_entropy[:, None] * p * (p.log() + entropy) + of_logsumexp[:, None] * p
-    of_raw = of_z / temperature * slope
-    return values, [of_raw @ weight, of_raw.T @ hidden, of_raw.sum(0)]
+    grad_z = (
+        grad_logprob[:, None] * (taken - p)
+        - grad_entropy[:, None] * p * (p.log() + entropy)
+        + grad_logsumexp[:, None] * p
+    )
+    grad_raw = grad_z / temperature * slope
+    return values, [grad_raw @ weight, grad_raw.T @ hidden, grad_raw.sum(0)]
 
 
 @variants
@@ -111,9 +115,9 @@ def test_a_batch_of_sequences_is_its_tokens(implementation: Implementation, devi
     flat, ours = case.outputs(implementation=implementation), batch.outputs(implementation=implementation)
     assert all(t is not None and t.shape == (2, 3) for t in ours)
     assert_close([t.flatten() for t in ours if t is not None], flat, 1e-6, 1e-6)
-    of_hidden, of_weight = gradients(combined([t.flatten() for t in ours if t is not None]), batch)
-    assert of_hidden.shape == hidden.shape
-    assert_close([of_hidden.flatten(0, 1), of_weight], gradients(combined(flat), case), 1e-6, 1e-6)
+    grad_hidden, grad_weight = gradients(combined([t.flatten() for t in ours if t is not None]), batch)
+    assert grad_hidden.shape == hidden.shape
+    assert_close([grad_hidden.flatten(0, 1), grad_weight], gradients(combined(flat), case), 1e-6, 1e-6)
 
 
 @pytest.mark.parametrize("name", ["hidden", "weight", "targets", "bias", "temperature"])
@@ -174,8 +178,8 @@ def test_ignored_tokens_are_zero_and_have_no_gradient(
         assert_values([got[kept]], [expected])
     got = gradients(torch.stack([(o * w).sum() for o, w in zip(ours, weights, strict=True)]).sum(), case)
     scalar = torch.stack([(o * w[kept]).sum() for o, w in zip(some, weights, strict=True)]).sum()
-    of_hidden, of_weight = gradients(scalar, exact)
-    assert_gradients(got, [torch.zeros_like(case.hidden).double().index_put((kept,), of_hidden), of_weight])
+    grad_hidden, grad_weight = gradients(scalar, exact)
+    assert_gradients(got, [torch.zeros_like(case.hidden).double().index_put((kept,), grad_hidden), grad_weight])
 
 
 def test_the_entropy_is_there_only_where_it_is_asked_for(implementation: Implementation, device: torch.device) -> None:

@@ -102,12 +102,12 @@ def test_autocast_multiplies_in_bfloat16_and_keeps_a_float32_gradient(
     with torch.autocast(device.type, torch.bfloat16):
         out = case.outputs(implementation=implementation)
     assert_close(out, low.outputs(implementation=implementation), 0, 0)
-    of_hidden, of_weight = gradients(combined(out), case)
-    assert (of_hidden.dtype, of_weight.dtype) == (hidden, torch.float32)
+    grad_hidden, grad_weight = gradients(combined(out), case)
+    assert (grad_hidden.dtype, grad_weight.dtype) == (hidden, torch.float32)
     exact = low.exact()
     expected = gradients(combined(exact.written_out()), exact)
-    assert distance(of_hidden, expected[0]) < 0.02
-    assert distance(of_weight, expected[1]) < 0.02
+    assert distance(grad_hidden, expected[0]) < 0.02
+    assert distance(grad_weight, expected[1]) < 0.02
 
 
 def test_autocast_serves_the_fused_loss_too() -> None:

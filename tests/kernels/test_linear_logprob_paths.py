@@ -1,4 +1,4 @@
-"""However many logits fit in the budget, results are the same; what that costs in operations and memory."""
+"""Results are the same however many logits fit in the budget; and what a budget costs in operations and memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Log-probs and entropies of logits that exist already, and the backward pass that writes over them."""
+"""Log-probs and entropies of given logits, and the backward pass that writes over them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIZES = pytest.mark.parametrize("size", [1, 50, 8192, 9001])
 def draw(
     n: int, v: int, device: torch.device, dtype: torch.dtype = torch.float32, masked: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Logits with gradient, and targets; ``masked`` sets most logits to -inf, the targets' not."""
+    """Logits with gradient, and targets; ``masked`` sets most logits to -inf, but none of a target."""
     g = torch.Generator().manual_seed(0)
     logits, targets = 3 * torch.randn(n, v, generator=g), torch.randint(v, (n,), generator=g)
     if masked:
@@ -170,9 +170,8 @@ def test_rows_further_apart_than_32_bits_count_are_found(implementation: Impleme
         far = torch.empty(2**32 + 50, dtype=torch.float16)  # virtual: only the rows' pages are touched
     except RuntimeError:
         pytest.skip("the machine refuses 8 GiB of virtual memory")
-    logits = far.as_strided(
-        (3, 50), (2**30, 1), 2**31
-    )  # an offset that wraps around ends before it, in the same memory
+    # an offset that wraps around ends before this view, in the same memory
+    logits = far.as_strided((3, 50), (2**30, 1), 2**31)
     near, targets = draw(3, 50, device, torch.float16)
     logits.copy_(near.detach())
     logits.requires_grad_()

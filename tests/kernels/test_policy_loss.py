@@ -31,13 +31,13 @@ class Tokens:
     engine_logprob: Tensor | None = None
 
     def named(self) -> dict[str, Tensor]:
-        """Those that are there."""
+        """Those that are given."""
         every = {f.name: getattr(self, f.name) for f in fields(self)}
         return {name: value for name, value in every.items() if value is not None}
 
 
 def every_ratio(case: Case) -> Tokens:
-    """Tokens with every ratio and every sign of the advantage, and other policies at some distance."""
+    """Tokens with every ratio and every sign of the advantage; the other policies are some way off."""
     g = torch.Generator().manual_seed(4)
     logprob = case.exact().written_out().logprob.detach().cpu()
     old = logprob - torch.tensor(RATIOS * len(ADVANTAGES), dtype=torch.float64).log()
@@ -52,7 +52,7 @@ def every_ratio(case: Case) -> Tokens:
 
 
 def written_out(case: Case, tokens: Tokens, **choices: Any) -> tuple[Tensor, dict[str, float]]:
-    """The loss by a loop over tokens, in float64, with ``math.exp`` for what has no gradient; and means for metrics."""
+    """The loss by a loop over tokens in float64, with ``math.exp`` where no gradient is needed, and the metrics' means."""
     how = PolicyObjective(**choices)
     out = case.written_out()
     assert out.entropy is not None
@@ -188,13 +188,13 @@ def test_tokens_that_cannot_matter_cost_nothing_and_change_nothing(extra: dict[s
     assert 0 < counts.sum() < N
     with Watch() as watch:
         got = policy_loss(case.hidden, case.weight, case.targets, **tokens.named(), **extra)
-        of_inputs = gradients(got.loss, case)
+        grad_inputs = gradients(got.loss, case)
     assert watch.units(int(counts.sum()), 8, 50) == 3
     whole = policy_loss(
         case.hidden, case.weight, case.targets, **tokens.named(), **extra, active=torch.arange(N), logits_bytes=5 * 200
     )
     assert_values([got.loss], [whole.loss])
-    assert_gradients(of_inputs, gradients(whole.loss, case))
+    assert_gradients(grad_inputs, gradients(whole.loss, case))
     only = case.rows(counts)
     some = Tokens(**{name: value[counts] for name, value in tokens.named().items()})
     dropped = policy_loss(only.hidden, only.weight, only.targets, **some.named(), **extra)
@@ -237,8 +237,8 @@ def test_batches_of_sequences_and_budgets_do_not_matter() -> None:
     hidden = case.hidden.detach().view(3, 7, -1).requires_grad_()
     batch = policy_loss(hidden, case.weight, case.targets.view(3, 7), **shaped, **how, logits_bytes=4 * 200)
     assert_values([batch.loss, *batch.metrics.values()], [whole.loss, *whole.metrics.values()])
-    of_hidden, of_weight = torch.autograd.grad(batch.loss, (hidden, case.weight))
-    assert_gradients([of_hidden.flatten(0, 1), of_weight], gradients(whole.loss, case))
+    grad_hidden, grad_weight = torch.autograd.grad(batch.loss, (hidden, case.weight))
+    assert_gradients([grad_hidden.flatten(0, 1), grad_weight], gradients(whole.loss, case))
 
 
 def test_nothing_flows_into_the_other_policies_or_the_advantages() -> None:
@@ -259,6 +259,6 @@ def test_the_fused_loss_is_the_plain_one_on_linear_logprobs() -> None:
     )
     fused = policy_loss(case.hidden, case.weight, case.targets, **tokens.named(), **how)
     assert_values([fused.loss], [plain])
-    scale = {name: 1 if name.endswith(MAX) else N for name in sums}
-    assert_values([fused.metrics[name] * scale[name] for name in sums], sums.values())
+    means = {name: value / N for name, value in sums.items() if not name.endswith(MAX)}
+    assert_values([fused.metrics[name] for name in sums], (sums | means).values())
     assert_gradients(gradients(fused.loss, case), gradients(plain, case))

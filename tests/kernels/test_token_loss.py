@@ -1,4 +1,4 @@
-"""Any loss that is a sum over tokens: its gradients are those of autograd, at three units of work for the tokens that count."""
+"""Any loss that is a sum over tokens: autograd's gradients, at three units of work for the tokens that count."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROW = V * 4
 
 
 def some_loss(case: Case, seed: int = 3) -> TokenLoss:
-    """A loss that is linear in nothing, each token's with constants of its own."""
+    """A loss that is not linear in anything, with constants of its own for each token."""
     a, b = torch.randn(2, len(case.targets), generator=torch.Generator().manual_seed(seed)).to(case.hidden.device)
 
     def loss(logprob: Tensor, entropy: Tensor, rows: slice | Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -102,10 +102,10 @@ def test_only_active_tokens_count_and_cost(rows: int, active: list[int]) -> None
     chosen = torch.tensor(active, dtype=torch.int64)
     with Watch() as watch:
         got = ours(case, active=chosen, logits_bytes=rows * ROW).loss
-        of_hidden, of_weight = gradients(got, case)
+        grad_hidden, grad_weight = gradients(got, case)
     expected, exact = by_autograd(case, rows=chosen)
     assert_values([got], [expected])
-    assert_gradients([of_hidden, of_weight], gradients(expected, exact))
+    assert_gradients([grad_hidden, grad_weight], gradients(expected, exact))
     assert watch.units(1, H, V) == 3 * len(active)
 
 
@@ -204,11 +204,11 @@ def test_the_weights_gradient_is_summed_in_float32_over_many_chunks() -> None:
         return logprob.sum(), {}
 
     expected, exact = by_autograd(case, loss)
-    of_weight = gradients(expected, exact)[1]
+    grad_weight = gradients(expected, exact)[1]
     errors = []
     for rows in (2048, 8):
         got = gradients(ours(case, loss, logits_bytes=rows * 40 * 2).loss, case)[1]
-        errors.append(float((got.double() - of_weight).norm() / of_weight.norm()))
+        errors.append(float((got.double() - grad_weight).norm() / grad_weight.norm()))
     assert errors[0] < torch.finfo(torch.bfloat16).eps
     assert errors[1] < 1.2 * errors[0]
 

@@ -1,4 +1,4 @@
-"""Two processes that share a head: whole rows of results and the gradients of one process, from uneven parts."""
+"""Two processes share a head in uneven parts: results and gradients are those of one process."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ Result = dict[str, list[Tensor]]
 
 def tokens(n: int) -> dict[str, Tensor]:
     g = torch.Generator().manual_seed(5)
-    names = ("advantage", "token_weight", "old_logprob", "reference_logprob", "engine_logprob")
-    return {name: torch.randn(n, generator=g) - (0 if name == "advantage" else 2) for name in names}
+    advantage = torch.randn(n, generator=g)
+    names = ("token_weight", "old_logprob", "reference_logprob", "engine_logprob")
+    return {"advantage": advantage} | {name: torch.randn(n, generator=g) - 2 for name in names}
 
 
 def run(form: str, leaves: Sequence[Tensor], shard: VocabShard | None, **more: Any) -> list[Tensor]:
@@ -155,7 +156,7 @@ def alone(form: str) -> list[Tensor]:
 
 
 def assert_one_head(found: list[list[Tensor]], expected: list[Tensor]) -> None:
-    """Values and hidden's gradient are each rank's, and parts of the weight's and bias's make the whole."""
+    """Every rank has the values and hidden's gradient; the ranks' parts of weight's and bias's gradients make the whole."""
     for mine in found:
         assert_values(mine[:-3], expected[:-3])
         assert_gradients([mine[-3]], [expected[-3]])
@@ -216,10 +217,10 @@ def test_a_dtensor_head_is_gathered_and_its_gradient_summed_over_the_ranks(folde
         assert exact.bias is not None
         case = type(exact)(own.hidden, exact.weight, own.targets, exact.bias)
         out = case.written_out()
-        of_hidden, *of_head = gradients(combined(out) - out.logprob.mean(), case)
+        grad_hidden, *grad_head = gradients(combined(out) - out.logprob.mean(), case)
         mine = found[rank][placement]
         assert_values(mine[:3], out)
-        assert_gradients([mine[3]], [of_hidden])
-        totals = [a + b for a, b in zip(totals, of_head, strict=True)]
+        assert_gradients([mine[3]], [grad_hidden])
+        totals = [a + b for a, b in zip(totals, grad_head, strict=True)]
     for rank in range(RANKS):
         assert_gradients(found[rank][placement][4:], totals)

@@ -145,7 +145,7 @@ def test_auto_leaves_a_model_on_a_cpu_as_it_is() -> None:
 
 def test_an_unknown_architecture_is_refused_on_demand_and_left_as_it_is_otherwise() -> None:
     causal_lm = small_model(CohereConfig(**SMALL))
-    with pytest.raises(UserError, match="layers: liger: it knows no architecture cohere: set layers to"):
+    with pytest.raises(UserError, match="layers: liger: it does not know the architecture cohere: set layers to"):
         use_layers(causal_lm, "liger", DEVICE)
     use_layers(causal_lm, "auto", torch.device("cuda"))
     assert "Liger" not in repr(causal_lm)

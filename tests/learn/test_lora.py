@@ -17,9 +17,10 @@ from int_lightning.engines.base import EngineConfig
 from int_lightning.engines.opening import open_engine
 from int_lightning.engines.vllm import VLLMEngine
 from int_lightning.grpo.module import GRPOModule, Unadapted
+from int_lightning.learn.export import export, named_weights
 from int_lightning.learn.lora import FACTOR, LoRAConfig
 from int_lightning.learn.micro_batches import MicroBatch, micro_batches
-from int_lightning.learn.model import Policy, export, load_policy, named_weights
+from int_lightning.learn.model import Policy, load_policy
 from int_lightning.learn.sync import SyncError, sync, verify
 from int_lightning.models.resolve import resolve_model
 from int_lightning.sft.module import SFTModule

@@ -23,7 +23,8 @@ from transformers import AutoTokenizer
 from int_lightning.__main__ import main
 from int_lightning.collect.store import OUTCOMES, Store
 from int_lightning.learn.micro_batches import Step
-from int_lightning.models.resolve import SMOLLM2, resolve_model
+from int_lightning.models.resolve import resolve_model
+from int_lightning.models.smollm2 import SMOLLM2
 from int_lightning.prompts.chat import encode_chat
 from int_lightning.run_files import digest
 from int_lightning.sources.reading import load_problems
@@ -204,7 +205,7 @@ def test_killed_before_the_model_was_written_only_that_is_left_to_do(
 ) -> None:
     run, options = (begun, ["--trainer.max_steps=3"]) if cut else (whole, [])
     out = shutil.copytree(run, tmp_path / "run", symlinks=True)
-    (out / "model").rename(out / "model.part")
+    (out / "model").rename(out / "model.tmp")
     (out / "results.json").unlink()
     assert fit_sft(out, dataset, ROWS, *options, "--ckpt_path=last") == 0
     assert_same_run(run, out)

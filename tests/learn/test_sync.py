@@ -12,7 +12,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import int_lightning.mini
 from int_lightning.engines.base import EngineConfig
 from int_lightning.engines.transformers import TransformersEngine
-from int_lightning.learn.model import Policy, load_policy, named_weights
+from int_lightning.learn.export import named_weights
+from int_lightning.learn.model import Policy, load_policy
 from int_lightning.learn.sync import SyncError, sync, verify
 
 BASE = str(Path(int_lightning.mini.__file__).parent / "base")

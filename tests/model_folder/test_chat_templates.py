@@ -34,7 +34,7 @@ def test_an_end_of_turn_need_not_be_the_end_of_sequence() -> None:
     "template", [CHATML.replace("<|im_end|>", "###"), "{{ messages[0].content }}"], ids=["no-special-token", "no-turn"]
 )
 def test_a_template_without_an_end_of_turn_is_refused(template: str) -> None:
-    with pytest.raises(UserError, match=r"no special token.*chat_template\.jinja"):
+    with pytest.raises(UserError, match=r"without a special token.*chat_template\.jinja"):
         end_of_turn(with_template("qwen3", template).tokenizer)
 
 

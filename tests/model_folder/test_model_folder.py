@@ -14,7 +14,9 @@ from int_lightning.__main__ import main
 from int_lightning.engines import vllm
 from int_lightning.engines.base import EngineConfig
 from int_lightning.engines.opening import open_engine
-from int_lightning.learn.model import export, load_policy
+from int_lightning.engines.vllm_start import of_one_model
+from int_lightning.learn.export import export
+from int_lightning.learn.model import load_policy
 from int_lightning.model_folder.check import check_model_folder, context_of, load_config
 from int_lightning.model_folder.tokenizer import load_tokenizer
 from int_lightning.model_folder.weights import weights_of_folder
@@ -133,12 +135,12 @@ def test_files_of_other_names_are_nobodys_weights(tmp_path: Path) -> None:
     assert fingerprint(folder) == fingerprint(resolve_model("mini"))
     engine = open_engine(resolve_model(folder), PORTABLE)
     engine.load_weights(weights_of_folder(folder))
-    with vllm.of_one_model(folder) as shown:
+    with of_one_model(folder) as shown:
         whole = Path(resolve_model("mini"))
         assert {f.name for f in Path(shown).iterdir()} == {f.name for f in whole.iterdir()}
         assert (Path(shown) / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     assert not Path(shown).exists()
-    with vllm.of_one_model(str(whole)) as shown:
+    with of_one_model(str(whole)) as shown:
         assert shown == str(whole)
 
 

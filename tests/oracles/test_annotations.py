@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from int_lightning.oracles.base import Attempt, is_waiting
 from int_lightning.oracles.person import AnnotationOracle, append_records, blank_record, read_annotations
 from int_lightning.steps import split_steps
-from int_lightning.types import Problem, Proposal, Provenance, Rollout, Sampling, UserError
+from int_lightning.types import DefectKind, Problem, Proposal, Provenance, Rollout, Sampling, UserError
 
 TEXT = "x + 2 = 5\n\nso x = 7\n\n\\boxed{7}"
 
@@ -49,7 +49,7 @@ def fill_in(file: Path, *annotations: dict[str, Any]) -> None:
 def test_what_goes_out_is_what_a_person_needs(tmp_path: Path) -> None:
     (proposal,) = run(file := tmp_path / "new" / "annotations.jsonl", attempt())
     assert is_waiting(proposal)
-    assert str(file) in proposal.defect
+    assert str(file) in str(proposal.defect)
     assert "für x" in file.read_text()
     (record,) = rows(file)
     del record["seal"]
@@ -68,14 +68,14 @@ def test_annotations_come_back_and_what_is_not_annotated_keeps_waiting(tmp_path:
     assert all(map(is_waiting, run(file, *attempts)))
     fill_in(file, {"location": 1, "content": " so x = \\frac{6}{2}\n"}, {"location": "none"})
     p, q, r, s = run(file, *attempts, attempt("s"))
-    assert (p.location, p.content, p.defect) == (1, "so x = \\frac{6}{2}", "")
+    assert (p.location, p.content, p.defect) == (1, "so x = \\frac{6}{2}", None)
     assert (p.id, p.oracle, p.rollout_id) == ("p/attempt/0/person:kim/0", "person:kim", "p/attempt/0")
     assert json.loads(p.raw.removeprefix("<intervention>").removesuffix("</intervention>")) == {
         "location": 1,
         "content": "so x = \\frac{6}{2}",
     }
     assert (q.location, q.content) == (-1, "")
-    assert "no critical error" in q.defect
+    assert q.defect is not None and q.defect.kind is DefectKind.NO_ERROR
     assert not is_waiting(q)
     assert is_waiting(r)
     assert is_waiting(s)
@@ -109,16 +109,16 @@ def test_the_step_may_be_said_in_lines_that_look_like_latex(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("annotation", "key", "said"),
     [
-        ({"location": 3, "content": "so x = 3"}, "location", "there is no step 3; the steps are 0 to 2"),
-        ({"location": -1, "content": "so x = 3"}, "location", "there is no step -1"),
+        ({"location": 3, "content": "so x = 3"}, "location", "step 3 does not exist; the steps are 0 to 2"),
+        ({"location": -1, "content": "so x = 3"}, "location", "step -1 does not exist"),
         ({"location": "1", "content": "so x = 3"}, "location", "neither a step number"),
         ({"location": True, "content": "so x = 3"}, "location", "neither a step number"),
         ({"location": 1.0, "content": "so x = 3"}, "location", "neither a step number"),
         ({"location": [1], "content": "so x = 3"}, "location", "neither a step number"),
         ({"location": 1, "content": ""}, "content", "empty"),
         ({"location": 1, "content": " \n"}, "content", "empty"),
-        ({"location": 1, "content": None}, "content", "no text"),
-        ({"location": 1, "content": ["so"]}, "content", "no text"),
+        ({"location": 1, "content": None}, "content", "not a text"),
+        ({"location": 1, "content": ["so"]}, "content", "not a text"),
         ({"location": 1, "content": "so x = 7 "}, "content", "the same as step 1"),
         ({"location": 1, "content": "Step 1: so x = 3"}, "content", "leave the number out"),
         ({"location": 1, "content": "so x = \frac{6}{2}"}, "content", "write it twice"),
@@ -152,12 +152,12 @@ def test_a_defect_is_named_with_file_row_and_key(
         (lambda line: line[:-2], "row 2, not JSON"),
         (lambda line: line.replace('"content": ""', '"content": "\\sqrt{9}"'), "write every backslash twice"),
         (lambda line: "[" * 100_000, "row 2, not JSON"),
-        (lambda line: "[1]", "row 2, a list and no JSON object"),
+        (lambda line: "[1]", "row 2, a list, not a JSON object"),
         (lambda line: "{}", "row 2, key id: missing"),
         (lambda line: line.replace('"content"', '"contents"'), "row 2, key content: missing"),
     ],
 )
-def test_a_row_that_is_no_record_is_named(tmp_path: Path, change: Callable[[str], str], said: str) -> None:
+def test_a_row_that_is_not_a_record_is_named(tmp_path: Path, change: Callable[[str], str], said: str) -> None:
     run(file := tmp_path / "a.jsonl", attempt("o"), attempt("p"))
     first, second = file.read_text().splitlines()
     file.write_text(f"{first}\n{change(second)}\n")
@@ -170,7 +170,7 @@ def test_a_row_that_is_no_record_is_named(tmp_path: Path, change: Callable[[str]
 def test_an_attempt_that_stands_there_twice_is_refused(tmp_path: Path) -> None:
     run(file := tmp_path / "a.jsonl", attempt("o"), attempt("p"))
     file.write_text(file.read_text() + file.read_text().splitlines()[0] + "\n")
-    with pytest.raises(UserError, match="row 3, key id: attempt 'o/attempt/0' stands in row 1 already"):
+    with pytest.raises(UserError, match="row 3, key id: attempt 'o/attempt/0' is in row 1 already"):
         AnnotationOracle(str(file))
 
 

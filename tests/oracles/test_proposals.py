@@ -4,6 +4,7 @@ import gzip
 import json
 import time
 from collections.abc import Callable
+from itertools import chain
 from typing import NamedTuple
 
 import pytest
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 from int_lightning.oracles.proposals.loose_json import UnreadableError, read
 from int_lightning.oracles.proposals.parse import Parsed, parse_proposal
 
-from malformed_proposals import CASES, DEFECTIVE, STEPS, USABLE, Case
+from malformed_proposals import DEFECTIVE
+from readable_proposals import STEPS, USABLE, Case
 from shared_data import SHARED, needs_shared
 
 MEGABYTE = 1_000_000
@@ -44,16 +46,16 @@ def tagged(body: str) -> str:
 
 
 def kind(parsed: Parsed) -> str:
-    return parsed.defect.partition(":")[0]
+    return parsed.defect.kind if parsed.defect else ""
 
 
 def no_escapes(text: str) -> str:
-    """The text without what JSON's escapes and LaTeX's commands spell alike: a line break or tab before letters."""
+    """The text without what could be a JSON escape as well as a LaTeX command: a line break or tab before letters."""
     return text.replace("\n", "\n ").replace("\t", "\t ")
 
 
 class Form(NamedTuple):
-    """A way to write a proposal wrong; ``exact`` if the content must then be read, not just never misread."""
+    """A wrong way to write a proposal; ``exact`` if its content must still be read, and not only never misread."""
 
     name: str
     render: Callable[[int, str], str]
@@ -90,16 +92,16 @@ FRAMES: list[Callable[[str], str]] = [
 ]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.raw[-60:])
+@pytest.mark.parametrize("case", USABLE + DEFECTIVE, ids=lambda case: case.raw[-60:])
 def test_malformed_outputs(case: Case) -> None:
     parsed = parse_proposal(case.raw, STEPS)
     assert (parsed.location, parsed.content, kind(parsed)) == (case.location, case.content, case.defect)
-    assert not parsed.defect or parsed.defect.partition(": ")[2]
+    assert parsed.defect is None or parsed.defect.detail
 
 
 def test_the_corpus_is_large_and_names_each_output_once() -> None:
     assert len(USABLE) >= 70 and len(DEFECTIVE) >= 70
-    assert len({case.raw for case in CASES}) == len(CASES)
+    assert len({case.raw for case in USABLE + DEFECTIVE}) == len(USABLE) + len(DEFECTIVE)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +129,7 @@ def test_a_label_that_the_student_wrote_stays() -> None:
 def test_a_number_that_no_step_has_is_the_oracles_own() -> None:
     def read_as(content: str, steps: list[str], location: int = 1) -> tuple[str, str]:
         parsed = parse_proposal(tagged(json.dumps({"location": location, "content": content})), steps)
-        return parsed.content, parsed.defect
+        return parsed.content, str(parsed.defect or "")
 
     assert read_as("Step 4: Solve for z.", ["a", "b", "c"]) == ("Solve for z.", "")
     assert "the number of another step" in read_as("Step 2: Solve for z.", ["a", "b", "c"])[1]
@@ -152,7 +154,7 @@ def test_a_wrongly_written_proposal_is_read_as_meant_or_is_a_defect(
     form: Form, location: int, content: str, frame: Callable[[str], str]
 ) -> None:
     content = no_escapes(content).strip()
-    assume(not content.startswith(('""', "''")))  # with the opening quote that is a string in three quotes
+    assume(not content.startswith(('""', "''")))  # with the opening quote it would begin a string in three quotes
     parsed = parse_proposal(frame(form.render(location, content)), STEPS)
     if not parsed.defect:
         assert parsed == Parsed(location, content)
@@ -204,7 +206,7 @@ def test_every_output_gives_a_step_of_the_attempt_or_a_reason(raw: str, steps: l
     parsed = parse_proposal(raw, steps)
     if parsed.defect:
         assert (parsed.location, parsed.content) == (-1, "")
-        assert parsed.defect.partition(": ")[2]
+        assert parsed.defect.detail
     else:
         assert 0 <= parsed.location < len(steps)
         assert parsed.content == parsed.content.strip() != ""
@@ -216,8 +218,8 @@ def test_every_output_gives_a_step_of_the_attempt_or_a_reason(raw: str, steps: l
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
 def test_real_steps_come_through_every_form(form: Form) -> None:
     with gzip.open(SHARED / "processbench" / "math.json.gz", "rt", encoding="utf-8") as file:
-        steps = [step.strip() for attempt in json.load(file)[:300] for step in attempt["steps"]]
-    steps = [step for step in steps if any(c.isalnum() for c in step)]
+        found = chain.from_iterable(attempt["steps"] for attempt in json.load(file)[:300])
+    steps = [step.strip() for step in found if any(c.isalnum() for c in step)]
     assert len(steps) > 1500
     for i, step in enumerate(steps):
         parsed = parse_proposal(tagged(form.render(i % len(STEPS), step)), [f"{step} So it is."] * len(STEPS))

@@ -1,4 +1,4 @@
-"""What the server oracle asks at a time and at most, and how its answers are kept."""
+"""How many requests the server oracle makes at a time and in all, and how its answers are kept."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -56,27 +57,27 @@ def test_requests_beyond_the_budget_are_not_made(serve) -> None:
     oracle = oracle_at(server.url, budget=Budget(max_requests=3), concurrency=1)
     p, q = propose(oracle, [attempt("p"), attempt("q")], "mini")
     assert len(server.requests) == 3
-    assert [x.defect for x in [*p, *q]] == ["", "", "", "waiting: the budget is spent: 3 of 3 requests"]
+    assert [str(x.defect or "") for x in [*p, *q]] == ["", "", "", "waiting: the budget is spent: 3 of 3 requests"]
 
 
 def test_repeated_requests_count_in_the_budget(serve) -> None:
     server = serve(lambda n, b: (500, error("no"), {"retry-after": "0"}))
     proposal = ask_one(oracle_at(server.url, proposals=1, retries=50, budget=Budget(max_requests=3)))
     assert len(server.requests) == 3
-    assert proposal.defect == "waiting: the budget is spent: 3 of 3 requests"
+    assert str(proposal.defect) == "waiting: the budget is spent: 3 of 3 requests"
 
 
 def test_no_request_is_made_once_the_tokens_are_spent(serve) -> None:
     server = serve(ok)
     oracle = oracle_at(server.url, budget=Budget(max_tokens_total=25), concurrency=1)
     p, q = propose(oracle, [attempt("p"), attempt("q")], "mini")
-    assert [x.defect for x in [*p, *q]] == ["", "", "", "waiting: the budget is spent: 30 of 25 tokens"]
-    assert (oracle.server.requests, oracle.server.tokens) == (3, 30)
+    assert [str(x.defect or "") for x in [*p, *q]] == ["", "", "", "waiting: the budget is spent: 30 of 25 tokens"]
+    assert (oracle.client.requests, oracle.client.tokens) == (3, 30)
 
 
 def test_tokens_that_are_not_told_cannot_be_budgeted(serve) -> None:
     server = serve(lambda n, b: (200, {k: v for k, v in completion().items() if k != "usage"}, {}))
-    assert ask_one(oracle_at(server.url)).defect == ""
+    assert ask_one(oracle_at(server.url)).defect is None
     with pytest.raises(UserError, match=r"max_tokens_total cannot be kept: use budget\.max_requests"):
         ask_one(oracle_at(server.url, budget=Budget(max_tokens_total=25)))
 
@@ -92,7 +93,7 @@ def test_kept_answers_are_not_asked_for_again_whatever_cut_the_run_short(serve, 
     attempts = [attempt("p"), attempt("q")]
     server, answers = serve(failing), tmp_path / "new" / "answers.jsonl"
     first = propose(oracle_at(server.url, answers=str(answers), concurrency=1), attempts)
-    assert [is_waiting(x) for ps in first for x in ps] == [False, False, True, True]
+    assert [is_waiting(x) for x in chain.from_iterable(first)] == [False, False, True, True]
     with answers.open("ab") as file:
         file.write(b'{"question": "cut sho')
     server.script, server.requests = whole, []
@@ -115,7 +116,7 @@ def test_answers_that_cannot_be_written_are_the_users_mistake(tmp_path: Path) ->
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """SIGINT raises KeyboardInterrupt, whatever the process that runs the tests does with it."""
+    """Makes SIGINT raise KeyboardInterrupt, however the process that runs the tests handles it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

@@ -1,4 +1,4 @@
-"""A server that means harm, and texts that would act on one."""
+"""A hostile server, and texts that would affect a server."""
 
 from __future__ import annotations
 
@@ -84,15 +84,15 @@ def test_an_answer_that_does_not_end_is_cut_off_and_waits(serve, status: int) ->
     sent = json.dumps(completion(GOOD + " " * 3_000_000) if status == 200 else error("x" * 3_000_000)).encode()
     server = serve(lambda n, b: (status, sent, {}))
     oracle = oracle_at(server.url, sampling=SHORT, proposals=1, budget=Budget(max_tokens_total=10_000))
-    assert ask_one(oracle).defect == "waiting: the server failed: an answer of more than 67,584 bytes"
-    assert oracle.server.tokens > 10_000  # what came is paid for
+    assert str(ask_one(oracle).defect) == "waiting: the server failed: an answer of more than 67,584 bytes"
+    assert oracle.client.tokens > 10_000  # what came counts
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd"])
 def test_a_compressed_answer_is_not_unpacked(serve, encoding: str) -> None:
     bomb = zlib.compress(b" " * 50_000_000)
     server = serve(lambda n, b: (200, bomb, {"content-encoding": encoding}))
-    assert "its answer is compressed" in ask_one(oracle_at(server.url, proposals=1)).defect
+    assert "its answer is compressed" in str(ask_one(oracle_at(server.url, proposals=1)).defect)
     assert server.headers[0]["accept-encoding"] == "identity"
 
 
@@ -102,7 +102,7 @@ def test_a_charset_is_not_believed(serve, charset: str, status: int) -> None:
     data = json.dumps(completion() if status == 200 else error("no")).encode()
     server = serve(lambda n, b: (status, data, {"content-type": f"application/json; charset={charset}"}))
     defect = ask_one(oracle_at(server.url, proposals=1)).defect
-    assert defect == ("" if status == 200 else "waiting: the server failed: HTTP 400: no")
+    assert str(defect or "") == ("" if status == 200 else "waiting: the server failed: HTTP 400: no")
 
 
 def test_an_answer_has_one_time_limit_however_it_trickles(serve) -> None:
@@ -123,7 +123,7 @@ def test_an_answer_has_one_time_limit_however_it_trickles(serve) -> None:
 
     server.http.RequestHandlerClass.do_POST = trickle
     began = time.monotonic()
-    assert ask_one(oracle_at(server.url, proposals=1, timeout=0.6)).defect.endswith("no answer in 0.6 s")
+    assert str(ask_one(oracle_at(server.url, proposals=1, timeout=0.6)).defect).endswith("no answer in 0.6 s")
     assert time.monotonic() - began < 8
     server.http.RequestHandlerClass.do_POST = plain
 
@@ -133,7 +133,7 @@ def test_a_redirect_gets_neither_prompts_nor_key(serve, status: int) -> None:
     other = serve(ok)
     server = serve(lambda n, b: (status, b"", {"location": f"{other.url}/chat/completions"}))
     defect = ask_one(oracle_at(server.url, proposals=1, retries=3)).defect
-    assert f"HTTP {status}: it refers to {other.url}" in defect
+    assert f"HTTP {status}: it refers to {other.url}" in str(defect)
     assert (len(server.requests), other.requests) == (1, [])
 
 
@@ -145,9 +145,9 @@ def test_usage_that_cannot_be_does_not_defeat_the_budget(
     server = serve(lambda n, b: (200, completion() | {"usage": {"total_tokens": total}}, {}))
     oracle = oracle_at(server.url, budget=Budget(max_tokens_total=150), concurrency=1, proposals=20)
     (proposals,) = propose(oracle, [attempt()], "mini")
-    assert proposals[0].defect == ""
-    assert proposals[-1].defect.startswith("waiting: the budget is spent")
-    assert 150 <= oracle.server.tokens < 400
+    assert proposals[0].defect is None
+    assert str(proposals[-1].defect).startswith("waiting: the budget is spent")
+    assert 150 <= oracle.client.tokens < 400
     assert 2 <= len(server.requests) < 20
     assert len([r for r in caplog.records if "wrong usage" in r.message]) == 1
 
@@ -203,7 +203,7 @@ def test_hiding_a_key_changes_nothing_else(text: str) -> None:
         assert hidden == text
 
 
-def test_plain_words_and_numbers_are_no_part_of_a_key() -> None:
+def test_plain_words_and_numbers_are_not_part_of_a_key() -> None:
     text = "the lightning took 12345678 steps"
     assert hide(text, "int-lightning-12345678", "$KEY") == text
     assert hide(text, "lightning", "$KEY") == "the $KEY took 12345678 steps"

@@ -10,6 +10,8 @@ from int_lightning.collect.store import OUTCOMES, Store
 from int_lightning.mini.mini_tokenizer import build_tokenizer
 from int_lightning.sft.targets import Target, TargetConfig, examples
 from int_lightning.types import (
+    Defect,
+    DefectKind,
     Intervention,
     Outcome,
     Problem,
@@ -24,6 +26,7 @@ from int_lightning.types import (
 MINI = build_tokenizer()
 END = MINI.eos_token_id
 PROVENANCE = Provenance("mini", "", "vllm", "solve@1f2e3d4c", Sampling(), 0, [END])
+LEAK = Defect(DefectKind.LEAK, "'2' (stated)")
 PROMPT = MINI.encode("<|user|>1+2@4<|assistant|>")
 ATTEMPT = MINI.encode("1+2=3\n\n3@4=7\n\n\\boxed{7}")
 PREFIX, INTERVENTION = MINI.encode("1+2=3\n\n"), MINI.encode("3@4=2\n\n")
@@ -38,7 +41,7 @@ def rollout(id: str, token_ids: list[int], correct: bool = True, finish: str = "
     )
 
 
-def intervention(sample: int, rejected: str = "", right: int = 1) -> Intervention:
+def intervention(sample: int, rejected: Defect | None = None, right: int = 1) -> Intervention:
     return Intervention(
         id=f"p/a/{sample}/intervention",
         problem_id="p",
@@ -53,7 +56,7 @@ def intervention(sample: int, rejected: str = "", right: int = 1) -> Interventio
         exact=True,
         rejected=rejected,
         guided_correct=right,
-        guided_total=0 if "leak" in rejected else 4,
+        guided_total=0 if rejected == LEAK else 4,
     )
 
 
@@ -73,8 +76,8 @@ def store(tmp_path: Path) -> Store:
             "problems": [Problem("p", "1+2@4", "3 > 2 > \\boxed{2}", "2")],
             "attempts": [rollout("p/a", ATTEMPT, correct=False), *solved, cut],
             "interventions": [
-                intervention(0, "leak"),
-                intervention(1, "no guided rollout was right", 0),
+                intervention(0, LEAK),
+                intervention(1, Defect(DefectKind.NEVER_RIGHT), 0),
                 intervention(2),
                 intervention(3),
             ],

@@ -16,13 +16,7 @@ from int_lightning.sources.reading import load_problems
 from int_lightning.types import UserError
 
 from shared_data import SHARED, needs_shared
-
-ROW = {"problem": "2 + 2?", "solution": "2 + 2 = 4", "answer": "4"}
-
-
-def write(path: Path, *rows: object) -> str:
-    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
-    return str(path)
+from source_files import ROW, write
 
 
 def test_rows_become_problems_with_stable_ids(tmp_path: Path) -> None:

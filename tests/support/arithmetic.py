@@ -1,4 +1,4 @@
-"""What these tests share: small heads of random numbers, float64 arithmetic on the same numbers, and gradients of both."""
+"""What the kernels' tests share: small random heads, float64 arithmetic on the same numbers, and gradients of both."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Case:
 
     @property
     def leaves(self) -> list[Tensor]:
-        """What gets a gradient."""
+        """The tensors that get a gradient."""
         return [t for t in (self.hidden, self.weight, self.bias) if t is not None and t.requires_grad]
 
     @property
     def options(self) -> dict[str, Any]:
-        """What the linear forms take by name."""
+        """Keyword arguments of the linear forms."""
         return {"bias": self.bias, "temperature": self.temperature, "softcap": self.softcap}
 
     def outputs(self, **more: Any) -> LogProbs:
@@ -94,7 +94,7 @@ def draw(
 
 
 def combined(outputs: Iterable[Tensor | None], seed: int = 1) -> Tensor:
-    """A scalar in which every output of every token has a weight of its own."""
+    """A scalar that weighs every output of every token differently."""
     g = torch.Generator().manual_seed(seed)
     present = [o for o in outputs if o is not None]
     weights = [torch.randn(o.shape, generator=g).to(o.device) for o in present]
@@ -102,7 +102,7 @@ def combined(outputs: Iterable[Tensor | None], seed: int = 1) -> Tensor:
 
 
 def gradients(scalar: Tensor, case: Case, **options: Any) -> list[Tensor]:
-    """Of hidden, weight and bias, as far as they are there."""
+    """Gradients of the hidden states, weight and bias that take one."""
     return list(torch.autograd.grad(scalar, case.leaves, **options))
 
 

@@ -5,9 +5,15 @@ Import this before the modules that it names. Every call of their functions is t
 
 from jaxtyping import install_import_hook
 
-CHECKED = [
+CHECKED = [  # packages with all that is in them, or single modules
     "int_lightning_kernels",
+    "int_lightning.engines.kv_cache",
+    "int_lightning.engines.transformers",
+    "int_lightning.learn.liger_layers",
+    "int_lightning.learn.lora",
     "int_lightning.learn.micro_batches",
-]  # packages with all that is in them, or single modules
+    "int_lightning.learn.model",
+    "int_lightning.learn.packed_attention",
+]
 
 install_import_hook(CHECKED, "beartype.beartype")

@@ -21,7 +21,8 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from int_lightning.mini.mini_tokenizer import build_tokenizer
-from int_lightning.models.resolve import SMOLLM2, resolve_model
+from int_lightning.models.resolve import resolve_model
+from int_lightning.models.smollm2 import SMOLLM2
 from int_lightning.types import UserError
 
 CHATML = (

@@ -1,4 +1,4 @@
-"""What an operation costs: matrix products counted, and the largest tensor that it makes."""
+"""What an operation costs: its matrix products, counted, and the largest tensor that it makes."""
 
 from __future__ import annotations
 

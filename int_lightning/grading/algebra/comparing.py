@@ -31,6 +31,7 @@ from int_lightning.grading.algebra.quantities import Quantity, apply, equal
 from int_lightning.grading.algebra.relations import same_equation, same_relation
 from int_lightning.grading.algebra.renaming import renaming_of
 from int_lightning.grading.algebra.sets import Combination, Interval, Points, same_set
+from int_lightning.grading.matching import same_in_any_order
 
 _WORDS = re.compile(r"[a-zA-Z][a-z ]{2,}")
 _LONG = re.compile(
@@ -134,15 +135,7 @@ def _same_parts(ours: Sequence[Reading], theirs: Sequence[Reading], ordered: boo
     """Whether the parts are the same: in order; or in any order, each as often as in the other answer."""
     if len(ours) != len(theirs):
         return False
-    if ordered:
-        return all(map(_same, ours, theirs))
-    left = list(theirs)
-    for x in ours:
-        found = next((i for i, y in enumerate(left) if _same(x, y)), None)
-        if found is None:
-            return False
-        del left[found]
-    return True
+    return all(map(_same, ours, theirs)) if ordered else same_in_any_order(ours, theirs, _same)
 
 
 def _distinct(parts: Sequence[Reading]) -> list[Reading]:

@@ -63,7 +63,7 @@ def simplest(number: Number) -> Number:
 
 
 def add(context: Any, a: Number, b: Number) -> Number:
-    """a + b; 0 where the sum of two inexact numbers is no more than their rounding."""
+    """a + b; 0 if the sum of two inexact numbers is only rounding."""
     total = a + b
     return total if is_exact(total) or abs(total) > _NOISE * context.eps * max(abs(a), abs(b)) else 0
 

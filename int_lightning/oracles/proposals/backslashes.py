@@ -1,7 +1,7 @@
 r"""What the inside of a quoted string stands for, where the backslashes of its LaTeX may or may not be doubled.
 
-In JSON ``\\nu`` is a command and ``\nu`` a line break before "u"; models also write ``\nu`` for the command. What was meant is
-seen from how the rest of the string is written, and from where the backslash stands: in a formula or not.
+In JSON ``\\nu`` is a command and ``\nu`` a line break before "u"; but models also write ``\nu`` for the command. What is meant
+shows in how the rest of the string is written, and in whether the backslash stands in a formula.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(\\\\\\|.))", re.DOTALL)
 _CONTROL = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+# \frac, \times, \neq: a backslash and one of JSON's letters that only a command can begin with
 _COMMAND = re.compile(
     r"[bfr][a-zA-Z]"
     r"|(?:t(?:an|anh|au|o|op|t|imes|heta|frac|binom|ilde|ag|herefore|hinspace|hick\w*|ext\w*|oprule|riangle\w*|wohead\w*)"
@@ -19,13 +20,15 @@ _COMMAND = re.compile(
     r"|[lL]eft(?:right)?arrow|[rR]ightarrow|Leftrightarrow|subseteq\w*|supseteq\w*|supset|v[dD]ash|V[dD]ash|triangle\w+"
     r"|short\w+))(?![a-zA-Z])"
 )
+# \nu, \ne, \tr: a command, or a line break or tab before a word
 _COMMAND_OR_WORD = re.compile(r"(?:n(?:u|e|i(?![.)])|mid|exists|less|parallel|sim|subset)|t(?:r|g))(?![a-zA-Z])")
 _BEFORE_COMMAND = frozenset(["", *" $({[=+-*/^_|<>"])
 _DOUBLED = re.compile(r"[a-zA-Z()\[\]{},;!|%$_&]")
 _INLINE = re.compile(r"(?<![\\$])\$(?!\$)|\\[()]")
 _DISPLAY = re.compile(r"\$\$|\\[\[\]]")
-_OPENING = ("$$", "\\[", "\\\\", "\\n")  # a line break that follows one is meant
+_OPENING = ("$$", "\\[", "\\\\", "\\n")  # after one of these a line break is meant
 
+# \\begin{pmatrix}, \\begin{align*}: environments with rows, their backslash doubled
 _ROWS = re.compile(
     r"\\\\begin\{(?:\w{0,9}matrix|[dr]?cases|array|tabular|align\w{0,9}|gather\w{0,9}|split|eqnarray)\*?\}"
 )
@@ -35,14 +38,14 @@ _ROW_BREAK = re.compile(r"\s|\\n|[\d&+=-]|[a-zA-Z](?![a-zA-Z])")
 def unescape(raw: str) -> str:
     r"""The text that the inside of a quoted string stands for.
 
-    - A backslash that begins no JSON escape stands for itself, and so does one that begins an escape and a LaTeX command
-      alike: ``\frac``, ``\times``, ``\neq``.
-    - What reads as a line break and a word as well (``\nu``, ``\ne``, ``\ni``, ``\nmid``, ``\nless``) is a command inside
-      a formula and a line break outside; one in a displayed formula is a line break where other commands are doubled. In a
-      string without formulas it is a command where the string has other undoubled ones, or where it has no doubled ones and
-      a space, bracket or operator stands before. A string with line breaks in it does not spell them; one that spells them
-      begins lines with them: after ``$$``, ``\[``, ``\\`` and another.
-    - ``\\`` is one backslash; but LaTeX's line break in a string with an undoubled ``\begin``, before a space or another
+    - A backslash that does not begin a JSON escape stands for itself; so does one that begins both an escape and a LaTeX
+      command: ``\frac``, ``\times``, ``\neq``.
+    - What could also be a line break and a word (``\nu``, ``\ne``, ``\ni``, ``\nmid``, ``\nless``) is a command inside a formula
+      and a line break outside; in a displayed formula it is a line break if other commands are doubled. In a string without
+      formulas it is a command if the string has other undoubled ones, or if it has no doubled ones and a space, bracket or
+      operator stands before. A string that holds real line breaks does not also spell them. One that spells them begins
+      lines with them: after ``$$``, ``\[``, ``\\`` and another.
+    - ``\\`` is one backslash. It is LaTeX's line break in a string with an undoubled ``\begin``, before a space or another
       backslash in a string with any undoubled command, and in a doubled matrix or ``cases`` none of whose rows ends in four.
     - A surrogate pair is its character.
     """
@@ -61,7 +64,7 @@ def unescape(raw: str) -> str:
         return rows.start <= end < rows.stop and _ROW_BREAK.match(raw, end) is not None
 
     def is_word(start: int) -> bool:
-        """Whether a line break (or tab) and a word are meant where a command may be."""
+        """Whether what may be a command is a line break (or tab) and a word."""
         if broken or raw.endswith(_OPENING, 0, start):
             return not broken
         if inline or display:
@@ -89,7 +92,7 @@ def unescape(raw: str) -> str:
 
 
 def _is_command(raw: str, escape: re.Match[str]) -> bool:
-    """Whether a backslash is surely LaTeX's own."""
+    """Whether a backslash certainly begins a LaTeX command."""
     if escape[1] or escape[2][0] in "\\\"'/":
         return False
     return escape[2] not in _CONTROL or _COMMAND.match(raw, escape.start(2)) is not None
@@ -101,7 +104,7 @@ def _inside(marks: Sequence[int], position: int) -> bool:
 
 
 def _half_doubled_rows(raw: str) -> range:
-    """Where commands are doubled and the ends of rows are not: from the first matrix to the end of the last."""
+    """Where commands are doubled but the ends of rows are not: from the first matrix to the end of the last."""
     begin = _ROWS.search(raw)
     if not begin or "\\\\\\\\" in raw:
         return range(0)

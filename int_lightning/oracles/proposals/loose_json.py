@@ -1,8 +1,8 @@
 r"""JSON as language models write it, read in linear time and never evaluated.
 
-Beyond JSON it takes: quotes of any kind and in threes, bare keys and bare values (``None``, ``Step 3``), trailing commas,
+Beyond JSON it accepts quotes of any kind, also tripled, bare keys and bare values (``None``, ``Step 3``), trailing commas,
 comments, line breaks inside strings, LaTeX backslashes that were not doubled, and quotes inside a string that were not
-escaped, where it is clear which quote ends the string. What it cannot read without a guess is an error.
+escaped, if it is clear which quote ends the string. What it cannot read without a guess is an error.
 """
 
 from __future__ import annotations
@@ -12,18 +12,20 @@ import re
 from int_lightning.oracles.proposals.backslashes import unescape
 
 Value = None | bool | int | float | str | list["Value"] | dict[str, list["Value"]]
-"""An object holds, for each key in lower case, every value the key was given."""
+"""An object maps each key, in lower case, to every value that it was given."""
 
 _DEPTH = 16
 _LONGEST_KEY = 60
 
 _COMMENT = r"(?://|\#)[^\n]{0,200}+(?=\n)|/\*[^*]{0,200}+\*/"
-_GAP = rf"\s*+(?:(?:{_COMMENT})\s*+){{0,4}}+"  # bounded, for it is looked for behind every quote
+_GAP = rf"\s*+(?:(?:{_COMMENT})\s*+){{0,4}}+"  # bounded, because it is tried after every quote
 _GAPS = re.compile(_GAP)
+# "location": 'location': “location”: location:
 _KEY = re.compile(
     rf"(?:\"([^\"\n]{{1,{_LONGEST_KEY}}})\"|'([^'\n]{{1,{_LONGEST_KEY}}})'|[“”]([^“”\n]{{1,{_LONGEST_KEY}}})[“”]|([a-zA-Z_]\w{{0,40}}))"
     rf"{_GAP}:"
 )
+# a key of which the end is missing: "locat
 _CUT_KEY = re.compile(rf"[\"'“”]?[\w ]{{0,{_LONGEST_KEY}}}+[\"'“”]?\s*\Z")
 _CUT_AFTER_STRING = re.compile(rf"{_GAP},?\s*(?:{_CUT_KEY.pattern})")
 _BARE = re.compile(r"(?:[^,:{}\[\]\"'“”/#\n]|#(?=\d)){1,100}+")
@@ -33,10 +35,11 @@ _DECIMAL = re.compile(r"-?\d{1,100}\.\d{1,100}", re.ASCII)
 
 _END = {'"': '"', "'": "'", "“": "”", "”": "”"}
 _STRING_PART = re.compile(r"\\\\[{}]|\\.|[{}\"'”]", re.DOTALL)
-_QUOTED_KEY = (
+_QUOTED_KEY = (  # "location":
     rf"(?:\"[^\"\n]{{1,{_LONGEST_KEY}}}\"|'[^'\n]{{1,{_LONGEST_KEY}}}'|[“”][^“”\n]{{1,{_LONGEST_KEY}}}[“”]){_GAP}:"
 )
 _NEXT_LINE = rf"[ \t\r]*\n\s*[\"'“”](?:location|content)[\"'“”]{_GAP}:"
+# what can follow a string inside an object: its end, the next key; inside an array: its end, a comma
 _AFTER_STRING = {
     "}": re.compile(rf"{_GAP}(?:\}}|,{_GAP}(?:\}}|{_QUOTED_KEY}|(?:location|content){_GAP}:))|{_NEXT_LINE}"),
     "]": re.compile(rf"{_GAP}[\],]"),
@@ -45,7 +48,7 @@ _NEXT_PIECE = re.compile(r"[ \t\r]*+[+\n]\s*+[\"'“]")
 
 
 class UnreadableError(ValueError):
-    """Text that is not JSON even in this sense; ``position`` is where reading stopped."""
+    """Text that is not JSON even in this loose sense; ``position`` is where reading stopped."""
 
     def __init__(self, reason: str, position: int) -> None:
         super().__init__(f"{reason} at character {position}")
@@ -57,10 +60,10 @@ def read(text: str, cut: bool = False) -> tuple[Value, int]:
 
     Args:
         text: Begins with a bracket.
-        cut: The text may stop early. A quote that was not escaped is then an error, for it leaves open where a string ends.
+        cut: The text may stop early. A quote that was not escaped is then an error, because it leaves open where a string ends.
 
     Raises:
-        UnreadableError: if there is no such value; its position is ``len(text)`` where the text stops inside it.
+        UnreadableError: if it does not begin with such a value; its position is ``len(text)`` if the text stops inside the value.
     """
     return _Reader(text, cut).value(0, "}", _DEPTH)
 
@@ -111,7 +114,7 @@ class _Reader:
             i = self.comma(i)
 
     def gap(self, i: int) -> int:
-        """The next position that is no space and no comment."""
+        """The next position after spaces and comments."""
         match = _GAPS.match(self.text, i)
         return match.end() if match else i
 
@@ -142,7 +145,7 @@ class _Reader:
 
     def ends_string(self, at: int, quote: str, closer: str, braces: int) -> bool:
         """Whether what follows the quote at ``at`` can only follow a string. Directly before a brace that closes one opened
-        inside the string, a quote belongs to the string, unless no other is left."""
+        inside the string, a quote belongs to the string, unless it is the last one."""
         if braces and self.text[at + 1 : at + 2] == "}" and at != self.last[quote]:
             return False
         return _AFTER_STRING[closer].match(self.text, at + 1) is not None

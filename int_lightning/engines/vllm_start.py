@@ -1,0 +1,95 @@
+"""What vLLM is started with: its options on each kind of device, and a folder that holds one model only."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from transformers import AutoConfig
+
+from int_lightning.engines.base import EngineConfig
+from int_lightning.model_folder.files import weight_files
+
+_ADAPTER_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""The ranks that vLLM makes room for."""
+
+
+@contextmanager
+def without_garbage_collection() -> Iterator[None]:
+    """Garbage collection takes a quarter of vLLM's imports and start, which allocate much and free little."""
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def options_for(config: EngineConfig, on_gpu: bool, lora_rank: int) -> dict[str, Any]:
+    """Arguments of ``vllm.LLM``.
+
+    Args:
+        config: Sizes and dtype.
+        on_gpu: Whether there is a GPU.
+        lora_rank: Of the adapters that it makes room for; 0 for none.
+    """
+    options = {
+        "dtype": config.dtype,
+        "max_model_len": config.max_model_len,
+        "max_num_seqs": config.max_num_seqs,
+        "tensor_parallel_size": config.tensor_parallel_size,
+        "trust_remote_code": config.trust_remote_code,
+        "enforce_eager": not on_gpu,
+        "enable_sleep_mode": on_gpu,
+        **(_gpu_options(config) if on_gpu else _cpu_options(config)),
+    }
+    if lora_rank:
+        room = min(rank for rank in _ADAPTER_RANKS if rank >= lora_rank)
+        options |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": room}
+    return options
+
+
+def _gpu_options(config: EngineConfig) -> dict[str, Any]:
+    return {"gpu_memory_utilization": config.gpu_memory_utilization}
+
+
+def _cpu_options(config: EngineConfig) -> dict[str, Any]:
+    """Whole prompts only: vLLM rewinds a seeded request's generator after part of a prompt, which CPU generators refuse. Small
+    blocks: only whole blocks of a prefix are cached, and a short prompt does not fill one of the default 128 tokens."""
+    return {
+        "enable_chunked_prefill": False,
+        "max_num_batched_tokens": max(config.max_model_len, 8192),
+        "block_size": 32,
+    }
+
+
+def knows_adapters(folder: str, lora_rank: int) -> bool:
+    """Whether vLLM takes adapters of this rank, which is not 0, for the architecture of a model folder."""
+    if not 0 < lora_rank <= _ADAPTER_RANKS[-1]:
+        return False
+    from vllm import ModelRegistry
+    from vllm.model_executor.models import supports_lora
+
+    known = [
+        ModelRegistry.models[a] for a in AutoConfig.from_pretrained(folder).architectures if a in ModelRegistry.models
+    ]
+    return any(supports_lora(model.load_model_cls()) for model in known)
+
+
+@contextmanager
+def of_one_model(folder: str) -> Iterator[str]:
+    """A model folder without safetensors files that are not its model's, because vLLM would load those too. For a folder
+    that has some it is a temporary one of links."""
+    path = Path(folder)
+    others = set(path.glob("*.safetensors")) - set(weight_files(folder)) if path.is_dir() else set()
+    if not others:
+        yield folder
+        return
+    with TemporaryDirectory(prefix="model-") as links:
+        for file in set(path.iterdir()) - others:
+            (Path(links) / file.name).symlink_to(file.resolve())
+        yield links
