@@ -508,6 +508,11 @@ class Group:
         """Whether no rollout of the group gives a gradient."""
         return not any(self.advantages)
 
+    @property
+    def all_failed(self) -> bool:
+        """Whether there are rollouts and every one is wrong."""
+        return bool(self.rollouts) and not any(rollout.correct for rollout in self.rollouts)
+
 
 def derive_seed(*parts: int | str) -> int:
     """A 63-bit seed that depends on every part and on nothing else: (run seed, stage or step, problem, sample)."""

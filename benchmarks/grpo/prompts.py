@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from transformers import AutoTokenizer
 
-from int_lightning.grpo.stream import shuffled
+from int_lightning.grpo.sampling import shuffled
 from int_lightning.models.resolve import resolve_model
 from int_lightning.prompts.chat import encode_chat
 from int_lightning.prompts.prompt_set import PromptSet

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase, Qwen3Config
 
@@ -87,7 +88,8 @@ def rows_in_order(interventions: Sequence[Intervention], batch_size: int) -> lis
 
 def _row(i: Intervention) -> TrainingRow:
     trained = [*i.prefix_ids, *i.intervention_ids]
-    return TrainingRow([*i.prompt_ids, *trained], [0.0] * len(i.prompt_ids) + [1.0] * len(trained))
+    weights = np.repeat([0.0, 1.0], [len(i.prompt_ids), len(trained)]).astype(np.float32)
+    return TrainingRow(np.array([*i.prompt_ids, *trained], np.int32), weights)
 
 
 def write_json_lines(path: Path, rows: Sequence[TrainingRow]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import lightning as L
 from torchdata.stateful_dataloader import StatefulDataLoader
@@ -14,22 +13,20 @@ from int_lightning.grpo.groups import GroupConfig
 from int_lightning.grpo.hints import HintConfig
 from int_lightning.grpo.module import GRPOModule
 from int_lightning.grpo.rewards import RewardConfig, Rewards
-from int_lightning.grpo.stream import RolloutStream, shuffled
+from int_lightning.grpo.sampling import GroupSampler, Intervening
+from int_lightning.grpo.stream import RolloutStream
 from int_lightning.grpo.validation import ValidationStream
+from int_lightning.learn.data_callbacks import callback_of
 from int_lightning.learn.micro_batches import Step
 from int_lightning.learn.step_stream import Layout
 from int_lightning.learn.trainer import EngineTrainer
 from int_lightning.model_folder.tokenizer import pad_id
 from int_lightning.preflight import check_golds, usable
 from int_lightning.prompts.prompt_set import PromptSet
-from int_lightning.rollout_sampler import RolloutSampler
 from int_lightning.run_files import digest
 from int_lightning.sources.reading import load_problems
 from int_lightning.sources.source_config import Sources
-from int_lightning.types import Problem, Sampling, UserError, derive_seed
-
-if TYPE_CHECKING:
-    from int_lightning.grpo.in_loop import InterveneOnFailedGroups
+from int_lightning.types import Problem, Sampling, UserError
 
 
 class RolloutData(L.LightningDataModule):
@@ -100,7 +97,6 @@ class RolloutData(L.LightningDataModule):
         self.groups = groups
         self.hints = hints
         self.show_every = show_every
-        self.interventions: InterveneOnFailedGroups | None = None
         self.limit = limit
         self.validation = Sources.of(validation)
 
@@ -114,23 +110,35 @@ class RolloutData(L.LightningDataModule):
             if self.validation
             else []
         )
-        self.rewards = Rewards(self.reward_configs, self.groups.reward_timeout)
+        self.sampler = GroupSampler(
+            trainer=self.engine_trainer,
+            problems=self.problems,
+            prompts=self.prompts,
+            grader=self.grader,
+            rewards=Rewards(self.reward_configs, self.groups.reward_timeout),
+            config=self.groups,
+            sampling=self.sampling,
+            prompts_per_batch=self.prompts_per_batch,
+            rollouts_per_prompt=self.rollouts_per_prompt,
+            hints=self.hints,
+            interventions=callback_of(self.engine_trainer, Intervening),  # type: ignore[type-abstract]
+        )
         self.module.temperature = self.sampling.temperature or 1.0
-        if self.module.objective.importance_cap is not None and not self.engine_samples_policy:
+        if self.module.objective.importance_cap is not None and not self.sampler.engine_samples_policy:
             raise UserError(
                 "model.objective.importance_cap weighs tokens by pi_old / pi_engine, known only where the engine samples from "
                 "the whole distribution: set data.sampling to temperature 1, top_p 1 and top_k 0, or drop importance_cap"
             )
-        if not self.engine_samples_policy and self.sampling.temperature == 1.0:
+        if not self.sampler.engine_samples_policy and self.sampling.temperature == 1.0:
             say(
                 "[yellow]note:[/] with top_p or top_k the engine samples from a part of the policy's distribution; ratios are "
                 "those of the whole one, so that the gradient is off-policy by that much"
             )
 
     def _usable(self, problems: list[Problem], of: str = "") -> list[Problem]:
-        if self.int_trainer.is_global_zero:
+        if self.engine_trainer.is_global_zero:
             check_golds(self.grader, problems).show(of)
-        room = self.int_trainer.engine_config.max_model_len
+        room = self.engine_trainer.engine_config.max_model_len
         return usable(problems, self.module.tokenizer, self.prompts, room, self.module.folder, of)
 
     def contents(self) -> dict[str, str]:
@@ -146,25 +154,29 @@ class RolloutData(L.LightningDataModule):
 
     def train_dataloader(self) -> StatefulDataLoader[Step]:
         """The stream of optimiser steps."""
-        return StatefulDataLoader(RolloutStream(self, self._layout()), batch_size=None)
+        trainer = self.engine_trainer
+        layout = Layout(
+            pad_id(self.module.tokenizer), self.max_tokens, self.packing, trainer.global_rank, trainer.world_size
+        )
+        stream = RolloutStream(
+            self.sampler,
+            self.module,
+            layout,
+            self.steps,
+            self.updates_per_batch,
+            Path(trainer.default_root_dir) / "rollouts",
+            self.show_every,
+        )
+        return StatefulDataLoader(stream, batch_size=None)
 
     def val_dataloader(self) -> StatefulDataLoader[Step] | list[Step]:
         """The metrics of the held-out problems."""
         if not self.validation_problems:
             return []
-        return StatefulDataLoader(ValidationStream(self, self._layout()), batch_size=None)
-
-    def _layout(self) -> Layout:
-        return Layout(
-            pad_id(self.module.tokenizer),
-            self.max_tokens,
-            self.packing,
-            self.int_trainer.global_rank,
-            self.int_trainer.world_size,
-        )
+        return StatefulDataLoader(ValidationStream(self.sampler, self.validation_problems), batch_size=None)
 
     @property
-    def int_trainer(self) -> EngineTrainer:
+    def engine_trainer(self) -> EngineTrainer:
         """The trainer this data belongs to."""
         assert isinstance(self.trainer, EngineTrainer)
         return self.trainer
@@ -181,32 +193,3 @@ class RolloutData(L.LightningDataModule):
         if not isinstance(module, GRPOModule):
             raise UserError(f"RolloutData feeds a GRPOModule, not a {type(module).__name__}: change model.class_path")
         return module
-
-    @property
-    def engine_logprobs_comparable(self) -> bool:
-        """Whether the engine's log-probs, of the unscaled logits, are those of the distribution that the trainer scores."""
-        return self.sampling.temperature == 1.0
-
-    @property
-    def engine_samples_policy(self) -> bool:
-        """Whether the engine samples from just that distribution."""
-        return self.engine_logprobs_comparable and self.sampling.top_p >= 1.0 and self.sampling.top_k <= 0
-
-    @property
-    def rollouts_folder(self) -> Path:
-        """Where the tables of sampled rollouts are."""
-        return Path(self.int_trainer.default_root_dir) / "rollouts"
-
-    def synced_sampler(self) -> RolloutSampler:
-        """A sampler of the newest weights, verified."""
-        return self.int_trainer.synced_sampler(self.prompts, self.grader)
-
-    def problems_from(self, taken: int, count: int) -> list[Problem]:
-        """The ``count`` problems after the first ``taken``; each pass over all problems has its own order."""
-        size = len(self.problems)
-        wanted = range(taken, taken + count)
-        passes = {
-            i // size: shuffled(self.problems, derive_seed(self.int_trainer.seed, "order", i // size)) for i in wanted
-        }
-        chosen = [passes[i // size][i % size] for i in wanted]
-        return list({p.id: p for p in chosen}.values())

@@ -13,13 +13,14 @@ from lightning.pytorch.callbacks import Callback
 from int_lightning.collect.config import CollectConfig
 from int_lightning.collect.leakage import LeakagePolicy
 from int_lightning.collect.stages import ProblemStages, Work
-from int_lightning.grpo.data import RolloutData
-from int_lightning.grpo.groups import Rescue, rewarded_groups
+from int_lightning.grpo.groups import GroupConfig, Rescue, rewarded_groups
+from int_lightning.grpo.rewards import Rewards
+from int_lightning.grpo.sampling import GroupSampler
 from int_lightning.oracles.base import Oracle
 from int_lightning.oracles.policy import PolicyOracle
 from int_lightning.rollout_sampler import RolloutSampler
 from int_lightning.steps import Segmentation
-from int_lightning.types import Group, Problem, Rollout, UserError
+from int_lightning.types import Group, Problem, Rollout, Sampling, UserError
 
 
 class InterveneOnFailedGroups(Callback):
@@ -64,43 +65,48 @@ class InterveneOnFailedGroups(Callback):
         self.segmentation: Segmentation = segmentation
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Makes itself known to the data.
+        """Checks that the data have found it.
 
         Raises:
-            UserError: if the data samples no groups.
+            UserError: if they sample no groups, or have found another one.
         """
-        data = trainer.datamodule  # type: ignore[attr-defined]
-        if not isinstance(data, RolloutData):
+        sampler = getattr(trainer.datamodule, "sampler", None)  # type: ignore[attr-defined]
+        if not isinstance(sampler, GroupSampler):
             raise UserError("InterveneOnFailedGroups needs the groups of a RolloutData: change the data, or drop it")
-        data.interventions = self
+        if sampler.interventions is not self:
+            raise UserError("there are several callbacks that intervene in failed groups: drop all but one")
 
     def intervene(
-        self, sampler: RolloutSampler, failed: Sequence[tuple[Problem, Group]], data: RolloutData
+        self,
+        sampler: RolloutSampler,
+        failed: Sequence[tuple[Problem, Group]],
+        rewards: Rewards,
+        config: GroupConfig,
+        sampling: Sampling,
     ) -> list[Rescue]:
         """What becomes of this rank's failed groups."""
-        config = CollectConfig(
+        collection = CollectConfig(
             attempts_per_problem=self.attempts_per_group,
             guided=self.guided,
             conditioning=False,
             leakage=self.leakage,
             segmentation=self.segmentation,
-            sampling=data.sampling,
+            sampling=sampling,
         )
-        stages = ProblemStages(sampler, self.oracle, config)
+        stages = ProblemStages(sampler, self.oracle, collection)
 
         async def works() -> list[Work]:
             return list(await asyncio.gather(*(stages.run(p, Work(p, attempts=g.rollouts)) for p, g in failed)))
 
-        return [self._rescue(work, data) for work in asyncio.run(works())] if failed else []
+        return [self._rescue(work, rewards, config) for work in asyncio.run(works())] if failed else []
 
-    def _rescue(self, work: Work, data: RolloutData) -> Rescue:
+    def _rescue(self, work: Work, rewards: Rewards, config: GroupConfig) -> Rescue:
         accepted = [i for i in work.interventions if not i.rejected]
         guided: dict[str, list[Rollout]] = {i.id: [] for i in accepted}
         for rollout in work.guided:
             if rollout.parent in guided:
                 guided[rollout.parent].append(rollout)
-        problems = {work.problem.id: work.problem}
-        groups = rewarded_groups(list(guided.values()), problems, data.rewards, data.groups)
+        groups = rewarded_groups(list(guided.values()), {work.problem.id: work.problem}, rewards, config)
         return Rescue(
             work.problem.id,
             accepted if self.use != "guided" else [],

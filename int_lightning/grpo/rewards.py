@@ -1,16 +1,18 @@
 """Rewards of rollouts: callables by import path, the right answer by default, several with weights.
 
-A reward is ``reward(problem: Problem, rollout: Rollout) -> float``, and is given a copy of the rollout. One that raises, exits or
-returns no number of a sensible size is an error of that rollout: it is named and counted, and the rollout is not trained on; it
-never becomes a reward of 0.
+A reward is ``reward(problem: Problem, rollout: Rollout) -> float``, and is given a copy of the rollout. If it raises, exits or
+does not return a number of a sensible size, that is an error of that rollout: it is named and counted, and the rollout is not
+trained on; it never becomes a reward of 0.
 """
 
 from __future__ import annotations
 
 import math
-import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from multiprocessing import TimeoutError
+from multiprocessing.pool import AsyncResult, ThreadPool
 
 from rich.markup import escape
 
@@ -22,7 +24,7 @@ from int_lightning.user_code import load
 Reward = Callable[[Problem, Rollout], float]
 
 LARGEST = 1e15
-"""Of a reward: beyond it float64 has no tenths, and the squares of gradients overflow float32."""
+"""Largest reward: beyond it float64 has no tenths, and the squares of gradients overflow float32."""
 
 _THREADS = 8
 
@@ -52,7 +54,7 @@ class RewardConfig:
 
 
 class Rewards:
-    """The weighted sum of several rewards. They are called from several threads at a time, for many wait for a server.
+    """The weighted sum of several rewards. They are called from several threads at a time, because many wait for a server.
 
     Args:
         configs: Its parts.
@@ -67,57 +69,62 @@ class Rewards:
         self.timeout = timeout
 
     def __call__(self, pairs: Sequence[tuple[Problem, Rollout]]) -> list[float | None]:
-        """The reward of each rollout, None where a part of it raised or was no number of a sensible size.
+        """The reward of each rollout, None where a part of it raised or was not a number of a sensible size.
 
         Raises:
             UserError: naming reward and rollout, if they do not all come in time.
         """
-        rewards: list[float | None] = [None] * len(pairs)
-        under_way = dict.fromkeys(range(len(pairs)), "")
-        lock, done, todo = threading.Lock(), threading.Event(), iter(enumerate(pairs))
+        deadline = time.monotonic() + self.timeout
+        calls = [_Call(problem, rollout) for problem, rollout in pairs]
+        with ThreadPool(_THREADS) as pool:  # its threads are daemons, which do not hold up the end of the process
+            results = [pool.apply_async(self._reward, [call]) for call in calls]
+            return [self._in_time(*pair, deadline) for pair in zip(calls, results, strict=True)]
 
-        def work() -> None:
-            while True:
-                with lock:
-                    item = next(todo, None)
-                if item is None:
-                    return
-                i, (problem, rollout) = item
-                rewards[i] = self._reward(problem, rollout, under_way, i)
-                with lock:
-                    del under_way[i]
-                    if not under_way:
-                        done.set()
-
-        for _ in range(min(_THREADS, len(pairs))):
-            threading.Thread(target=work, daemon=True, name="reward").start()
-        if pairs and not done.wait(self.timeout):
-            late = next(where for where in list(under_way.values()) if where)
+    def _in_time(self, call: _Call, result: AsyncResult[float | None], deadline: float) -> float | None:
+        try:
+            return result.get(max(0.0, deadline - time.monotonic()))
+        except TimeoutError as error:
             raise UserError(
-                f"the reward {late} did not return within {self.timeout:g} s: mend it, or raise data.groups.reward_timeout"
-            )
-        return rewards
+                f"the reward {call.where} did not return within {self.timeout:g} s: fix it, or raise data.groups.reward_timeout"
+            ) from error
 
-    def _reward(self, problem: Problem, rollout: Rollout, under_way: dict[int, str], i: int) -> float | None:
+    def _reward(self, call: _Call) -> float | None:
         total = terms = 0.0
         for config, function in self.parts:
-            under_way[i] = f"{config.path} of rollout {rollout.id}"
+            call.part = config.path
             try:
-                value = float(function(problem, _copy(rollout)))
+                value = float(function(call.problem, _copy(call.rollout)))
             except BaseException as error:  # also SystemExit and KeyboardInterrupt, which would end this thread alone
-                say(f"[yellow]reward error:[/] {escape(f'{under_way[i]}: {type(error).__name__}: {error}')}")
-                return None
-            total, terms = total + config.weight * value, terms + abs(config.weight * value)
-            if not math.isfinite(value):
-                say(f"[yellow]reward error:[/] {escape(under_way[i])}: {value} is not a finite number")
-                return None
-            if terms > LARGEST:
-                say(
-                    f"[yellow]reward error:[/] {escape(under_way[i])}: {value:g} x weight {config.weight:g} is too large: keep "
-                    f"rewards between -{LARGEST:g} and {LARGEST:g}"
-                )
+                fault = f"{type(error).__name__}: {error}"
+            else:
+                total, terms = total + config.weight * value, terms + abs(config.weight * value)
+                fault = _fault(value, config.weight, terms)
+            if fault:
+                say(f"[yellow]reward error:[/] {escape(f'{call.where}: {fault}')}")
                 return None
         return rounded_to_zero(total, terms)
+
+
+@dataclass(slots=True)
+class _Call:
+    """The reward of one rollout while it is computed; ``part`` is the path of the reward that is called."""
+
+    problem: Problem
+    rollout: Rollout
+    part: str = ""
+
+    @property
+    def where(self) -> str:
+        return f"{self.part} of rollout {self.rollout.id}"
+
+
+def _fault(value: float, weight: float, terms: float) -> str:
+    """Why a value cannot be part of a reward, "" if it can."""
+    if not math.isfinite(value):
+        return f"{value} is not finite"
+    if terms > LARGEST:
+        return f"{value:g} x weight {weight:g} is too large: keep rewards between -{LARGEST:g} and {LARGEST:g}"
+    return ""
 
 
 def _copy(rollout: Rollout) -> Rollout:

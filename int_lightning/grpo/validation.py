@@ -3,44 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch.utils.data import IterableDataset
 
 from int_lightning.grpo.advantages import group_advantages
 from int_lightning.grpo.groups import group_metrics
+from int_lightning.grpo.sampling import GroupSampler
 from int_lightning.learn.micro_batches import Step
-from int_lightning.learn.step_stream import Layout, gather
+from int_lightning.learn.step_stream import gather
 from int_lightning.metrics import pass_at_k
-from int_lightning.types import Group, Rollout
-
-if TYPE_CHECKING:
-    from int_lightning.grpo.data import RolloutData
+from int_lightning.types import Group, Problem, Rollout
 
 
 class ValidationStream(IterableDataset[Step]):
     """One item: the metrics of groups sampled on held-out problems with the newest weights, and nothing to train on.
 
     Args:
-        data: Problems, engine and sizes.
-        layout: Which rank this is.
+        sampler: Draws the groups.
+        problems: Held out.
     """
 
-    def __init__(self, data: RolloutData, layout: Layout) -> None:
-        self.data = data
-        self.layout = layout
+    def __init__(self, sampler: GroupSampler, problems: Sequence[Problem]) -> None:
+        self.sampler = sampler
+        self.problems = problems
 
     def __len__(self) -> int:
         return 1
 
     def __iter__(self) -> Iterator[Step]:
-        data, layout = self.data, self.layout
-        own = data.validation_problems[layout.rank :: layout.world_size]
-        sampler = data.synced_sampler()
-        with data.int_trainer.limited("sampling held-out problems"):
-            sampled = sampler.sample(own, range(data.rollouts_per_prompt), data.sampling, "validation")
-            metrics = held_out_metrics(sampled)
+        sampler = self.sampler.synced()
+        with self.sampler.trainer.limited("sampling held-out problems"):
+            metrics = held_out_metrics(self.sampler.draw(sampler, self.problems, "validation"))
         yield Step([], 0.0, 0.0, metrics)
 
 

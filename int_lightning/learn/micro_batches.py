@@ -6,16 +6,17 @@ how the rows are cut into micro-batches does not change the gradient.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float32, Int32, Int64
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from int_lightning.types import TokenIds, TokenValues, WithArrays
+from int_lightning.types import TokenValues, WithArrays
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,35 +24,40 @@ class TrainingRow(WithArrays):
     """A training sequence of T tokens.
 
     Args:
-        token_ids: [T] int32.
-        weights: [T] float32, the loss weights; that of token i applies to its prediction from the tokens before it.
+        token_ids: Prompt and completion.
+        weights: In the loss; that of token i applies to its prediction from the tokens before it.
         advantage: A_i of the rollout (GRPO), the same for every weighted token.
-        engine_logprobs: [T] float32, with which the engine sampled; 0 for tokens of the prompt, NaN for those of no rollout.
-        old_logprobs: [T] float32, under the policy that sampled, by the trainer; None where they were not computed.
-        reference_logprobs: [T] float32, under the reference policy; None where there is none.
+        engine_logprobs: With which the engine sampled; 0 for tokens of the prompt, NaN for those that no engine sampled.
+        old_logprobs: Under the policy that sampled, by the trainer; None where they were not computed.
+        reference_logprobs: Under the reference policy; None where there is none.
 
     Example:
-        >>> TrainingRow([5, 6, 7, 8], [0.0, 0.0, 1.0, 1.0], 0.75, [0.0, 0.0, -0.5, -0.25])
+        >>> TrainingRow(np.array([5, 6, 7], np.int32), np.array([0, 1, 1], np.float32), advantage=0.75)
     """
 
-    token_ids: TokenIds
-    weights: TokenValues
+    token_ids: Int32[np.ndarray, " T"]
+    weights: Float32[np.ndarray, " T"]
     advantage: float = 0.0
-    engine_logprobs: TokenValues | None = None
-    old_logprobs: TokenValues | None = None
-    reference_logprobs: TokenValues | None = None
-
-    def __post_init__(self) -> None:
-        self._as_arrays(np.int32, "token_ids")
-        self._as_arrays(np.float32, "weights", "engine_logprobs", "old_logprobs", "reference_logprobs")
+    engine_logprobs: Float32[np.ndarray, " T"] | None = None
+    old_logprobs: Float32[np.ndarray, " T"] | None = None
+    reference_logprobs: Float32[np.ndarray, " T"] | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """The fields by name, arrays as tensors that share their memory; ``TrainingRow(**state)`` is the row again."""
-        return {f.name: _storable(getattr(self, f.name)) for f in fields(self)}
+        """The fields by name, arrays as tensors that share their memory."""
+        return {f.name: _as_tensor(getattr(self, f.name)) for f in fields(self)}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> TrainingRow:
+        """The row whose state it is."""
+        return cls(**{name: _as_array(value) for name, value in state.items()})
 
 
-def _storable(value: Any) -> Any:
+def _as_tensor(value: Any) -> Any:
     return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+
+
+def _as_array(value: Any) -> Any:
+    return value.numpy() if isinstance(value, Tensor) else value
 
 
 @dataclass(slots=True)
@@ -59,43 +65,43 @@ class MicroBatch:
     """B rows side by side, padded on the right to one length T, or end to end in one sequence (packed, B = 1).
 
     Args:
-        input_ids: [B, T] int64.
-        attention_mask: [B, T] int64, 1 for tokens and 0 for padding; None if packed.
-        weights: [B, T] float32, 0 at the first token of every row.
-        advantages: [B, T] float32.
+        input_ids: Tokens, and ``pad_id`` behind them.
+        attention_mask: 1 for tokens and 0 for padding; None if packed.
+        weights: Loss weights, 0 at the first token of every row and for padding.
+        advantages: Of each token's row, 0 for padding.
         row_index: Which of the given rows each one is.
         lengths: Tokens of each row.
-        engine_logprobs: [B, T] float32, or None where a row has none; so are the other two.
-        old_logprobs: See ``TrainingRow``.
-        reference_logprobs: See ``TrainingRow``.
+        engine_logprobs: See ``TrainingRow``; None where a row has none. The same holds for the other two.
+        old_logprobs: Under the policy that sampled.
+        reference_logprobs: Under the reference policy.
     """
 
-    input_ids: Tensor
-    attention_mask: Tensor | None
-    weights: Tensor
-    advantages: Tensor
+    input_ids: Int64[Tensor, "B T"]
+    attention_mask: Int64[Tensor, "B T"] | None
+    weights: Float32[Tensor, "B T"]
+    advantages: Float32[Tensor, "B T"]
     row_index: list[int]
     lengths: list[int]
-    engine_logprobs: Tensor | None = None
-    old_logprobs: Tensor | None = None
-    reference_logprobs: Tensor | None = None
+    engine_logprobs: Float32[Tensor, "B T"] | None = None
+    old_logprobs: Float32[Tensor, "B T"] | None = None
+    reference_logprobs: Float32[Tensor, "B T"] | None = None
 
     @property
-    def trained(self) -> Tensor:
-        """[B, T-1] bool: which predictions (of tokens 1..T-1) carry loss. The first token of a row never does."""
+    def trained(self) -> Bool[Tensor, "B _"]:
+        """[B, T-1]: which predictions (of tokens 1 to T-1) carry loss. That of a row's first token never does."""
         return self.weights[:, 1:] != 0
 
     @property
-    def row_of_token(self) -> Tensor:
-        """[B, T] int64: the position in ``row_index`` of the row of each token."""
+    def row_of_token(self) -> Int64[Tensor, "B T"]:
+        """The position in ``row_index`` of each token's row."""
         numbers = torch.arange(len(self.lengths), device=self.weights.device)
         if self.attention_mask is not None:
             return numbers[:, None].expand_as(self.weights)
         return numbers.repeat_interleave(torch.tensor(self.lengths, device=numbers.device))[None]
 
-    def spread(self, values: Tensor) -> list[TokenValues]:
-        """Values [N] of the ``trained`` predictions as one float32 array [T] for each row, in the order of ``row_index``; 0 for
-        all other tokens."""
+    def spread(self, values: Float32[Tensor, " N"]) -> list[TokenValues]:
+        """The values of the N ``trained`` predictions as an array with a value for each token, 0 for all others; one array for
+        each row, in the order of ``row_index``."""
         grid = torch.zeros_like(self.weights)
         grid[:, 1:][self.trained] = values
         if self.attention_mask is not None:
@@ -161,7 +167,7 @@ def cut(lengths: Sequence[int], max_tokens: int, packed: bool = False) -> list[l
 def pad(rows: Sequence[TrainingRow], pad_id: int, row_index: list[int]) -> MicroBatch:
     """Rows side by side, filled on the right to the length of the longest."""
 
-    def side_by_side(values: list[Tensor], fill: float) -> Tensor:
+    def side_by_side(values: list[Tensor], fill: int | float) -> Tensor:
         return pad_sequence(values, batch_first=True, padding_value=fill)
 
     mask = side_by_side([torch.ones(len(row.token_ids), dtype=torch.int64) for row in rows], 0)
@@ -181,10 +187,10 @@ def _collated(
     rows: Sequence[TrainingRow],
     pad_id: int,
     row_index: list[int],
-    joined: Callable[[list[Tensor], float], Tensor],
-    mask: Tensor | None,
+    joined: Callable[[list[Tensor], int | float], Tensor],
+    mask: Int64[Tensor, "B T"] | None,
 ) -> MicroBatch:
-    """``joined`` makes [B, T] of the rows' tensors and of what fills them up."""
+    """``joined`` makes one tensor [B, T] of one for each row and of the value that fills them up."""
 
     def optional(name: str) -> Tensor | None:
         values = [getattr(row, name) for row in rows]

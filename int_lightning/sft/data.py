@@ -17,6 +17,7 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 
 from int_lightning.collect.store import Store
 from int_lightning.console import say
+from int_lightning.learn.data_callbacks import callback_of
 from int_lightning.learn.micro_batches import Step, TrainingRow
 from int_lightning.learn.module import PolicyModule
 from int_lightning.learn.step_stream import Layout, StepStream
@@ -212,9 +213,9 @@ class InterventionData(L.LightningDataModule):
             UserError: if none comes in time.
         """
         assert self.trainer is not None
-        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
-            if isinstance(callback, Collecting):
-                return callback.collect_batch()
+        collecting = callback_of(self.trainer, Collecting)  # type: ignore[type-abstract]
+        if collecting is not None:
+            return collecting.collect_batch()
         seen, deadline = len(self.store.batches()), time.monotonic() + self.patience
         say(f"waiting for interventions in {escape(self.folder)}")
         while True:

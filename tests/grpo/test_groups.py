@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import pickle
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import torch
 
 from int_lightning.grpo.advantages import group_advantages
 from int_lightning.grpo.groups import GroupConfig, group_metrics, loss_count, loss_rows, rewarded_groups
 from int_lightning.grpo.rewards import RewardConfig, Rewards
+from int_lightning.grpo.stream import WaitingStep
 from int_lightning.types import Group, Problem, Provenance, Rollout, Sampling, UserError
 
 PROBLEM = Problem("p", "1+1", "", "2")
@@ -39,6 +44,22 @@ def test_by_default_a_right_answer_is_worth_1_and_all_tokens_weigh_alike() -> No
     ]
     assert rows[0].engine_logprobs.tolist() == [0.0, 0.0, -0.5, -0.25]
     assert loss_count(groups, GroupConfig(), SAMPLING) == 2 + 4 + 8 + 4
+
+
+def test_a_step_that_waits_comes_back_from_a_checkpoint_as_it_was() -> None:
+    rows = loss_rows(groups_of(), GroupConfig(), with_engine_logprobs=True)
+    step = WaitingStep(rows, 18.0, {"reward": 0.25})
+    file = io.BytesIO()
+    torch.save(step.state_dict(), file)
+    file.seek(0)
+    assert WaitingStep.from_state(torch.load(file, weights_only=True)) == step
+
+
+def test_rollouts_are_equal_where_all_their_tokens_are() -> None:
+    assert replace(RIGHT, token_ids=np.array([7, 8])) == RIGHT == pickle.loads(pickle.dumps(RIGHT))
+    assert replace(RIGHT, token_ids=[7, 9]) != RIGHT
+    assert replace(RIGHT, token_ids=[7], logprobs=[-0.5]) != RIGHT
+    assert (RIGHT.token_ids.dtype, RIGHT.logprobs.dtype) == (np.int32, np.float32)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +104,7 @@ def test_a_reward_that_raises_is_an_error_of_its_rollout_and_no_zero(capfd: pyte
 def test_a_reward_that_is_no_number_is_an_error_too(capfd: pytest.CaptureFixture[str]) -> None:
     (group,) = groups_of(GroupConfig(), RewardConfig(f"{HERE}.not_a_number"))
     assert [r.id for r in group.rollouts] == ["p/1", "p/2", "p/1"]
-    assert "not a finite number" in " ".join(capfd.readouterr().out.split())
+    assert "is not finite" in " ".join(capfd.readouterr().out.split())
 
 
 @pytest.mark.parametrize(("path", "said"), [("exits", "SystemExit: enough"), ("interrupts", "KeyboardInterrupt")])

@@ -4,10 +4,12 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import chain, combinations
 
+import jaxtyping
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_rows import made_row
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from int_lightning.learn.micro_batches import MicroBatch, Step, TrainingRow, micro_batches, pack, pad
@@ -20,7 +22,7 @@ LENGTHS = st.lists(st.integers(2, 20), min_size=1, max_size=25)
 def numbered(lengths: Sequence[int]) -> list[TrainingRow]:
     """Rows whose first token is their number + 1; the first half of a row carries no loss."""
     return [
-        TrainingRow([i + 1] * n, [float(t >= (n + 1) // 2) for t in range(n)], float(i)) for i, n in enumerate(lengths)
+        made_row([i + 1] * n, [float(t >= (n + 1) // 2) for t in range(n)], float(i)) for i, n in enumerate(lengths)
     ]
 
 
@@ -54,13 +56,18 @@ def test_every_row_once_and_within_the_budget(lengths: list[int], budget: int) -
             assert advantages.tolist() == [rows[i].advantage] * lengths[i] + [0.0] * padding
 
 
+def test_a_row_whose_values_are_fewer_than_its_tokens_is_caught_in_tests() -> None:
+    with pytest.raises(jaxtyping.TypeCheckError, match="weights"):
+        made_row([1, 2, 3], [0.0, 1.0])
+
+
 def test_no_rows_give_no_micro_batches() -> None:
     assert micro_batches([], PAD, 8) == []
 
 
 def test_padding_written_out() -> None:
-    short = TrainingRow([5, 6], [0.0, 1.0], 0.5, [0.0, -1.0], [0.0, -2.0], [0.0, -3.0])
-    long = TrainingRow([7, 8, 9], [0.0, 0.0, 0.25], -0.5, [0.0, 0.0, -4.0], [0.0, 0.0, -5.0])
+    short = made_row([5, 6], [0.0, 1.0], 0.5, [0.0, -1.0], [0.0, -2.0], [0.0, -3.0])
+    long = made_row([7, 8, 9], [0.0, 0.0, 0.25], -0.5, [0.0, 0.0, -4.0], [0.0, 0.0, -5.0])
     batch = pad([short, long], 99, [1, 0])
     assert batch.input_ids.tolist() == [[5, 6, 99], [7, 8, 9]]
     assert batch.attention_mask.tolist() == [[1, 1, 0], [1, 1, 1]]
@@ -80,8 +87,8 @@ def test_padding_written_out() -> None:
 
 
 def test_packing_written_out() -> None:
-    one = TrainingRow([5, 6], [1.0, 1.0], 0.5, [0.0, -1.0], None, [0.0, -3.0])
-    two = TrainingRow([7, 8, 9], [1.0, 0.0, 0.25], -0.5, [0.0, 0.0, -4.0], None, [0.0, 0.0, -5.0])
+    one = made_row([5, 6], [1.0, 1.0], 0.5, [0.0, -1.0], None, [0.0, -3.0])
+    two = made_row([7, 8, 9], [1.0, 0.0, 0.25], -0.5, [0.0, 0.0, -4.0], None, [0.0, 0.0, -5.0])
     batch = pack([one, two], 99, [1, 0])
     assert batch.input_ids.tolist() == [[5, 6, 7, 8, 9]]
     assert batch.attention_mask is None
@@ -111,7 +118,7 @@ def test_packs_hold_every_row_once_within_the_budget_and_nothing_else(lengths: l
 
 
 def test_a_step_moves_whole() -> None:
-    step = Layout(PAD, 8).step([TrainingRow([1, 2], [0.0, 1.0], 1.0, [0.0, -1.0])], count=5.0, metrics={"reward": 0.5})
+    step = Layout(PAD, 8).step([made_row([1, 2], [0.0, 1.0], 1.0, [0.0, -1.0])], count=5.0, metrics={"reward": 0.5})
     moved = step.to(torch.device("meta"))
     assert (moved.count, moved.trained, moved.metrics) == (5.0, 1.0, {"reward": 0.5})
     (batch,) = moved.batches
@@ -172,7 +179,7 @@ def test_a_given_count_divides_the_loss_and_the_rows_own_the_metrics() -> None:
 
 
 def test_the_first_token_is_predicted_from_nothing_and_does_not_count() -> None:
-    step = Layout(PAD, 100).step([TrainingRow([1, 2, 3], [1.0, 0.0, 0.5])])
+    step = Layout(PAD, 100).step([made_row([1, 2, 3], [1.0, 0.0, 0.5])])
     assert (step.count, step.trained) == (0.5, 1.0)
     assert step.batches[0].trained.tolist() == [[False, True]]
 

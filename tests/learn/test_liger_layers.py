@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from made_rows import made_row
 from torch import Tensor
 from transformers import AutoModelForCausalLM, CohereConfig, LlamaConfig, PreTrainedConfig, PreTrainedModel, Qwen3Config
 
 from int_lightning.learn.liger_layers import Layers, use_layers
 from int_lightning.learn.lora import LoRAConfig, adapt
-from int_lightning.learn.micro_batches import MicroBatch, TrainingRow, micro_batches
+from int_lightning.learn.micro_batches import MicroBatch, micro_batches
 from int_lightning.learn.model import NegativeLogLikelihood, Policy, load_policy
 from int_lightning.models.resolve import resolve_model
 from int_lightning.types import UserError
@@ -73,8 +74,8 @@ def small_model(config: PreTrainedConfig, layers: Layers = "transformers") -> Pr
 
 def batch(packed: bool, weights: tuple[float, ...] = (1.0,)) -> MicroBatch:
     rows = [
-        TrainingRow([5, 7, 11, 6, 9], [0.0, *weights * (4 // len(weights))]),
-        TrainingRow([8, 5, 30], [0.0, 0.0, weights[0]]),
+        made_row([5, 7, 11, 6, 9], [0.0, *weights * (4 // len(weights))]),
+        made_row([8, 5, 30], [0.0, 0.0, weights[0]]),
     ]
     (batch,) = micro_batches(rows, pad_id=0, max_tokens=100, packed=packed)
     return batch.to(DEVICE)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from made_rows import made_row
 from peft import PeftModel
 from safetensors.torch import load_file
 from torch import Tensor
@@ -18,7 +19,7 @@ from int_lightning.engines.vllm import VLLMEngine
 from int_lightning.grpo.module import GRPOModule, Unadapted
 from int_lightning.learn.export import export, named_weights
 from int_lightning.learn.lora import FACTOR, LoRAConfig
-from int_lightning.learn.micro_batches import MicroBatch, TrainingRow, micro_batches
+from int_lightning.learn.micro_batches import MicroBatch, micro_batches
 from int_lightning.learn.model import Policy, load_policy
 from int_lightning.learn.sync import SyncError, sync, verify
 from int_lightning.models.resolve import resolve_model
@@ -55,7 +56,7 @@ def adapted() -> Policy:
 def batch() -> MicroBatch:
     generator = torch.Generator().manual_seed(1)
     rows = [
-        TrainingRow(torch.randint(3, 36, (n,), generator=generator).tolist(), [0.0] + [1.0] * (n - 1)) for n in (9, 14)
+        made_row(torch.randint(3, 36, (n,), generator=generator).tolist(), [0.0] + [1.0] * (n - 1)) for n in (9, 14)
     ]
     (batch,) = micro_batches(rows, pad_id=0, max_tokens=100)
     return batch

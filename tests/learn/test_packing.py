@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+from made_rows import made_row
 from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,
@@ -40,7 +41,7 @@ def policy_of(config: PretrainedConfig) -> Policy:
 def rows(lengths: Sequence[int] = (7, 12, 3, 9)) -> list[TrainingRow]:
     generator = torch.Generator().manual_seed(1)
     drawn = [torch.randint(1, 50, (n,), generator=generator).tolist() for n in lengths]
-    return [TrainingRow(ids, [0.0] * (len(ids) // 3) + [1.0] * (len(ids) - len(ids) // 3)) for ids in drawn]
+    return [made_row(ids, [0.0] * (len(ids) // 3) + [1.0] * (len(ids) - len(ids) // 3)) for ids in drawn]
 
 
 def scores(policy: Policy, batches: Sequence[MicroBatch], count: int) -> list[list[float]]:
@@ -82,7 +83,7 @@ def test_packed_and_padded_gradients_agree(name: str) -> None:
 def test_a_row_does_not_see_the_one_before_it() -> None:
     policy = policy_of(ARCHITECTURES["qwen3"])
     first, second = rows((9, 8))
-    other = TrainingRow(first.token_ids % 49 + 1, first.weights)
+    other = made_row(first.token_ids % 49 + 1, first.weights)
     before, after = (scores(policy, [pack([row, second], PAD, [0, 1])], 2) for row in (first, other))
     assert before[0] != after[0]
     assert before[1] == after[1]

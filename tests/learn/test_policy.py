@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from made_rows import made_row
 from torch import Tensor
 from transformers import (
     AutoModelForCausalLM,
@@ -18,7 +19,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from int_lightning.learn.micro_batches import MicroBatch, TrainingRow, pad
+from int_lightning.learn.micro_batches import MicroBatch, pad
 from int_lightning.learn.model import Policy
 from int_lightning_kernels import Implementation, Metrics, Rows
 
@@ -107,5 +108,5 @@ def small_policy(config: PreTrainedConfig, head: Implementation) -> tuple[Policy
         for parameter in causal_lm.parameters():
             parameter.mul_(2)
     ids, scored = torch.randint(3, 67, (2, 9)).tolist(), (torch.rand(2, 9) < 0.7).float().tolist()
-    rows = [TrainingRow(*row) for row in zip(ids, scored, strict=True)]
+    rows = [made_row(*row) for row in zip(ids, scored, strict=True)]
     return Policy(causal_lm, temperature=0.7, head=head), pad(rows, 0, [0, 1])

@@ -11,6 +11,7 @@ CHECKED = [  # packages with all that is in them, or single modules
     "int_lightning.engines.transformers",
     "int_lightning.learn.liger_layers",
     "int_lightning.learn.lora",
+    "int_lightning.learn.micro_batches",
     "int_lightning.learn.model",
     "int_lightning.learn.packed_attention",
 ]
