@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from int_lightning.json_lines import json_object
-from int_lightning.run_files import append_lines, written
+from int_lightning.json_lines import append_lines, json_object
+from int_lightning.run_files import written
 from int_lightning.types import UserError
 
 

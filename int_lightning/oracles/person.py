@@ -20,10 +20,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from int_lightning.json_lines import json_object, numbered_lines
+from int_lightning.json_lines import append_lines, json_object, numbered_lines
 from int_lightning.oracles.base import Attempt, Oracle
 from int_lightning.rollout_sampler import RolloutSampler
-from int_lightning.run_files import append_lines
 from int_lightning.types import Defect, DefectKind, Proposal, UserError
 
 NO_ERROR_FOUND = "none"
