@@ -1,4 +1,4 @@
-"""Code and prompts of the user's own, short names of the shipped classes, help, and what is said before and after a fit."""
+"""The user's code and prompts, short names of the shipped classes, help, and what is said before and after a fit."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ REWARDS = "def short(problem, rollout):\n    return 1.0 / len(rollout.token_ids)
 
 @pytest.fixture
 def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder beside which a config lies, with a module and a prompt set; the working directory is another."""
+    """A folder with a config, a module and a prompt set, which is not the working directory."""
     folder = tmp_path / "mine"
     (folder / "myset").mkdir(parents=True)
     (folder / "myset" / "solve.txt").write_text("{problem}")

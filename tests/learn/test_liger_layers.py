@@ -1,7 +1,7 @@
-"""Liger's layers and cross-entropy compute what transformers' layers and the own head do, in the one model that asks for them.
+"""Liger's layers and cross-entropy compute what transformers' layers and our own head do, only in the model that asks for them.
 
-Without a GPU Triton's interpreter runs the kernels. It knows no libdevice and leaves Python floats as they are, where a
-compiled kernel gets float32 scalars: ``kernels`` makes up for both.
+Without a GPU, Triton's interpreter runs the kernels. It lacks libdevice and leaves Python floats as they are, while a compiled
+kernel gets float32 scalars: ``kernels`` makes up for both.
 """
 
 from __future__ import annotations
