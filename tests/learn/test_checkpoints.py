@@ -113,7 +113,7 @@ def test_a_damaged_checkpoint_is_named_with_one_to_resume_from(
     with pytest.raises(UserError, match=r"(step-2|last)\.ckpt is not a whole .* --ckpt_path \S*interrupted\.ckpt"):
         newest(checkpoints)
     (checkpoints / "interrupted.ckpt").unlink()
-    with pytest.raises(UserError, match=r"(step-2|last)\.ckpt is not a whole .* no other"):
+    with pytest.raises(UserError, match=r"(step-2|last)\.ckpt is not a whole .* the only one"):
         newest(checkpoints)
     assert not (tmp_path / "it-ran").exists()
 

@@ -177,7 +177,7 @@ def test_ligers_head_costs_nothing_where_no_token_is_trained() -> None:
 def test_ligers_head_refuses_a_softcap_with_a_temperature() -> None:
     causal_lm = small_model(ARCHITECTURES[0])
     causal_lm.config.final_logit_softcapping = 0.5
-    with pytest.raises(UserError, match="softcapped logits with a temperature: set head to auto"):
+    with pytest.raises(UserError, match="liger cannot softcap logits with a temperature: set head to auto"):
         loss_and_gradients(Policy(causal_lm, 0.7, head="liger"), batch(packed=False))
     assert_equal_losses(Policy(causal_lm, head="liger"), Policy(causal_lm), batch(packed=False))
 

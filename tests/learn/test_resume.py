@@ -275,7 +275,7 @@ def test_a_run_at_a_constant_rate_is_extended_to_the_longer_one(dataset: Path, t
     assert "raise data.init_args.epochs" in said
     assert fit_sft(short, dataset, CONSTANT, ROWS, "--data.init_args.epochs=3", "--ckpt_path=last") == 0
     assert_same_run(long, short)
-    assert "none is left" in fails(
+    assert "no step is left" in fails(
         fit_sft, short, dataset, CONSTANT, ROWS, "--data.init_args.epochs=2", "--ckpt_path=last"
     )
 
