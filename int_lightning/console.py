@@ -1,22 +1,17 @@
-"""What the user sees: our own progress, results and errors. Everything libraries print goes to a file in the run's folder.
+"""What the user sees: our own progress, results and errors.
 
 Everything that is shown goes through here, and may hold text from outside: problems, answers, names of files, messages of servers
-and of exceptions. So characters that would steer a terminal are named instead (``visible``), whatever the text is made of.
+and exceptions. Characters that would steer a terminal are therefore named instead (``visible``).
 """
 
 from __future__ import annotations
 
-import io
-import logging
 import os
 import sys
 import time
-import warnings
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Any, TextIO
+from contextlib import contextmanager
+from typing import TextIO
 
 from rich.console import Console
 from rich.markup import escape
@@ -30,56 +25,34 @@ from int_lightning.visible import in_line, visible
 SECONDS_BETWEEN_LINES = 10.0
 
 
-class _OurLog(logging.Handler):
-    """Shows int-lightning's own log records on the console."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        say(escape(record.getMessage()), style="yellow" if record.levelno >= logging.WARNING else None)
-
-
-class _LibraryLog(logging.Handler):
-    """Writes the records of libraries to whatever stderr is at the time: a file in a quiet run."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        print(visible(self.format(record)), file=sys.stderr)
-
-
-class _LibraryFile(io.FileIO):
-    """What a library says is not a reason to end a run: what finds no room on the disk is dropped."""
-
-    def write(self, data: Any, /) -> int:
-        with suppress(OSError):
-            return super().write(data) or len(data)
-        return len(data)
-
-
 USER_ERROR, INTERRUPTED = 2, 130
 RANK_0 = "INT_LIGHTNING_RANK_0"
-"""In the environment of a fit's other processes: where in ``/proc`` the first one has its terminal."""
+"""The environment variable that tells the other processes of a fit where in ``/proc`` the first one has its terminal."""
 
 
 def _console(stream: TextIO | None = None) -> Console:
-    """On a stream, or on whatever stdout is at the time of printing."""
+    """On a stream, or on what stdout is when it prints."""
     width = None if (stream or sys.stdout).isatty() else 120
     return Console(file=stream, highlight=False, emoji=False, soft_wrap=True, width=width)
 
 
 console = _console()
-_redirected = False
+
+
+@contextmanager
+def shown_on(stream: TextIO) -> Iterator[None]:
+    """Everything is shown on a stream during the block."""
+    global console
+    before, console = console, _console(stream)
+    try:
+        yield
+    finally:
+        console = before
 
 
 def terminal_of() -> str:
-    """Where in ``/proc`` this process has what the user sees."""
+    """Where in ``/proc`` this process shows things to the user."""
     return f"{os.getpid()}/fd/{console.file.fileno()}"
-
-
-def _open_terminal(inherited: int) -> int:
-    """What the user sees: of a process that the first one of a fit started, that one's terminal, because what this one
-    inherits is its log file."""
-    with suppress(OSError):
-        if int(os.environ.get("LOCAL_RANK", "0")) and (first := os.environ.get(RANK_0)):
-            return os.open(f"/proc/{first}", os.O_WRONLY | os.O_APPEND)
-    return os.dup(inherited)
 
 
 def say(text: str, style: str | None = None) -> None:
@@ -89,13 +62,13 @@ def say(text: str, style: str | None = None) -> None:
 
 
 def show_text(text: str) -> None:
-    """Prints a text as it is, line breaks and all; it is not markup."""
+    """Prints a text as it is, with its line breaks; it is not markup."""
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:
         console.print(Text(visible(text)))
 
 
 def complain(text: str) -> None:
-    """Prints one line, which is text and not markup, from whatever rank this is."""
+    """Prints one line, which is text and not markup, from any rank."""
     console.print(Text(in_line(f"int-lightning: {text}")))
 
 
@@ -104,47 +77,8 @@ def print_error(text: str) -> None:
     print(f"int-lightning: {visible(text)}", file=sys.stderr)
 
 
-@contextmanager
-def library_output_to(log_file: Path) -> Iterator[None]:
-    """Sends everything written to stdout and stderr, by C code too, into ``log_file``; the console keeps the terminal.
-
-    Warnings and library log records go the same way. Inside another such block nothing changes.
-    """
-    global console, _redirected
-    if _redirected:
-        yield
-        return
-    _redirected = True
-    log_file.parent.mkdir(parents=True, exist_ok=True)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    terminal, errors = os.dup(1), os.dup(2)
-    sink = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    before, streams = console, (sys.stdout, sys.stderr)
-    with os.fdopen(_open_terminal(terminal), "w", encoding="utf-8", buffering=1) as stream:
-        console = _console(stream)
-        try:
-            os.dup2(sink, 1)
-            os.dup2(sink, 2)
-            library = _LibraryFile(os.dup(sink), "w", closefd=False)
-            weakref.finalize(library, os.close, library.fileno())  # libraries keep it beyond this block
-            sys.stdout = sys.stderr = io.TextIOWrapper(
-                io.BufferedWriter(library), encoding="utf-8", line_buffering=True
-            )
-            yield
-        finally:
-            sys.stdout.flush()
-            sys.stdout, sys.stderr = streams
-            os.dup2(terminal, 1)
-            os.dup2(errors, 2)
-            for fd in (terminal, errors, sink):
-                os.close(fd)
-            console = before
-            _redirected = False
-
-
 def exit_status(command: Callable[[], object]) -> int:
-    """Runs a command to its end: 0, or after one line about a user's mistake ``USER_ERROR``, or ``INTERRUPTED``."""
+    """Runs a command; returns 0, or ``USER_ERROR`` or ``INTERRUPTED`` after one line that says so."""
     try:
         command()
         return 0
@@ -156,31 +90,16 @@ def exit_status(command: Callable[[], object]) -> int:
         return INTERRUPTED
 
 
-def configure_logging(verbose: bool) -> None:
-    """Our own records go to the console, those of libraries to stderr, which is a file in a quiet run."""
-    ours = logging.getLogger("int_lightning")
-    ours.handlers = [_OurLog()]
-    ours.setLevel(logging.INFO)
-    ours.propagate = False
-    root = logging.getLogger()
-    root.setLevel(logging.INFO)
-    if not any(isinstance(h, _LibraryLog) for h in root.handlers):
-        handler = _LibraryLog()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        root.addHandler(handler)
-    for library in ("httpx", "httpx2"):  # below that they write what a server made up, be it the key that it was given
-        logging.getLogger(library).setLevel(logging.WARNING)
-    logging.captureWarnings(True)
-    warnings.simplefilter("default" if verbose else "once")
-    warnings.simplefilter("ignore", ResourceWarning)
-
-
 @contextmanager
 def progress(what: str, total: int | None, unit: str) -> Iterator[Callable[[int, str], None]]:
-    """Shows how far a piece of work is, its rate and the time left; yields ``advance(count, note)``.
+    """Shows the progress of a piece of work, its rate and the time left; yields ``advance(count, note)``.
 
-    ``total`` None is not known. A terminal gets a bar, anything else a line at most every ``SECONDS_BETWEEN_LINES`` seconds and
-    one at the end.
+    A terminal gets a bar; anything else gets a line at most every ``SECONDS_BETWEEN_LINES`` seconds, and one at the end.
+
+    Args:
+        what: The work.
+        total: Its size, None if unknown.
+        unit: Of counts, in the plural.
     """
     shown = _bar if console.is_terminal else _lines
     with shown(what, total, unit) as advance:
@@ -201,7 +120,7 @@ def _bar(what: str, total: int | None, unit: str) -> Iterator[Callable[[int, str
         TextColumn("{task.fields[note]}"),
     )
     started = time.monotonic()
-    # what libraries write meanwhile is not ours to show: it goes where stdout and stderr lead, which is a file in a quiet run
+    # what libraries write meanwhile goes where stdout and stderr lead: to a file in a quiet run
     with Progress(*columns, console=console, redirect_stdout=False, redirect_stderr=False) as bar:
         task = bar.add_task(escape(in_line(what)), total=total, rate="", note="")
 

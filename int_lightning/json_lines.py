@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO, cast
@@ -69,3 +70,16 @@ def readable(path: Path) -> Iterator[TextIO]:
             yield cast(TextIO, file)
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({error}): give an intact UTF-8 file") from error
+
+
+def append_lines(path: Path, lines: Iterable[str]) -> None:
+    """Adds lines at the end of a file, which is made if it is missing. A line that a kill cut short is ended first.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    with path.open("ab+") as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(0, end - 1))
+        torn = file.read() not in (b"", b"\n")
+        file.write((b"\n" if torn else b"") + "".join(f"{line}\n" for line in lines).encode())

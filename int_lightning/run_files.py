@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -87,19 +87,6 @@ def _fsync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def append_lines(path: Path, lines: Iterable[str]) -> None:
-    """Adds lines at the end of a file, which is made where it is missing; one that a kill cut short is ended first.
-
-    Raises:
-        OSError: if it cannot be written.
-    """
-    with path.open("ab+") as file:
-        end = file.seek(0, os.SEEK_END)
-        file.seek(max(0, end - 1))
-        torn = file.read() not in (b"", b"\n")
-        file.write((b"\n" if torn else b"") + "".join(f"{line}\n" for line in lines).encode())
 
 
 def digest(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Temporary folders: gone after a time limit, after a kill with the next, and never another process's."""
+"""Temporary folders: removed after a time limit, and after a kill by the next process, but never those of a living one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A call that never comes back ends the process, and says which call of which rank it was."""
+"""A call that never returns ends the process, with a line that names the call and its rank."""
 
 from __future__ import annotations
 

@@ -26,8 +26,6 @@ from int_lightning.cli.shipped import with_short_names
 from int_lightning.console import (
     INTERRUPTED,
     USER_ERROR,
-    configure_logging,
-    library_output_to,
     print_error,
     say,
     show_table,
@@ -40,6 +38,7 @@ from int_lightning.learn.module import PolicyModule
 from int_lightning.learn.ranks import RanksAlive
 from int_lightning.learn.restoring import prepare_to_restore
 from int_lightning.learn.run_record import RunRecord
+from int_lightning.library_output import configure_logging, library_output_to
 from int_lightning.run_files import RESULTS, causes, lacked_room, not_written, write_json
 from int_lightning.run_folder.checkpoints import Saved
 from int_lightning.run_folder.lock import locked

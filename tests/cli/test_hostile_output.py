@@ -193,7 +193,8 @@ def _on_a_terminal(command: list[str], folder: Path) -> str:
 LOGGING = """
 import logging, os, sys
 from pathlib import Path
-from int_lightning.console import configure_logging, library_output_to, progress, say
+from int_lightning.console import progress, say
+from int_lightning.library_output import configure_logging, library_output_to
 with library_output_to(Path("library.log")):
     configure_logging(False)
     with progress("work \\x1b[2J", 3, "steps") as advance:

@@ -1,4 +1,4 @@
-"""vLLM's prefix cache: what the proposals for an attempt, and for the attempts of a problem, share is computed once."""
+"""vLLM's prefix cache: what proposals share, for an attempt or for the attempts of a problem, is computed once."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ HOT = Sampling(max_tokens=16, temperature=2.0)
 
 
 def whole_blocks(tokens: int) -> int:
-    """Tokens of a prompt that can come from the cache: its last is always computed."""
+    """Tokens of a prompt that can come from the cache; the last one is always computed."""
     return (tokens - 1) // BLOCK * BLOCK
 
 
@@ -71,7 +71,7 @@ PAIRS = ["".join(pair) for pair in product(string.digits, repeat=2)]
 
 
 def write_talker(folder: Path) -> PreTrainedTokenizerFast:
-    """An untrained model that writes any of its 166 tokens, and so seldom the ones its tokenizer would take for the text; with
+    """An untrained model that writes any of its 166 tokens, and seldom those that its tokenizer would choose for the text; with
     a prompt set of two turns in its words."""
     characters = [*pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False).pre_tokenize_str(ALPHABET)[0][0]]
     vocabulary = {piece: i for i, piece in enumerate(["<|end|>", *characters, *PAIRS])}

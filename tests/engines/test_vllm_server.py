@@ -206,7 +206,7 @@ def _control(url: str, messages: list[dict[str, str]]) -> list[int]:
 
 @pytest.fixture
 def engine(vllm_server: str, monkeypatch: pytest.MonkeyPatch) -> ServerEngine:
-    """With the weights of the mini model, which opening it loads."""
+    """An engine with the weights of the mini model, which are loaded when it is opened."""
     monkeypatch.setenv("VLLM_API_KEY", KEY)
     config = EngineConfig("server", vllm_server, max_model_len=256, max_num_seqs=16)
     engine = open_engine(resolve_model("mini"), config)

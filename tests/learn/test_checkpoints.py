@@ -61,7 +61,7 @@ def test_last_where_there_is_no_checkpoint_says_that_it_starts(
 
 @pytest.fixture(scope="module")
 def run(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run cut short after 2 steps, only to be copied."""
+    """A run cut short after 2 steps. Copy it, do not change it."""
     out = tmp_path_factory.mktemp("checkpoints") / "run"
     assert fit_sft(out, dataset, "--trainer.max_steps=2") == 0
     return out
@@ -69,21 +69,21 @@ def run(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def sharded(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same by two processes, whose checkpoint is a folder."""
+    """The same run by two processes, whose checkpoint is a folder."""
     out = tmp_path_factory.mktemp("checkpoints") / "sharded"
     fit_sft_sharded(out, dataset, 2, "--trainer.max_steps=2")
     return out
 
 
 class Runs:
-    """What a pickle could do."""
+    """What a malicious pickle could do."""
 
     def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
         return os.system, ("touch it-ran",)
 
 
 def flip(file: Path) -> None:
-    """Changes one bit, in the middle."""
+    """Changes one bit in the middle of a file."""
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
@@ -113,7 +113,7 @@ def test_a_damaged_checkpoint_is_named_with_one_to_resume_from(
     with pytest.raises(UserError, match=r"(step-2|last)\.ckpt is not a whole .* --ckpt_path \S*interrupted\.ckpt"):
         newest(checkpoints)
     (checkpoints / "interrupted.ckpt").unlink()
-    with pytest.raises(UserError, match=r"(step-2|last)\.ckpt is not a whole .* no other"):
+    with pytest.raises(UserError, match=r"(step-2|last)\.ckpt is not a whole .* the only one"):
         newest(checkpoints)
     assert not (tmp_path / "it-ran").exists()
 

@@ -1,7 +1,7 @@
-"""Liger's layers and cross-entropy compute what transformers' layers and the own head do, in the one model that asks for them.
+"""Liger's layers and cross-entropy compute what transformers' layers and our own head do, only in the model that asks for them.
 
-Without a GPU Triton's interpreter runs the kernels. It knows no libdevice and leaves Python floats as they are, where a
-compiled kernel gets float32 scalars: ``kernels`` makes up for both.
+Without a GPU, Triton's interpreter runs the kernels. It lacks libdevice and leaves Python floats as they are, while a compiled
+kernel gets float32 scalars: ``kernels`` makes up for both.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ def test_ligers_head_costs_nothing_where_no_token_is_trained() -> None:
 def test_ligers_head_refuses_a_softcap_with_a_temperature() -> None:
     causal_lm = small_model(ARCHITECTURES[0])
     causal_lm.config.final_logit_softcapping = 0.5
-    with pytest.raises(UserError, match="softcapped logits with a temperature: set head to auto"):
+    with pytest.raises(UserError, match="liger cannot softcap logits with a temperature: set head to auto"):
         loss_and_gradients(Policy(causal_lm, 0.7, head="liger"), batch(packed=False))
     assert_equal_losses(Policy(causal_lm, head="liger"), Policy(causal_lm), batch(packed=False))
 

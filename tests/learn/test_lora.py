@@ -1,4 +1,4 @@
-"""Low-rank adapters: they alone are trained, vLLM gets them alone, and all else that leaves the trainer has them merged."""
+"""Low-rank adapters: only they are trained, vLLM gets only them, and everything else that leaves the trainer has them merged."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def log_probs(policy: Policy | Unadapted) -> Tensor:
 
 
 def scored_by(causal_lm: torch.nn.Module) -> Tensor:
-    """The same log-probs from a model's own logits."""
+    """The same log-probs, from a model's own logits."""
     ids, mask = batch().input_ids, batch().attention_mask
     with torch.no_grad():
         logp = causal_lm(input_ids=ids, attention_mask=mask).logits.log_softmax(-1)[:, :-1]
@@ -188,7 +188,7 @@ def test_a_resumed_fit_is_the_uninterrupted_one(dataset: Path, fitted: Path, tmp
 
 
 def test_a_resumed_grpo_is_the_uninterrupted_one(tmp_path: Path) -> None:
-    """From within a batch."""
+    """It is cut short within a batch."""
     options = [RANK_4, FAST, ALTERNATING, "--data.init_args.updates_per_batch=2"]
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert fit_grpo(whole, *options) == 0

@@ -1,4 +1,4 @@
-"""A run's ``metrics.csv``: columns that come later, resumed runs, a row cut by a kill."""
+"""A run's ``metrics.csv``: new columns, resumed runs, a row cut short by a kill."""
 
 from __future__ import annotations
 

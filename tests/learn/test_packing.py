@@ -1,4 +1,4 @@
-"""Packed sequences: each row is scored and trained as if it were alone, in every architecture that takes them."""
+"""Packed sequences: each row is scored and trained as if it were alone, in every architecture that can take them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The policy's log-probs against those of the model's own logits, for every way an architecture forms them."""
+"""The policy's log-probs against the model's own logits, for every way in which an architecture forms them."""
 
 from __future__ import annotations
 

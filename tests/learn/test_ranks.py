@@ -1,4 +1,4 @@
-"""A fit of several processes of which one is killed: one line that names it, and none is left."""
+"""One of several processes of a fit is killed: one line names it, and none of the others is left."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""A fit that is resumed: the rows, rates, metrics and weights of the uninterrupted one, with the shipped configs; what differs
-from what it was trained with is honoured or refused in one line."""
+"""A resumed fit has the rows, rates, metrics and weights of the uninterrupted one, with the shipped configs. What differs from
+its earlier settings is honoured, or refused in one line."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Fails = Callable[..., str]
 
 
 class RowsSeen(Callback):
-    """Notes the token ids that each optimiser step is given, in ``rows.jsonl`` of the run's folder."""
+    """Records the token ids of each optimiser step in ``rows.jsonl`` of the run's folder."""
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Step, batch_idx: int
@@ -53,7 +53,7 @@ class RowsSeen(Callback):
 
 
 def rows_seen(out: Path) -> dict[int, str]:
-    """Of each step; of one that was taken again after a kill, the last time."""
+    """The rows of each step; for a step that was repeated after a kill, those of the last time."""
     return dict(json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines())
 
 
@@ -93,7 +93,7 @@ def whole(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def begun(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same cut short after 3 steps, only to be copied or to be refused."""
+    """The same, cut short after 3 steps. Copy it, or have it refused; do not change it."""
     out = tmp_path_factory.mktemp("sft") / "begun"
     assert fit_sft(out, dataset, ROWS, "--trainer.max_steps=3") == 0
     return out
@@ -101,12 +101,12 @@ def begun(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def parts(begun: Path, tmp_path: Path) -> Path:
-    """A copy of it in another place."""
+    """A copy of ``begun`` in another place."""
     return shutil.copytree(begun, tmp_path / "parts", symlinks=True)
 
 
 def test_the_shipped_sft_resumed_twice_is_the_uninterrupted_one(whole: Path, parts: Path, dataset: Path) -> None:
-    """From a folder that was moved meanwhile and is spelt differently."""
+    """Its folder is moved in between, and named differently."""
     spelt = parts / ".." / parts.name
     assert fit_sft(spelt, dataset, ROWS, "--trainer.max_steps=5", "--ckpt_path=last") == 0
     assert fit_sft(parts, dataset, ROWS, "--ckpt_path=last") == 0
@@ -153,7 +153,7 @@ def test_the_shipped_sft_of_smollm2_resumed_is_the_uninterrupted_one(tmp_path: P
 
 
 def two_rows(run: Path, model: str) -> None:
-    """A collection of two interventions in the tokens of a model."""
+    """A collection of two interventions, in a model's tokens."""
     tokenizer = AutoTokenizer.from_pretrained(model)
     interventions = [
         Intervention(
@@ -275,7 +275,7 @@ def test_a_run_at_a_constant_rate_is_extended_to_the_longer_one(dataset: Path, t
     assert "raise data.init_args.epochs" in said
     assert fit_sft(short, dataset, CONSTANT, ROWS, "--data.init_args.epochs=3", "--ckpt_path=last") == 0
     assert_same_run(long, short)
-    assert "none is left" in fails(
+    assert "no step is left" in fails(
         fit_sft, short, dataset, CONSTANT, ROWS, "--data.init_args.epochs=2", "--ckpt_path=last"
     )
 

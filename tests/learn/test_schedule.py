@@ -14,7 +14,7 @@ def optimizer(*rates: float) -> torch.optim.SGD:
 
 
 def rates(schedule: WarmupCosine, steps: int, group: int = 0) -> list[float]:
-    """The rate each of the next steps is taken with, and the one after them."""
+    """The rates of the next steps, and the one after them."""
     seen = [schedule.optimizer.param_groups[group]["lr"]]
     for _ in range(steps):
         schedule.optimizer.step()

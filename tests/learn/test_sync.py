@@ -1,4 +1,4 @@
-"""The verified weight sync: it passes when engine and trainer agree, and catches each way in which they may not."""
+"""The verified weight sync: it passes if engine and trainer agree, and catches each way in which they may differ."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -34,7 +34,7 @@ def engine() -> TransformersEngine:
 
 @pytest.fixture(scope="module")
 def untied_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The base with a head of its own, equal to the embedding."""
+    """The base model with its own head, equal to the embedding."""
     folder = str(tmp_path_factory.mktemp("untied"))
     model = AutoModelForCausalLM.from_pretrained(BASE)
     model.config.tie_word_embeddings = False
@@ -45,7 +45,7 @@ def untied_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 class FaultyEngine(TransformersEngine):
-    """Loads what ``fault`` makes of the weights it is given."""
+    """Loads what ``fault`` makes of its weights."""
 
     fault: Callable[[Weights], Weights]
 
@@ -64,7 +64,7 @@ def without(name: str) -> Callable[[Weights], Weights]:
 
 
 def train_one_step(policy: Policy, lr: float = 1e-3) -> None:
-    """An optimiser step such as training takes."""
+    """One optimiser step, as in training."""
     optimizer = torch.optim.AdamW(policy.parameters(), lr=lr)
     ids = torch.randint(5, 36, (4, 24), generator=torch.Generator().manual_seed(0))
     scored = torch.ones(4, 23, dtype=torch.bool)
@@ -78,7 +78,7 @@ def transposed(weights: Weights) -> Weights:
 
 
 def swapped(weights: Weights) -> Weights:
-    """Keys and queries of one layer in each other's place."""
+    """The weights with keys and queries of one layer exchanged."""
     k_proj = Q_PROJ.replace("q_proj", "k_proj")
     names = {Q_PROJ: k_proj, k_proj: Q_PROJ}
     return ((names.get(n, n), value) for n, value in weights)

@@ -1,4 +1,4 @@
-"""Chat templates: conversations are shown as the template shows them, and a solution it would rewrite is refused."""
+"""Chat templates: conversations follow the template, and a solution that it would rewrite is refused."""
 
 from __future__ import annotations
 

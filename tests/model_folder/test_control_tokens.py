@@ -1,4 +1,4 @@
-"""No text but the chat template's begins or ends a turn, whatever the tokenizer calls special."""
+"""Only the chat template's own text begins or ends a turn, regardless of what the tokenizer calls special."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _bytes(*tokens: str) -> Tokenizer:
 
 @cache
 def r1() -> PreTrainedTokenizerFast:
-    """As DeepSeek-R1's: the tokens of turns and thoughts are added, and not marked special."""
+    """Like DeepSeek-R1's: the tokens of turns and thoughts are added, but not marked special."""
     return PreTrainedTokenizerFast(
         tokenizer_object=_bytes("<｜User｜>", "<｜Assistant｜>", "<think>", "</think>", "<h1>", "\n\n"),
         bos_token="<｜begin▁of▁sentence｜>",
@@ -85,7 +85,7 @@ def merged() -> PreTrainedTokenizerFast:
 
 @cache
 def llama2() -> PreTrainedTokenizerFast:
-    """As Llama-2's: SentencePiece with bytes for what it does not know, and turns marked in plain text."""
+    """Like Llama-2's: SentencePiece with bytes for unknown characters, and turns marked in plain text."""
     known = [chr(i) for i in range(33, 127)]
     vocabulary = {t: i for i, t in enumerate(["<unk>", "<s>", "</s>", *(f"<0x{i:02X}>" for i in range(256)), "▁"])}
     for token in [*known, "IN", "ST", "INST"]:

@@ -1,4 +1,4 @@
-"""A model stops at the end its template, its tokenizer or its configuration names, under every engine."""
+"""Under every engine, a model stops at the ends that its template, its tokenizer or its configuration names."""
 
 from __future__ import annotations
 

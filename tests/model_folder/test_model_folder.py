@@ -1,4 +1,4 @@
-"""What is wrong with a model folder is said in one line, with the file, before anything is sampled from it or trained."""
+"""A defect of a model folder is named in one line, with the file, before anything is sampled or trained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tokens of an intervention add just its text to what stands before it, whatever the tokenizer's layout."""
+"""The tokens of an intervention add exactly its text to what precedes it, with every kind of tokenizer."""
 
 from __future__ import annotations
 

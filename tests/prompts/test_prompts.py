@@ -1,4 +1,4 @@
-"""Prompt sets: what is filled in, what is left alone, and how a conversation becomes tokens."""
+"""Prompt sets: what is filled in, what is left alone, and how conversations become tokens."""
 
 from pathlib import Path
 

@@ -77,7 +77,7 @@ def test_every_command_says_so_at_its_start(tmp_path: Path, command: str, capfd:
             f"--model.init_args.model={model}",
         ],
     }
-    assert main([name, *arguments[name], *out]) == (0 if flags else 2)  # a dry run says it and goes on
+    assert main([name, *arguments[name], *out]) == (0 if flags else 2)  # a dry run says it and continues
     captured = capfd.readouterr()
     said = " ".join((captured.out + captured.err).split())
     assert f"the tokenizer of {model} loses text: the prompt of problem" in said

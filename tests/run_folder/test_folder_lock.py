@@ -1,4 +1,4 @@
-"""One command at a time in a run's folder, and a lock that ends with its process, however that ends."""
+"""One command at a time in a run's folder, and a lock that ends with its process in every case."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ with locked(Path(sys.argv[1])):
 
 
 def holder(folder: Path, *options: str) -> subprocess.Popen[str]:
-    """A process that holds the folder's lock."""
+    """A process that holds a folder's lock."""
     command = [sys.executable, "-c", HOLDER, str(folder), *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -46,7 +46,7 @@ def holder(folder: Path, *options: str) -> subprocess.Popen[str]:
 
 @pytest.fixture
 def held(tmp_path: Path) -> Path:
-    """A folder in which another command is at work, and nothing to see of it yet."""
+    """A folder in which another command is at work, without any file of its yet."""
     return tmp_path / "run"
 
 
