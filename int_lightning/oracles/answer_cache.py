@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from int_lightning.json_lines import json_object
 from int_lightning.run_files import append_lines, written
 from int_lightning.types import UserError
 
@@ -78,10 +79,10 @@ class AnswerCache:
 def _read(line: bytes) -> dict[str, Any] | None:
     """The record in a line, None if it is not a whole one."""
     try:
-        record = json.loads(line)
-    except ValueError:
+        record = json_object(line)
+    except UserError:
         return None
-    return record if isinstance(record, dict) and {"question", "model", "text"} <= record.keys() else None
+    return record if {"question", "model", "text"} <= record.keys() else None
 
 
 def _digest(question: object) -> str:

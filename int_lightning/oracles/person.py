@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from int_lightning.json_lines import json_object, numbered_lines
 from int_lightning.oracles.base import Attempt, Oracle
 from int_lightning.rollout_sampler import RolloutSampler
 from int_lightning.run_files import append_lines
@@ -113,16 +114,10 @@ def read_annotations(path: Path) -> dict[str, dict[str, Any]]:
     """
     if not path.exists():
         return {}
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error}): give a UTF-8 text file") from error
     records: dict[str, dict[str, Any]] = {}
     rows: dict[str, int] = {}
     defects: list[str] = []
-    for row, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+    for row, line in numbered_lines(path):
         record, wrong = _read(line)
         if not wrong and record["id"] in rows:
             wrong = [f"key id: attempt {record['id']!r} is in row {rows[record['id']]} already; remove one of them"]
@@ -140,12 +135,9 @@ def read_annotations(path: Path) -> dict[str, dict[str, Any]]:
 def _read(line: str) -> tuple[dict[str, Any], list[str]]:
     """A record and what is wrong with it."""
     try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        hint = "; write every backslash twice" if "escape" in str(error) else ""
-        return {}, [f"not JSON: {error}{hint}"]
-    if not isinstance(record, dict):
-        return {}, [f"a {type(record).__name__}, not a JSON object"]
+        record = json_object(line)
+    except UserError as error:
+        return {}, [str(error)]
     if missing := [k for k in _KEYS if k not in record]:
         return {}, [f"key {missing[0]}: missing; restore the row or remove it, and the attempt is added again"]
     if record["seal"] != _seal(record):

@@ -152,7 +152,7 @@ def test_a_defect_is_named_with_file_row_and_key(
         (lambda line: line[:-2], "row 2, not JSON"),
         (lambda line: line.replace('"content": ""', '"content": "\\sqrt{9}"'), "write every backslash twice"),
         (lambda line: "[" * 100_000, "row 2, not JSON"),
-        (lambda line: "[1]", "row 2, a list, not a JSON object"),
+        (lambda line: "[1]", "row 2, not a JSON object: a list"),
         (lambda line: "{}", "row 2, key id: missing"),
         (lambda line: line.replace('"content"', '"contents"'), "row 2, key content: missing"),
     ],
