@@ -93,7 +93,10 @@ def measure_warm(pairs: Pairs, before: Pairs, workers: int) -> tuple[float, floa
 def _measure(grader: Grader, pairs: Pairs) -> tuple[float, float]:
     began, used = time.perf_counter(), _processor_seconds()
     grader.equivalent([pred for pred, _ in pairs], [gold for _, gold in pairs])
-    return len(pairs) / (time.perf_counter() - began) * 60, len(pairs) / (_processor_seconds() - used) * 120
+    wall, busy = time.perf_counter() - began, _processor_seconds() - used
+    if not busy:
+        raise SystemExit(f"{len(pairs)} pairs are too few to time: give a file with more")
+    return len(pairs) / wall * 60, len(pairs) / busy * 120
 
 
 def _processor_seconds() -> float:

@@ -177,7 +177,7 @@ def test_a_collection_within_a_fit_is_shown_and_its_error_heard(
     assert main(["fit", "-c", str(MINI / "sft.yaml"), f"--out={tmp_path / 'fit'}", *given]) == 2
     said = capfd.readouterr()
     assert "collect: 2 problems" in said.out
-    assert "the collection did not come to its end: none of the 2 problems is hard" in said.err
+    assert "the collection failed: none of the 2 problems is hard" in said.err
 
 
 class WandbLike(DummyLogger):

@@ -2,7 +2,7 @@
 
     D_InT <- collect(base);  patched <- SFT(base, D_InT);  GRPO from base and from patched;  evaluate all four.
 
-A stage that finished leaves ``stage.json`` in its folder and is not repeated when the run is started again.
+A finished stage leaves ``stage.json`` in its folder and is not repeated when the run is started again.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ ARMS = {"base": None, "grpo": "grpo", "int": "sft", "int_grpo": "int_grpo"}
 
 
 class Algorithm1:
-    """The run.
+    """The run of all stages.
 
     Args:
         out: Folder of the run; each stage has a sub-folder.
         configs: Config file of each kind of stage: collect, sft, grpo, evaluate.
         engine: Engine of every stage.
-        seed: Of every stage.
+        seed: Seed of every stage.
         run_stage: Runs the command line of a stage.
     """
 
@@ -76,7 +76,7 @@ class Algorithm1:
         return results
 
     def stage(self, name: str, command: str, config: str, *overrides: str) -> None:
-        """One stage in its own folder, unless it is done."""
+        """Runs a stage in its own folder, unless it is done."""
         folder = self.out / name
         done = folder / "stage.json"
         if not done.exists():

@@ -25,14 +25,14 @@ def chosen_class(bases: tuple[type, ...], node: yaml.Node, key: str, before: typ
         before: The class that the key named so far, if any.
 
     Raises:
-        UserError: if there is no such class, or if it is not one of these or cannot be made.
+        UserError: if no such class exists, or if it is not one of these or cannot be made.
     """
     base, name = bases[0].__name__, str(node.value)
     if not is_text(node):
         raise UserError(f"{key} takes the name of a class, not {shown(node)}: write {choices(bases)}")
     found: Any = named(bases, name)
     if found is None and "." not in name and "/" not in name:
-        raise UserError(f"{key}: there is no {base} named {name!r}: {_meant(bases, name)}")
+        raise UserError(f"{key}: no {base} is named {name!r}: {_meant(bases, name)}")
     if found is None and (":" in name or "/" in name):
         instead = _instead(name, key, bases, before)
         raise UserError(f"{key} takes the name of a class, not {name!r}: write {instead}")

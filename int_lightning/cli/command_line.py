@@ -1,4 +1,4 @@
-"""The command line: LightningCLI with two more kinds of command, one run folder, and errors a person can read."""
+"""The command line: LightningCLI with more commands, one run folder, and errors that a person can read."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class IntCLI(CommandLine):
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """The commands and the arguments of their methods that the command line fills in itself."""
+        """The commands, and the arguments of their methods that the command line fills in itself."""
         fitting = {
             k: v | {"weights_only", "verbose"} for k, v in LightningCLI.subcommands().items() if k in IntCLI._FITTING
         }
@@ -122,7 +122,7 @@ class IntCLI(CommandLine):
         """Claims the run's folder, and sends library output to a file there.
 
         Raises:
-            UserError: if the folder holds another run, or another command is at work in it.
+            UserError: if the folder holds another run, or if another command is using it.
         """
         command = self.config["subcommand"]
         config = self.config[command]
@@ -143,7 +143,7 @@ class IntCLI(CommandLine):
         if command in self._FITTING:
             self.settings = flat(load_yaml(self.resolved))
             self.checkpoint = checkpoint_of(folder, command, config["ckpt_path"], self.settings, rank)
-        if command != "fit" and rank == 0:  # a fit writes its configuration once it goes with its checkpoint
+        if command != "fit" and rank == 0:  # a fit writes its config once it is known to match its checkpoint
             claim(folder, self.resolved, ("limit",) if command == "collect" else ())
         if not config["verbose"]:
             name = f"library-{rank}.log" if rank else "library.log"
@@ -151,7 +151,7 @@ class IntCLI(CommandLine):
         configure_logging(config["verbose"])
 
     def before_instantiate_classes(self) -> None:
-        """Has loggers that would write into the working directory write into the run's folder."""
+        """Redirects loggers that would write into the working directory to the run's folder."""
         for logger in _listed(self.config[self.config["subcommand"]].get("trainer.logger")):
             given = logger.get("init_args") if isinstance(logger, Namespace) else None
             if given is not None and str(given.get("save_dir")) == ".":
@@ -161,7 +161,7 @@ class IntCLI(CommandLine):
         """Makes model, data and trainer.
 
         Raises:
-            UserError: saying what of the settings they refuse.
+            UserError: saying which settings they refuse.
         """
         try:
             super().instantiate_classes()
@@ -172,10 +172,10 @@ class IntCLI(CommandLine):
             raise mistake from error
         if isinstance(self.model, GRPOModule) and isinstance(self.datamodule, InterventionData):
             raise UserError(
-                "model GRPOModule does not train on data InterventionData: choose RolloutData for it, or SFTModule as the model"
+                "model GRPOModule does not train on data InterventionData: choose data RolloutData, or model SFTModule"
             )
         if isinstance(self.model, PolicyModule):
-            _ = self.model.folder  # last, because it may have to be converted first
+            _ = self.model.folder  # last, because the model may have to be converted
 
     def instantiate_trainer(self, **kwargs: Any) -> IntTrainer:
         """The trainer, writing everything into the run's folder."""
@@ -205,13 +205,10 @@ class IntCLI(CommandLine):
         return trainer
 
     def before_fit(self) -> None:
-        """Collects the interventions first, where the data says how and no finished collection is there."""
-        if (
-            isinstance(self.datamodule, InterventionData)
-            and self.datamodule.collection_missing
-            and not rank_of_process()
-        ):
-            collect_first(self.datamodule)
+        """Collects the interventions first, if the data says how and the collection is not complete."""
+        data = self.datamodule
+        if isinstance(data, InterventionData) and data.collection_missing and rank_of_process() == 0:
+            collect_first(data)
 
     def _run_subcommand(self, subcommand: str) -> None:
         if subcommand == "fit" and self._get(self.config, "dry_run"):
@@ -220,7 +217,7 @@ class IntCLI(CommandLine):
             super()._run_subcommand(subcommand)
 
     def say_what_is_next(self) -> None:
-        """Where the result is, and the command that continues from there."""
+        """Says where the result is, and which command continues from there."""
         out, lines = Path(self._get(self.config, "out")), iter(list[str]())
         configs = config_files(self.arguments)
         if self.subcommand == "collect" and not self._get(self.config, "dry_run"):
@@ -272,7 +269,7 @@ def run_command(args: list[str]) -> int:
 
 
 def _user_error(error: BaseException) -> UserError | None:
-    """The user's mistake behind an exception, for instance one that a parser wrapped while it built a class; or the full disk."""
+    """The user's mistake, or the full disk, behind an exception that may be wrapped, for instance by the parser."""
     mistake = next((cause for cause in causes(error) if isinstance(cause, UserError)), None)
     if mistake is None and (full := lacked_room(error)) is not None:
         return not_written(full.filename or "a file", full)

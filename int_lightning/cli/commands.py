@@ -38,7 +38,7 @@ from int_lightning.types import UserError
 
 
 class IntTrainer(EngineTrainer):
-    """The trainer of the command line, whose further methods are commands.
+    """The trainer of the command line, whose additional methods are commands.
 
     ``run_stage`` runs the command line of a stage; the command line sets it, as it does the engine's settings and the seed.
     """
@@ -72,7 +72,7 @@ class IntTrainer(EngineTrainer):
             collection: Sizes of the collection.
             limit: Use only the first problems of the pool.
             decontaminate: Benchmarks, described as ``problems`` are; their problems are left out, and named.
-            quarantine_limit: Share of a source's rows that may be of no use before the run stops.
+            quarantine_limit: Share of a source's rows that may be unusable before the run stops.
             executor: ``local``, or ``ray`` for engines on a Ray cluster.
             actors: Engines of the cluster.
             dry_run: Only say what would be done: counts, a prompt, tokens.
@@ -82,7 +82,8 @@ class IntTrainer(EngineTrainer):
             raise UserError("there are no problems to collect on: give --problems or --source")
         sources = Sources.of(given)
         pool = open_pool(sources, limit, self.seed, quarantine_limit, Sources.of(decontaminate))
-        if next(iter(pool), None) is None:
+        first = next(iter(pool), None)
+        if first is None:
             raise UserError(f"{sources}: no problems in it: give a source with at least one row")
         own = own_attempts(sources)
         build = StagesBuilder(model, prompts, oracle or PolicyOracle(), collection, self.engine_config, self.seed, own)
@@ -115,8 +116,8 @@ class IntTrainer(EngineTrainer):
             model: The policy: ``mini``, ``smollm2-135m-instruct``, a model folder or a hub name.
             prompts: Prompt set: ``math``, ``gradeschool``, ``mini`` or a folder.
             evaluation: Rollouts, k and sampling.
-            limit: Use only the first problems of each source, the first erroneous and right attempts of each benchmark, the first
-                rows of each dataset.
+            limit: Use only the first problems of each source, the first erroneous and right attempts of each benchmark, and the
+                first rows of each dataset.
             first_errors: Benchmarks of attempts with labelled first wrong steps (ProcessBench's format): a name and a file.
             references: File of reference solutions for them, where they have none themselves.
             oracle: Names the first wrong steps; the policy itself if not given.

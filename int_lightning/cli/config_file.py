@@ -1,4 +1,4 @@
-"""A YAML config as nodes that know their lines; what is not a config is refused with file and line."""
+"""A YAML config as nodes that know their lines; anything that is not a config is refused with file and line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def read_config(path: str) -> yaml.MappingNode:
     """The keys of a config.
 
     Raises:
-        UserError: if it cannot be read, is not YAML, is not made of keys, or has a key twice.
+        UserError: if it cannot be read, is not YAML, does not consist of keys, or has a key twice.
     """
     file = Path(path).expanduser()
     if file.is_dir():
@@ -27,7 +27,7 @@ def read_config(path: str) -> yaml.MappingNode:
     try:
         text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
-        raise UserError(f"-c {path}: there is no such file{_beside(file)}") from error
+        raise UserError(f"-c {path}: no such file{_beside(file)}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"-c {path}: this is not UTF-8 text: give a YAML file") from error
     except OSError as error:
@@ -71,7 +71,7 @@ def plain(node: yaml.Node) -> object:
 
 
 def line(node: yaml.Node) -> int:
-    """Of a node, from 1."""
+    """The line of a node, from 1."""
     return int(node.start_mark.line) + 1
 
 
@@ -100,11 +100,11 @@ def _in_words(error: yaml.MarkedYAMLError, text: str) -> str:
     at = lines[number] if number < len(lines) else ""
     problem = (error.problem or str(error)).removesuffix(", but")
     if "\t" in at[: len(at) - len(at.lstrip())] or "\\t" in problem:
-        return "a tab stands where YAML needs spaces: indent with spaces"
+        return "a tab is where YAML needs spaces: indent with spaces"
     if "mapping values are not allowed" in problem:
-        return "a second `: ` in one line: indent the key as its neighbours, or quote a value with a colon"
+        return "a second `: ` in one line: indent the key like its neighbours, or quote a value with a colon"
     if "unexpected ':'" in problem:
-        return "a space is missing behind a colon: write {key: value}"
+        return "a space is missing after a colon: write {key: value}"
     if "expected ',' or" in problem or "flow" in (error.context or ""):
         return f"a bracket or brace is not closed, or a comma is missing ({problem})"
     if "could not find expected ':'" in problem:
@@ -134,7 +134,7 @@ def _check_once(node: yaml.Node, path: str) -> None:
         for key, value in node.value:
             if key.value in seen:
                 raise UserError(
-                    f"{path}, line {line(key)}: the key {key.value} stands in line {seen[key.value]} already: keep one of them"
+                    f"{path}, line {line(key)}: the key {key.value} is already in line {seen[key.value]}: keep one of them"
                 )
             seen[key.value] = line(key)
             _check_once(value, path)

@@ -1,7 +1,7 @@
 """What is wrong with a command line or its configs: the first key, with file and line, that does not fit what the command takes.
 
-jsonargparse refuses the same, but its messages list every type that it tried and name neither line nor near miss. So where it has
-refused, this goes down the same tree of keys, one question a node.
+jsonargparse refuses the same things, but its messages list every type it tried and name neither the line nor a near miss. So once
+it has refused, this walks down the same tree of keys, with one question at each node.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _LISTED = 12
 
 
 class Diagnosis:
-    """Looks through what was given to a command, in its order.
+    """Looks through what a command was given, in order.
 
     Args:
         command: Its name.
@@ -60,10 +60,10 @@ class Diagnosis:
         self.file = ""
 
     def look(self, args: Sequence[str]) -> None:
-        """Looks through the arguments behind the command.
+        """Looks through the arguments after the command.
 
         Raises:
-            UserError: about the first of them that is wrong, or about what is missing. None is raised where nothing was found.
+            UserError: about the first that is wrong, or about what is missing; nothing is raised if nothing is found.
         """
         rest = list(args)
         while rest:
@@ -99,7 +99,7 @@ class Diagnosis:
             self.value(hint, compose(text, f"--{done}") or yaml.ScalarNode("tag:yaml.org,2002:str", ""), done)
 
     def _type_of(self, key: str, node: yaml.Node | None = None) -> tuple[Any, str]:
-        """The type of a key of the command line, or the fields of its group, and its full name; None for others' options."""
+        """The type of a key of the command line, or the fields of its group, and its full name; None for a library's option."""
         parts, done, hint = key.lstrip("-").removesuffix("+").replace("-", "_").split("."), "", self.fields
         while parts:
             if isinstance(hint, dict):
@@ -182,7 +182,7 @@ class Diagnosis:
         return self._check(hint, node, key)
 
     def _instance(self, bases: tuple[type, ...], node: yaml.MappingNode, key: str) -> None:
-        """Looks at ``{class_path: ..., init_args: {...}}``; without a class it is about the one that was chosen before."""
+        """Looks at ``{class_path: ..., init_args: {...}}``; without a class it is about the one chosen before."""
         given = {k.value: v for k, v in node.value}
         if "class_path" in given:
             self.classes[key] = self._class(bases, given["class_path"], f"{key}.class_path")
@@ -230,7 +230,7 @@ class Diagnosis:
     def _colon_has_its_space(self, name: yaml.Node, value: yaml.Node) -> None:
         key, colon, rest = str(name.value).partition(":")
         if colon and rest and is_null(value):
-            self._wrong(f"{name.value}: a space is missing behind the colon: write {key}: {rest}", name)
+            self._wrong(f"{name.value}: a space is missing after the colon: write {key}: {rest}", name)
 
     def _unknown(self, name: str, of: Fields, key: str, node: yaml.Node | None = None) -> NoReturn:
         dashes = "" if self.file else "--"
@@ -244,7 +244,7 @@ class Diagnosis:
             hint = f"{key or self.command} takes {listed}; see int-lightning {self.command} --help"
         else:
             hint = f"{key} takes no keys"
-        self._wrong(f"there is no key {dashes}{_joined(key, name)}: {hint}", node)
+        self._wrong(f"unknown key {dashes}{_joined(key, name)}: {hint}", node)
 
     def _keys(self) -> Iterator[str]:
         """All keys that may be given, those of the chosen classes too."""

@@ -1,4 +1,4 @@
-"""What a fit would do, before anything is loaded: tokens of a step, memory by part, and where each part is."""
+"""What a fit would do, before anything is loaded: tokens per step, memory by part, and where each part is."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from int_lightning.sft.data import InterventionData
 
 GIB = 2**30
 ADAM_BYTES = 8
-"""Of an optimiser's state for each trained weight: Adam's two float32 moments."""
+"""Optimiser state of each trained weight: Adam's two float32 moments."""
 
 
 class Part(NamedTuple):
-    """Something that takes memory: what, where, and GiB a device."""
+    """Something that takes memory: what, where, and GiB per device."""
 
     what: str
     where: str
@@ -32,7 +32,7 @@ class Part(NamedTuple):
 
 
 def show_fit_plan(module: PolicyModule, data: L.LightningDataModule, trainer: EngineTrainer) -> None:
-    """Prints the plan. Memory of activations is an estimate, for it depends on the architecture's kernels."""
+    """Prints the plan. Memory of activations is an estimate, because it depends on the architecture's kernels."""
     assert isinstance(data, InterventionData | RolloutData)
     rows = sft_step(data) if isinstance(data, InterventionData) else grpo_step(data, trainer)
     show_table(f"{type(module).__name__} on {trainer.world_size} process(es)", ["each optimiser step", ""], rows)
@@ -117,9 +117,9 @@ def _weights(config: PretrainedConfig, module: PolicyModule) -> tuple[int, int, 
 
 
 def _activation_bytes(config: PretrainedConfig, itemsize: int, checkpointing: bool) -> int:
-    """Of one token, saved for the backward pass: about eight hidden states a layer (norms, residuals, attention's input,
-    queries, keys, values and output) and three times the feed-forward width; checkpointed, one hidden state a layer and one
-    whole layer."""
+    """Bytes saved for the backward pass of one token: about eight hidden states a layer (norms, residuals, attention's input,
+    queries, keys, values and output) and three times the feed-forward width; with checkpointing, one hidden state a layer and
+    one whole layer."""
     text = config.get_text_config()
     layer = itemsize * (8 * text.hidden_size + 3 * text.intermediate_size)
     if checkpointing:
@@ -130,7 +130,7 @@ def _activation_bytes(config: PretrainedConfig, itemsize: int, checkpointing: bo
 def _engine(trainer: EngineTrainer, weights: int) -> list[Part]:
     engine = trainer.engine_config
     if engine.name == "server":
-        return [Part("engine: none of this device", engine.url, 0.0)]
+        return [Part("engine: none on this device", engine.url, 0.0)]
     if trainer.strategy.root_device.type == "cuda":
         total = torch.cuda.get_device_properties(trainer.strategy.root_device).total_memory / GIB
         share = engine.gpu_memory_utilization * total

@@ -1,4 +1,4 @@
-"""What every fit of the command line has: Lightning's defaults, loggers, checkpoints, and a collection that is run before it."""
+"""What every fit of the command line has: Lightning's defaults, loggers, checkpoints, and a collection run before it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def run_loggers(out: str) -> list[Logger]:
 
 
 def run_checkpoints(out: str, every: int) -> ModelCheckpoint:
-    """The newest checkpoint, at every so many steps and after the last one; ``last.ckpt`` is a link to it."""
+    """Keeps the newest checkpoint, written every ``every`` steps and after the last one; ``last.ckpt`` links to it."""
     return RunCheckpoint(
         dirpath=f"{out}/checkpoints",
         filename="step-{step}",
@@ -49,15 +49,15 @@ def run_checkpoints(out: str, every: int) -> ModelCheckpoint:
 
 
 def collect_first(data: InterventionData) -> None:
-    """Runs the collection that the data needs, in a process of its own: an engine leaves a process group behind in which a fit on
-    several devices could not start.
+    """Runs the collection that the data needs in a separate process, because an engine leaves a process group behind in which a
+    fit on several devices could not start.
 
     Raises:
-        UserError: if that collection does not come to its end.
+        UserError: if that collection fails.
     """
     if not Path(data.collect_config or "").is_file():
         raise UserError(
-            f"data.collect_config: there is no file {data.collect_config}: give the config of a collection, or null and a "
+            f"data.collect_config: {data.collect_config} does not exist: give the config of a collection, or null and a "
             f"data.folder with one ({data.folder} has none)"
         )
     console.say(escape(f"{data.folder} has no finished collection: collecting with {data.collect_config} first"))
@@ -72,4 +72,4 @@ def collect_first(data: InterventionData) -> None:
     )
     if done.returncode:
         reason = done.stderr.strip().removeprefix("int-lightning: ") or f"exit status {done.returncode}"
-        raise UserError(f"{data.folder}: the collection did not come to its end: {reason}")
+        raise UserError(f"{data.folder}: the collection failed: {reason}")

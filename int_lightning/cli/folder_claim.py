@@ -1,4 +1,4 @@
-"""What a command finds in its run's folder: nothing, its own run to continue, or another one that it must not touch."""
+"""What a command finds in its run's folder: nothing, its own run to continue, or another run that it must not touch."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _REFUSED = {
 
 
 def check_trainer_options(config: Mapping[str, Any]) -> None:
-    """Looks at the trainer's keys that would mean nothing, or something else, in runs of ours.
+    """Refuses the trainer's keys that would mean nothing, or something else, in our runs.
 
     Raises:
         UserError: naming the key and the one to use.
@@ -55,11 +55,11 @@ def check_trainer_options(config: Mapping[str, Any]) -> None:
 
 
 def claim(folder: Path, config: str, free: Sequence[str] = ()) -> None:
-    """Writes ``config.yaml`` of a command that continues where it stopped when it is started again.
+    """Writes the ``config.yaml`` of a command that, started again, continues where it stopped.
 
     Args:
         config: Its text.
-        free: Keys that the command may be given otherwise when it continues; it sees to them itself.
+        free: Keys that may change when the command continues; the command handles them itself.
 
     Raises:
         UserError: if the folder holds another run, naming what differs.
@@ -76,16 +76,16 @@ def claim(folder: Path, config: str, free: Sequence[str] = ()) -> None:
 def checkpoint_of(
     folder: Path, command: str, ckpt_path: str | None, settings: Mapping[str, Any], rank: int
 ) -> Saved | None:
-    """The checkpoint that a fit continues from or a validation scores; None where there is to be none.
+    """The checkpoint that a fit continues from or that a validation scores; None for a fresh start.
 
     Args:
         folder: The run's folder.
         ckpt_path: ``last``, a path or nothing.
         settings: The command's settings, flat.
-        rank: This process; the first one compares settings and clears what is left of a run without a checkpoint.
+        rank: Of this process; rank 0 compares settings and clears what a run without a checkpoint left.
 
     Raises:
-        UserError: if there is no such checkpoint, if it is damaged or of other settings, or if the folder holds another run.
+        UserError: if no such checkpoint exists, if it is damaged or of other settings, or if the folder holds another run.
     """
     if ckpt_path == "best":
         raise UserError("--ckpt_path best: a run keeps its newest checkpoint, not its best: give last, or a path")
@@ -117,7 +117,7 @@ def checkpoint_of(
 
 
 def _start_afresh(folder: Path, ours: bool) -> None:
-    """Clears what a run left that was killed before its first checkpoint.
+    """Clears what a run killed before its first checkpoint left behind.
 
     Raises:
         UserError: if the folder holds more than that.
@@ -129,7 +129,7 @@ def _start_afresh(folder: Path, ours: bool) -> None:
             )
         (folder / "metrics.csv").unlink(missing_ok=True)
         shutil.rmtree(folder / "rollouts", ignore_errors=True)
-    say(f"there is no checkpoint in {escape(str(folder / 'checkpoints'))} yet: the run starts from its first step")
+    say(f"{escape(str(folder / 'checkpoints'))} holds no checkpoint yet: the run starts from its first step")
 
 
 def _settings_in(saved: Path) -> dict[str, Any]:
@@ -143,7 +143,7 @@ def _settings_in(saved: Path) -> dict[str, Any]:
 
 
 def _holds_work(folder: Path) -> bool:
-    """Whether a run's folder has more in it than what a command that a mistake ended at once leaves."""
+    """Whether a run's folder holds more than what a command leaves that ends at once with a mistake."""
     return any(
         file.name not in ("config.yaml", "tensorboard", LOCK, DRY_RUN)
         and not file.match("library*.log")
@@ -153,5 +153,5 @@ def _holds_work(folder: Path) -> bool:
 
 
 def _is_empty(file: Path) -> bool:
-    """Whether it is the folder of an evaluation that did not come to its first batch."""
-    return file.name == "evaluation" and next(file.rglob("*.parquet"), None) is None
+    """Whether it is the folder of an evaluation that ended before its first batch."""
+    return file.name == "evaluation" and not any(file.rglob("*.parquet"))

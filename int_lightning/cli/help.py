@@ -1,9 +1,10 @@
-"""The help of the commands: their keys, those of the model and the data foremost, without importing torch."""
+"""The help of the commands: their keys, those of the model and data first, without importing torch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -47,11 +48,11 @@ def help_text(command: str, rest: Iterable[str]) -> str:
 
     Args:
         command: One of ``COMMANDS``.
-        rest: Its arguments: configs, whose classes are shown with their keys; names of classes, or ``trainer``, to be shown
+        rest: Its arguments: configs, whose classes are shown with their keys, or names of classes, or ``trainer``, to show
             instead.
 
     Raises:
-        UserError: if there is no such class.
+        UserError: if no such class exists.
     """
     words, configs, asked = list(rest), list[str](), list[str]()
     while words:
@@ -61,7 +62,7 @@ def help_text(command: str, rest: Iterable[str]) -> str:
         elif not word.startswith("-"):
             asked.append(word)
     if asked:
-        return "\n".join(line for name in asked for line in _class(name))
+        return "\n".join(chain.from_iterable(map(_class, asked)))
     return "\n".join(_command(command, _classes(configs)))
 
 
@@ -90,7 +91,7 @@ def _command(command: str, chosen: Mapping[str, str]) -> Iterator[str]:
         yield "  classes for --trainer.callbacks: " + ", ".join(CALLBACKS)
     if command in ("collect", "evaluate"):
         yield ""
-        yield f"oracle: {', '.join(ORACLES)}, or module.Class of your own"
+        yield f"oracle: {', '.join(ORACLES)}, or module.Class for your own"
 
 
 def _model_and_data(command: str, chosen: Mapping[str, str]) -> Iterator[str]:
@@ -127,7 +128,7 @@ def _class(name: str) -> Iterator[str]:
     except (LookupError, ValueError) as error:
         near = get_close_matches(name, [*SHIPPED, "trainer"], 1)
         hint = f"did you mean {near[0]}?" if near else f"the names are {', '.join(SHIPPED)} and trainer"
-        raise UserError(f"--help {path}: there is no such class here: {hint}") from error
+        raise UserError(f"--help {path}: no such class here: {hint}") from error
 
 
 def _classes(configs: Iterable[str]) -> dict[str, str]:
@@ -147,14 +148,9 @@ def _classes(configs: Iterable[str]) -> dict[str, str]:
 
 
 def _common(command: str) -> list[Argument]:
-    """What every command takes besides, and a fit."""
+    """What every command takes, and what only some take."""
     keys = [
-        Argument(
-            "config",
-            "FILE",
-            "",
-            "A YAML file of keys, also -c; what is given later wins.",
-        ),
+        Argument("config", "FILE", "", "A YAML file of keys, also -c; what is given later wins."),
         Argument("out", "str", f"runs/{command}", "Folder of the run."),
         Argument("seed_everything", "int", "0", "Seed of the run."),
         Argument("verbose", "bool", "false", "Show what the libraries print; --verbose alone means true."),
@@ -173,6 +169,8 @@ def _common(command: str) -> list[Argument]:
 
 def _keys(keys: Iterable[Argument], prefix: str, dashes: str = "--") -> Iterator[str]:
     for key in keys:
-        default = f"  ({key.default})" if key.default else "  (to be given)" if key.name != "config" else ""
+        default = f"  ({key.default})" if key.default else ""
+        if not key.default and key.name != "config":
+            default = "  (to be given)"
         yield f"  {dashes}{prefix}{key.name}  {key.type}{default}"
         yield from wrap(key.description, _WIDTH, initial_indent="      ", subsequent_indent="      ")

@@ -1,4 +1,4 @@
-"""What is said when a command has ended: where the result is, and the command that continues from there."""
+"""What a command says when it ends: where the result is, and which command continues from there."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def after_fit(out: Path, grpo: bool, problems: Mapping[str, str], configs: Seque
     Args:
         out: The run's folder.
         grpo: Whether it was GRPO.
-        problems: Source and prompt set of its problems, where it has them.
+        problems: Source and prompt set of its problems, if it has any.
         configs: Configs that it was given.
     """
     if grpo and _never_an_advantage(out / "metrics.csv"):
@@ -66,7 +66,7 @@ def _never_an_advantage(metrics: Path) -> bool:
 
 
 def _beside(configs: Sequence[str], kind: str) -> str | None:
-    """The config of another stage that lies beside a given one: ``sft.yaml``, or ``MODEL-sft.yaml``."""
+    """The config of another stage beside a given one: ``sft.yaml``, or ``MODEL-sft.yaml``."""
     for config in map(Path, configs):
         stem, dash, _ = config.stem.rpartition("-")
         other = config.with_name(f"{stem}{dash}{kind}{config.suffix}")
@@ -80,7 +80,7 @@ def _command(*words: str) -> str:
 
 
 def said_of(data: L.LightningDataModule) -> dict[str, str]:
-    """Source and prompt set of a data module's problems as the command line takes them, where it has them."""
+    """Source and prompt set of a data module's problems as the command line takes them, if it has any."""
     if not isinstance(data, RolloutData):
         return {}
     source = data.source.plain()

@@ -20,15 +20,23 @@ from int_lightning.user_code import look_also_in
 
 _KEY = re.compile(r'Parser key "([^"]+)":?')
 _FRAME = re.compile(
-    r"Does not validate against any of the Union subtypes|Subtypes: .*|Errors:|Given value( type)?: .*"
-    r"|Problem with given class_path .*|Expected a <class 'NoneType'>.*"
+    r"""
+    Does\ not\ validate\ against\ any\ of\ the\ Union\ subtypes
+    | Subtypes:\ .*
+    | Errors:
+    | Given\ value(\ type)?:\ .*
+    | Problem\ with\ given\ class_path\ .*
+    | Expected\ a\ <class\ 'NoneType'>.*
+    """,
+    re.VERBOSE,
 )
+"""A line of a jsonargparse message that says no more than the rest."""
 
 _GIVEN = re.compile(r"Given value: (?!NestedArg)(.*)")
 
 
 class Parser(LightningArgumentParser):
-    """A parser whose errors are one line, not buried under the usage of a thousand keys."""
+    """A parser whose errors are one line, not the usage of a thousand keys."""
 
     def print_usage(self, file: Any = None) -> None:
         """Prints nothing."""
@@ -45,7 +53,7 @@ class Parser(LightningArgumentParser):
 
 
 def parse(parser: LightningArgumentParser, args: Sequence[str]) -> Namespace:
-    """A command line as settings. Modules beside its configs are found from then on, and short names of shipped classes.
+    """A command line as settings. From then on, modules beside its configs and the bare names of shipped classes are found.
 
     Raises:
         UserError: about the first mistake in it.
@@ -57,7 +65,7 @@ def parse(parser: LightningArgumentParser, args: Sequence[str]) -> Namespace:
             raise UserError(f"{command} stands before the command: write int-lightning COMMAND {command} ...")
         near = get_close_matches(command, [*commands, "grade", "inspect"], 1)
         hint = f"did you mean {near[0]}?" if near else f"write one of {', '.join(commands)}, grade, inspect"
-        raise UserError(f"there is no command {command!r}: {hint}")
+        raise UserError(f"unknown command {command!r}: {hint}")
     configs = config_files(given)
     for config in configs:
         read_config(config)
@@ -80,7 +88,7 @@ def diagnose(parser: LightningArgumentParser, args: Sequence[str]) -> None:
     """Looks for the first mistake in a command line.
 
     Raises:
-        UserError: about it. None is raised where nothing was found.
+        UserError: about it; nothing is raised if none is found.
     """
     Diagnosis(args[0], _parsers(parser)[args[0]]).look(args[1:])
 
@@ -92,7 +100,7 @@ def _parsers(parser: LightningArgumentParser) -> dict[str, ArgumentParser]:
 
 
 def config_files(args: Sequence[str]) -> list[str]:
-    """The configs that a command line gives."""
+    """The configs named on a command line."""
     found = []
     for i, arg in enumerate(args):
         key, equals, text = arg.partition("=")
@@ -102,7 +110,7 @@ def config_files(args: Sequence[str]) -> list[str]:
 
 
 def plain(message: str) -> str:
-    """What jsonargparse says of a wrong value, without the ways it tried to read it."""
+    """What jsonargparse says about a wrong value, without the ways in which it tried to read it."""
     keys = _KEY.findall(message)
     lines = [line.strip().removeprefix("- ") for line in _KEY.sub("", message).splitlines()]
     reasons = dict.fromkeys(_in_words(line) for line in lines if line and not _FRAME.fullmatch(line))

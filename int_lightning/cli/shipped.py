@@ -1,4 +1,4 @@
-"""The classes that a config may name without their module, so that where they live is no part of a config."""
+"""The classes that a config may name without their module, so that their place in the code is not part of a config."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ SHIPPED = {
 }
 """Module of each."""
 
+# class_path: int_lightning.grpo.module.GRPOModule
 _PATH = re.compile(rf"(?<=class_path: )int_lightning\.[\w.]*\.({'|'.join(SHIPPED)})\b")
 
 
 def with_short_names(config: str) -> str:
-    """A config's text with shipped classes under their names alone, so that it still holds when their modules have moved."""
+    """A config's text with shipped classes by their bare names, so that it stays valid when their modules move."""
     return _PATH.sub(r"\1", config)

@@ -1,4 +1,4 @@
-"""Arguments of classes and methods as their source says: signatures and docstrings, read without importing anything heavy."""
+"""Arguments of classes and methods, read from the source of their signatures and docstrings without importing anything heavy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Definition = ast.ClassDef | ast.FunctionDef
 
 @dataclass(frozen=True)
 class Argument:
-    """An argument: dotted name, type, default ("" if it has to be given) and description."""
+    """An argument: dotted name, type, default ("" if it must be given) and description."""
 
     name: str
     type: str
@@ -32,10 +32,10 @@ def summary(module: str, name: str) -> str:
 
 
 def arguments(module: str, name: str) -> list[Argument]:
-    """Arguments of a class, or of ``Class.method``, in their order; those of a dataclass stand in its place.
+    """Arguments of a class, or of ``Class.method``, in their order; a dataclass is replaced by its own arguments.
 
     Raises:
-        LookupError: if there is no such class.
+        LookupError: if no such class exists.
     """
     return list(_arguments(*_find(module, name), {}))
 
@@ -51,9 +51,8 @@ def _arguments(module: str, found: Definition, given: dict[str, str]) -> Iterato
             value = given.get(name, "" if default is None else _shown(default))
             yield Argument(name, _type(where, annotation), value, described.get(name, ""))
         if inner is not None:
-            values = (
-                {k.arg: _shown(k.value) for k in default.keywords if k.arg} if isinstance(default, ast.Call) else {}
-            )
+            keywords = default.keywords if isinstance(default, ast.Call) else []
+            values = {k.arg: _shown(k.value) for k in keywords if k.arg}
             item = f"{name}[]" if "list[" in ast.unparse(annotation) else name
             for a in _arguments(*inner, values):
                 yield Argument(
@@ -110,15 +109,21 @@ def _dataclass(module: str, annotation: ast.expr) -> tuple[str, ast.ClassDef] | 
 def _type(module: str, annotation: ast.expr) -> str:
     if isinstance(annotation, ast.BinOp):  # a union
         return f"{_type(module, annotation.left)} | {_type(module, annotation.right)}"
-    if isinstance(annotation, ast.Name) and (alias := next(_aliases(module, annotation.id), None)) is not None:
-        return _type(alias[0], alias[1].value)
+    aliases = list(_aliases(module, annotation.id)) if isinstance(annotation, ast.Name) else []
+    if aliases:
+        where, assigned = aliases[0]
+        return _type(where, assigned.value)
     if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) == "Literal":
         values = annotation.slice.elts if isinstance(annotation.slice, ast.Tuple) else [annotation.slice]
-        return " | ".join(str(v.value) if isinstance(v, ast.Constant) else _type(module, v) for v in values)
+        return " | ".join(_literal(module, value) for value in values)
     text = ast.unparse(annotation)
     for long, short in (("OptimizerCallable", "Optimizer"), ("LRSchedulerCallable", "LRScheduler"), ("None", "null")):
         text = text.replace(long, short)
     return text
+
+
+def _literal(module: str, value: ast.expr) -> str:
+    return str(value.value) if isinstance(value, ast.Constant) else _type(module, value)
 
 
 def _aliases(module: str, name: str) -> Iterator[tuple[str, ast.Assign]]:
@@ -148,7 +153,8 @@ def _find(module: str, name: str) -> tuple[str, Definition]:
         if isinstance(statement, ast.ClassDef) and statement.name == name:
             if not method:
                 return module, statement
-            return module, next(f for f in statement.body if isinstance(f, ast.FunctionDef) and f.name == method)
+            (found,) = [f for f in statement.body if isinstance(f, ast.FunctionDef) and f.name == method]
+            return module, found
         if isinstance(statement, ast.ImportFrom) and statement.module and any(a.name == name for a in statement.names):
             return _find(statement.module, f"{name}.{method}" if method else name)
     raise LookupError(f"{module} has no {name}")
@@ -159,9 +165,9 @@ def _tree(module: str) -> ast.Module:
     top, *inner = module.split(".")
     spec = find_spec(top)
     if spec is None or not spec.submodule_search_locations:
-        raise LookupError(f"there is no package {top}")
+        raise LookupError(f"no package {top}")
     path = Path(spec.submodule_search_locations[0]).joinpath(*inner)
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     if not file.is_file():
-        raise LookupError(f"there is no module {module}")
+        raise LookupError(f"no module {module}")
     return ast.parse(file.read_text(encoding="utf-8"))

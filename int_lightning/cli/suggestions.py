@@ -1,4 +1,4 @@
-"""What the type of a config's key takes: its members, the classes and fields behind it, and all that in words."""
+"""What the type of a config's key takes: its members, the classes and fields behind it, and a description in words."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -18,7 +19,7 @@ from int_lightning.cli.shipped import SHIPPED
 from int_lightning.user_code import load
 
 Fields = dict[str, Any]
-"""Keys of a group; the value of each is the fields of a group within, or a type."""
+"""Keys of a group; the value of each is the fields of a nested group, or a type."""
 
 LISTS = (list, tuple, Iterable, Sequence)
 MAPPINGS = (dict, Mapping)
@@ -40,7 +41,7 @@ def fields(parser: ArgumentParser) -> Fields:
 
 @cache
 def fields_of(cls: type, factory: bool = False) -> Fields:
-    """Arguments of a class; for a factory, which is called with the first of them later, the others."""
+    """Arguments of a class; those of a factory are all but the first, with which it is called later."""
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(cls, skip={1} if factory else None, fail_untyped=False, sub_configs=True)
     return fields(parser)
@@ -65,12 +66,12 @@ def flat(of: Fields, prefix: str = "") -> Iterator[str]:
 def members(hint: Any) -> list[Any]:
     """The types of a union, or the type itself."""
     if get_origin(hint) in (Union, types.UnionType):
-        return [m for arg in get_args(hint) for m in members(arg)]
+        return list(chain.from_iterable(map(members, get_args(hint))))
     return [hint]
 
 
 def argument(kinds: Sequence[Any], origins: tuple[Any, ...], index: int) -> Any:
-    """An argument of the first generic type of some: what a list holds, say; None if there is none."""
+    """An argument of the first generic type among some, such as what a list holds; None if there is none."""
     return next((get_args(k)[index] for k in kinds if get_origin(k) in origins and len(get_args(k)) > index), None)
 
 
@@ -80,12 +81,12 @@ def data_of(kinds: Sequence[Any]) -> Any:
 
 
 def is_factory(kinds: Sequence[Any]) -> bool:
-    """Whether a class among some types is to be called later, with one more argument."""
+    """Whether one of the types is a class that is called later, with one more argument."""
     return any(get_origin(k) is Callable for k in kinds)
 
 
 def bases_of(kinds: Sequence[Any]) -> tuple[type, ...]:
-    """Classes of which a value is to be an object, or a factory of such objects."""
+    """The classes of which a value must be an instance, or a factory of instances."""
     found = []
     for kind in kinds:
         for k in members(get_args(kind)[1]) if get_origin(kind) is Callable else [kind]:
@@ -95,7 +96,7 @@ def bases_of(kinds: Sequence[Any]) -> tuple[type, ...]:
 
 
 def subclasses(bases: Iterable[type]) -> list[type]:
-    """All public ones that are imported, those that can be made first."""
+    """All public subclasses that are imported; those that can be instantiated come first."""
     found: list[type] = []
     todo = list(bases)
     while todo:
@@ -107,7 +108,7 @@ def subclasses(bases: Iterable[type]) -> list[type]:
 
 
 def shipped(bases: tuple[type, ...]) -> list[str]:
-    """Our own classes of these bases."""
+    """Our own subclasses of these bases."""
     classes = {name: load(f"{module}.{name}", name) for name, module in SHIPPED.items()}
     return [name for name, cls in classes.items() if issubclass(cls, bases)]
 
@@ -119,7 +120,7 @@ def choices(bases: tuple[type, ...]) -> str:
 
 
 def near(name: str, names: Iterable[str], cutoff: float = 0.7) -> str:
-    """The name that was meant, "" if none is near."""
+    """The name that was probably meant, "" if none is near."""
     known = list(names)
     small = name.lower()
     close = [n for n in known if n.lower() == small] or get_close_matches(name, known, 1, cutoff)
@@ -157,8 +158,9 @@ def described(hint: Any) -> str:
 
 
 def literals(hint: Any) -> list[str]:
-    """The words among which a type lets one choose."""
-    return [str(n) for k in members(hint) if get_origin(k) is Literal for n in get_args(k)]
+    """The words that a type lets one choose from."""
+    groups = [get_args(kind) for kind in members(hint) if get_origin(kind) is Literal]
+    return list(map(str, chain.from_iterable(groups)))
 
 
 def _in_words(kind: Any) -> str:

@@ -20,7 +20,7 @@ from itertools import chain
 from int_lightning.collect.categories import TEMPLATE, ErrorCategory, error_categories
 from int_lightning.collect.config import CollectConfig
 from int_lightning.collect.leakage import Leak, find_leaks
-from int_lightning.oracles.base import Attempt, Oracle, is_waiting
+from int_lightning.oracles.base import Attempt, Oracle, check_proposals, is_waiting
 from int_lightning.oracles.policy import PolicyOracle
 from int_lightning.prompts.chat import encode_text
 from int_lightning.rollout_sampler import Continuation, RolloutSampler
@@ -149,6 +149,7 @@ class ProblemStages:
         defects = {a.rollout.id: attempt_defect(a) for a in attempts}
         asked = [a for a in attempts if defects[a.rollout.id] is None]
         answers = await self.oracle.propose(asked, self.sampler) if asked else []
+        check_proposals(self.oracle, asked, answers)
         proposals = {a.rollout.id: said for a, said in zip(asked, answers, strict=True)}
         for a in attempts:
             if defect := defects[a.rollout.id]:

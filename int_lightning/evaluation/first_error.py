@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from statistics import fmean
 from typing import Any, cast
 
@@ -31,8 +32,8 @@ def first_error_scores(
     mean over subsets.
 
     ``erroneous`` and ``right`` are the accuracies a and b, with the number of attempts and how the others went wrong; intervals
-    are 95% bootstrap intervals, over erroneous and right attempts apart. Where the oracle makes several proposals for an
-    attempt, its prediction is the location that most of them name, the first of those named equally often. An attempt none of
+    are 95% bootstrap intervals, over erroneous and right attempts separately. Where the oracle makes several proposals for an
+    attempt, its prediction is the location that most of them name, the first of them in a tie. An attempt none of
     whose proposals can be used is ``unparsable`` and counts as wrong; ``defects`` counts such proposals by kind.
 
     Args:
@@ -50,7 +51,8 @@ def first_error_scores(
                 f"subset {subset!r} has no {lacking} attempts: F1 needs both; raise limit or give other data"
             )
     answers = asyncio.run(_ask(oracle, items, sampler))
-    if owed := [p.defect for proposals in answers for p in proposals if is_waiting(p)]:
+    owed = [p.defect for p in chain.from_iterable(answers) if is_waiting(p)]
+    if owed:
         raise UserError(
             f"{len(owed)} answers of oracle {oracle.name} are missing ({owed[0]}): see to it and start again"
         )
@@ -73,12 +75,16 @@ def show_first_error_scores(scores: Mapping[str, Any]) -> None:
 
 def predict(proposals: Sequence[Proposal]) -> int | None:
     """The location that most proposals for an attempt name, ``NO_ERROR`` included; None if none of them can be used."""
-    said = [NO_ERROR if p.defect else p.location for p in proposals if _parsable(p)]
-    return Counter(said).most_common(1)[0][0] if said else None
+    said = Counter(_location(p) for p in proposals if _parsable(p))
+    return said.most_common(1)[0][0] if said else None
+
+
+def _location(proposal: Proposal) -> int:
+    return NO_ERROR if proposal.defect else proposal.location
 
 
 def _parsable(proposal: Proposal) -> bool:
-    """Whether it names a step or says that there is no error."""
+    """Whether it names a step or says that there are no errors."""
     return proposal.defect is None or proposal.defect.kind is DefectKind.NO_ERROR
 
 

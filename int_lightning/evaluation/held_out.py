@@ -21,11 +21,12 @@ from int_lightning.types import Sampling, UserError
 
 
 class HeldOutPassAtK(Callback):
-    """Samples solutions of held-out problems with the newest weights, before the first optimiser step, at every so many and after
-    the last, and logs ``val/pass@1``, ``val/pass@k`` for k = ``rollouts``, ``val/reward``, ``val/length``, ``val/truncated``.
+    """Samples solutions of held-out problems with the newest weights, before the first optimiser step, every ``every`` steps and
+    after the last, and logs ``val/pass@1``, ``val/pass@k`` for k = ``rollouts``, ``val/reward``, ``val/length`` and
+    ``val/truncated``.
 
     Every rank samples its share of the problems. Seeds are derived from (run seed, step, problem, sample), so that a resumed run
-    logs what the uninterrupted one would have. SFT and GRPO alike; GRPO samples its groups from the same engine.
+    logs what an uninterrupted one would have. Works for SFT and GRPO; GRPO samples its groups from the same engine.
 
     Args:
         problems: Where the problems come from, described as in ``collect``: a path, a mapping with columns, or a list.
@@ -64,14 +65,11 @@ class HeldOutPassAtK(Callback):
         assert isinstance(pl_module, PolicyModule)
         self.prompts = PromptSet(self.prompt_set)
         self.grader = Grader()
-        problems, of, room = (
-            load_problems(self.source, self.limit, require_solution=False),
-            "held out: ",
-            trainer.engine_config,
-        )
+        problems, of = load_problems(self.source, self.limit, require_solution=False), "held out: "
         if trainer.is_global_zero:
             check_golds(self.grader, problems).show(of)
-        self.problems = usable(problems, pl_module.tokenizer, self.prompts, room.max_model_len, pl_module.folder, of)
+        room = trainer.engine_config.max_model_len
+        self.problems = usable(problems, pl_module.tokenizer, self.prompts, room, pl_module.folder, of)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Ends the grader's workers."""

@@ -21,7 +21,7 @@ from int_lightning.types import Problem, Provenance, Rollout, Sampling, UserErro
 NO_ERROR = -1
 """Label of an attempt without a wrong step."""
 
-_SAMPLING = Sampling()  # provenance: how a given attempt was sampled is not known
+_SAMPLING = Sampling()  # of the provenance: how a given attempt was sampled is unknown
 
 T = TypeVar("T")
 
@@ -46,10 +46,10 @@ def load_labelled_attempts(
             ``mini:SPLIT`` or ``mini:SPLIT:COUNT``, attempts at the mini world's problems, every other one with an error.
         references: A file of the same kinds with ``id``, ``reference_solution`` and ``answer`` of every problem, which
             ProcessBench itself does not give; not needed where the sources' own rows have the latter two.
-        limit: Keep the first so many erroneous and the first so many right attempts of each subset.
+        limit: Keep only the first ``limit`` erroneous and the first ``limit`` right attempts of each subset.
 
     Raises:
-        UserError: naming file, row and key, for what is not such a benchmark.
+        UserError: naming file, row and key, if a source is not such a benchmark.
     """
     if limit is not None and limit < 1:
         raise UserError(f"limit is {limit}: give at least 1, or leave it out for all attempts")
@@ -66,7 +66,7 @@ def load_labelled_attempts(
             if items.setdefault(item.attempt.rollout.id, item) is not item:
                 name = item.attempt.problem.id
                 raise UserError(
-                    f"{source}: id {name!r} was there before: make ids unique over all files of the benchmark"
+                    f"{source}: id {name!r} is there twice: make ids unique over all files of the benchmark"
                 )
     return list(items.values())
 
@@ -99,9 +99,7 @@ def _from_file(subset: str, path: Path, references: Mapping[str, tuple[str, str]
             )
         steps = _value(row, "steps", list, where)
         if not steps or not all(isinstance(step, str) and step.strip() for step in steps):
-            raise UserError(
-                f"{where}: key 'steps' is no list of texts with something in each: cut the attempt into steps"
-            )
+            raise UserError(f"{where}: key 'steps' is not a list of non-empty texts: cut the attempt into steps")
         label = _value(row, "label", int, where)
         if not NO_ERROR <= label < len(steps):
             raise UserError(

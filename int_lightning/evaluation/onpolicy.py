@@ -46,7 +46,7 @@ class Scores:
     parts: dict[str, Part] = field(default_factory=dict)
 
     def add(self, example: SFTExample, nll: list[float], entropy: list[float]) -> None:
-        """Adds a row; both lists have an entry for each of its tokens, of which the first is left aside.
+        """Adds a row; both lists have an entry for each of its tokens, the first of which is ignored.
 
         Raises:
             UserError: if the row's scores are not finite.
@@ -87,15 +87,15 @@ def score(
     packed: bool = False,
     done: Callable[[int], None] = lambda rows: None,
 ) -> Scores:
-    """Scores rows as they come.
+    """Scores rows as they arrive.
 
     Args:
-        policy: On the device where it is to be done.
+        policy: On the device that does the work.
         examples: Read a few micro-batches at a time.
         pad_id: Token to pad with.
         max_tokens: Budget of a micro-batch.
         packed: Rows end to end in one sequence.
-        done: Told how many rows were scored.
+        done: Called with the number of rows scored.
 
     Raises:
         UserError: if a row's scores are not finite.
@@ -129,7 +129,7 @@ def _estimates(part: Part) -> dict[str, Any]:
 
 
 def _windows(examples: Iterable[SFTExample], tokens: int) -> Iterator[list[SFTExample]]:
-    """Consecutive rows of about so many tokens together."""
+    """Consecutive rows, about ``tokens`` tokens together."""
     window: list[SFTExample] = []
     size = 0
     for example in examples:
@@ -144,7 +144,8 @@ def _windows(examples: Iterable[SFTExample], tokens: int) -> Iterator[list[SFTEx
 
 def _token_scores(policy: Policy, batch: MicroBatch) -> tuple[list[TokenValues], list[TokenValues]]:
     """NLL and entropy of every token, row by row, 0 at the first of each."""
-    batch = batch.to(next(policy.parameters()).device)
+    parameter = next(policy.parameters())
+    batch = batch.to(parameter.device)
     scores = policy.log_probs(batch, batch.trained, entropy=True)
     assert scores.entropy is not None
     return batch.spread(-scores.logprob), batch.spread(scores.entropy)

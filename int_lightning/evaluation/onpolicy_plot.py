@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,9 +30,10 @@ def plot_onpolicy(
     Raises:
         UserError: if it cannot be written.
     """
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # slow to import, and most evaluations draw nothing
 
-    sets = len(next(iter(report.values())))
+    first = next(iter(report.values()))
+    sets = len(first)
     figure = Figure(figsize=(6 + sets, 3.5 * len(report)), layout="constrained")
     panels = figure.subplots(len(report), 2, squeeze=False)
     for (left, right), (model, results) in zip(panels, report.items(), strict=True):
@@ -53,7 +55,8 @@ def _nll_by_set(axes: Axes, scores: Mapping[str, Scores], results: Mapping[str, 
 
 
 def _entropy_by_span(axes: Axes, results: Mapping[str, Any]) -> None:
-    spans = list(dict.fromkeys(n for r in results.values() for n in r["parts"] if n not in ("prompt", TRAINED, ALL)))
+    names = dict.fromkeys(chain.from_iterable(result["parts"] for result in results.values()))
+    spans = [name for name in names if name not in ("prompt", TRAINED, ALL)]
     width = 0.8 / len(results)
     for i, (name, result) in enumerate(results.items()):
         own = [s for s in spans if s in result["parts"]]

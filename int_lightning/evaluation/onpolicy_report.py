@@ -40,7 +40,7 @@ def onpolicy_report(
         models: A name and a model each.
         prompts: Prompt set, for datasets from files.
         dtype: Of the models' arithmetic.
-        limit: Take the first so many rows of each dataset.
+        limit: Use only the first rows of each dataset.
         plot: PNG file.
 
     Returns:
@@ -49,15 +49,15 @@ def onpolicy_report(
         that very model.
 
     Raises:
-        UserError: before anything is scored, if a model is not there, or if a dataset has no rows for it or a bad one.
+        UserError: before anything is scored, if a model does not exist, or a dataset has a bad row or none that fits the model.
     """
     if limit is not None and limit < 1:
         raise UserError(f"limit is {limit}: give at least 1, or leave it out for all rows")
     readers = {name: _Reader(model, PromptSet(prompts), limit) for name, model in models.items()}
-    counts = {(m, s): reader.count(s, data) for m, reader in readers.items() for s, data in sets.items()}
-    scores = {m: _score_all(m, reader, sets, dtype, counts) for m, reader in readers.items()}
+    counts = {m: {s: reader.count(s, data) for s, data in sets.items()} for m, reader in readers.items()}
+    scores = {m: _score_all(m, reader, sets, dtype, counts[m]) for m, reader in readers.items()}
     report = {
-        m: {s: _result(scores[m][s], counts[m, s][1], reader.owns(data)) for s, data in sets.items()}
+        m: {s: _result(scores[m][s], counts[m][s][1], reader.owns(data)) for s, data in sets.items()}
         for m, reader in readers.items()
     }
     plot_onpolicy(scores, report, plot)
@@ -68,12 +68,13 @@ def show_onpolicy(report: Report, plot: Path) -> None:
     """Prints a table per model, one of the entropies under all models if there are several, and where the plot is."""
     columns = ["dataset", "tokens", "rows", "count", "NLL by row", "by token", "entropy by row", "by token"]
     for model, results in report.items():
-        parts = [(s, name, part) for s, result in results.items() for name, part in result["parts"].items()]
-        rows = [[s, name, *_cells(part)] for s, name, part in parts if name != ALL]
+        rows = []
+        for s, result in results.items():
+            rows += [[s, name, *_cells(part)] for name, part in result["parts"].items() if name != ALL]
         show_table(f"On-policyness under {model}: nats per token [95% bootstrap interval over problems]", columns, rows)
     if len(report) > 1:
-        names = list(next(iter(report.values())))
-        entropies = [[s, *(_entropy(results[s]) for results in report.values())] for s in names]
+        first = next(iter(report.values()))
+        entropies = [[s, *(_entropy(results[s]) for results in report.values())] for s in first]
         title = "Next-token entropy at the trained tokens of each dataset, by row (*: the model's own rollouts)"
         show_table(title, ["dataset", *report], entropies)
     say(escape(f"plot: {plot}"))
@@ -128,12 +129,12 @@ def _score_all(
     reader: _Reader,
     sets: Mapping[str, OnPolicySet],
     dtype: torch.dtype,
-    counts: Mapping[tuple[str, str], tuple[int, int]],
+    counts: Mapping[str, tuple[int, int]],
 ) -> dict[str, Scores]:
     policy = load_policy(reader.folder, dtype=dtype).eval().to("cuda" if torch.cuda.is_available() else "cpu")
     scores = {}
     for name, data in sets.items():
-        with progress(f"{name} under {model}", counts[model, name][0], "rows") as advance:
+        with progress(f"{name} under {model}", counts[name][0], "rows") as advance:
             scores[name] = score(
                 policy,
                 reader.rows(data),
@@ -151,9 +152,11 @@ def _result(scores: Scores, left_out: int, own_rollouts: bool) -> dict[str, Any]
 
 
 def _cells(part: Mapping[str, Any]) -> list[str]:
-    counts = [f"{part[name]:,}" for name in ("rows", "tokens")]
-    means = (part[q] for q in ("nll", "entropy"))
-    return counts + [cell for m in means for cell in (interval(m["per_row"]), f"{m['per_token']['mean']:.3f}")]
+    cells = [f"{part[name]:,}" for name in ("rows", "tokens")]
+    for quantity in ("nll", "entropy"):
+        means = part[quantity]
+        cells += [interval(means["per_row"]), f"{means['per_token']['mean']:.3f}"]
+    return cells
 
 
 def _entropy(result: Mapping[str, Any]) -> str:

@@ -27,9 +27,9 @@ class OnPolicySet:
 
     Args:
         folder: Run folder of ``int-lightning collect``.
-        target: What of it: a target of SFT, or ``attempts`` or ``naive``, all rollouts of that table, right or wrong.
+        target: Which of its rows: a target of SFT, or ``attempts`` or ``naive``, all rollouts of that table, right or wrong.
         file: Solutions from elsewhere: a JSONL, CSV or Parquet file with ``problem``, ``solution`` and optionally ``id``. They
-            are put behind the policy's own solve prompt, and the assistant's turn is ended.
+            follow the policy's own solve prompt, and end the assistant's turn.
     """
 
     folder: str | None = None
@@ -51,8 +51,8 @@ class OnPolicySet:
             prompts: Its solve prompt, for a file.
 
         Raises:
-            UserError: if the folder is no collection or one of another tokenizer, or naming the row of a file that cannot be
-                used.
+            UserError: if the folder is not a collection or was made with another tokenizer, or naming the row of a file that
+                cannot be used.
         """
         if self.file is not None:
             yield from _from_file(Path(self.file), tokenizer, prompts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -33,7 +34,7 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         if not self.k or min(self.k) < 1:
-            raise UserError(f"evaluation.k is {list(self.k)}: give numbers of at least 1, [1, 8] say")
+            raise UserError(f"evaluation.k is {list(self.k)}: give numbers of at least 1, such as [1, 8]")
         if max(self.k) > self.rollouts:
             raise UserError(
                 f"evaluation.k asks for pass@{max(self.k)} of {self.rollouts} rollouts: raise evaluation.rollouts"
@@ -79,7 +80,7 @@ def evaluate(
     """``{set: {"pass@k": {"mean", "low", "high"}, ..., "problems", "rollouts"}}``, intervals by bootstrap over problems.
 
     Args:
-        store: Keeps rollouts and problems, a batch at a time. What it holds of an evaluation that was killed is not drawn again.
+        store: Keeps rollouts and problems, a batch at a time. What it already holds of a killed evaluation is not drawn again.
         open_sampler: Of the policy; not called where nothing is left to draw.
         weights: Fingerprint of the policy's.
         sets: The problems.
@@ -89,7 +90,9 @@ def evaluate(
         UserError: if the store is damaged, or was begun with other weights or problems.
     """
     store.begin()
-    asked = {(name, p.id): p for name, problems in sets.items() for p in problems}
+    asked: dict[tuple[str, str], Problem] = {}
+    for name, problems in sets.items():
+        asked |= {(name, problem.id): problem for problem in problems}
     right: dict[tuple[str, str], int] = {}
     for row in store.read("problems", EvaluatedProblem):
         _check_same(store, row, weights, asked.get((row.set, row.problem_id)))
@@ -99,7 +102,10 @@ def evaluate(
 
 def show_arms(arms: Mapping[str, Mapping[str, Any]], title: str) -> None:
     """Prints one row per model and one column per set and k."""
-    names = [(s, k) for s, scores in next(iter(arms.values())).items() for k in scores if k.startswith("pass@")]
+    first = next(iter(arms.values()))
+    names: list[tuple[str, str]] = []
+    for s, scores in first.items():
+        names += [(s, k) for k in scores if k.startswith("pass@")]
     rows = [[arm, *(interval(scores[s][k]) for s, k in names)] for arm, scores in arms.items()]
     show_table(title, ["model", *(f"{s} {k}" for s, k in names)], rows)
 
@@ -121,7 +127,8 @@ def _evaluate_set(
             sampler = open_sampler()
             groups = sampler.sample(batch, range(config.rollouts), config.sampling, "evaluate")
             rows = [_evaluated(name, *pair, weights) for pair in zip(batch, groups, strict=True)]
-            store.commit({"rollouts": [_row(name, r) for group in groups for r in group], "problems": rows})
+            rollouts = [_row(name, rollout) for rollout in chain.from_iterable(groups)]
+            store.commit({"rollouts": rollouts, "problems": rows})
             right |= {(name, row.problem_id): row.correct for row in rows}
             advance(len(batch), f"right {sum(row.correct for row in rows) / (len(rows) * config.rollouts):.3f}")
     counts = torch.tensor([right[name, p.id] for p in problems])
@@ -148,7 +155,7 @@ def _row(name: str, rollout: Rollout) -> EvaluatedRollout:
 
 
 def _check_same(store: Store, row: EvaluatedProblem, weights: str, problem: Problem | None) -> None:
-    """That a problem evaluated earlier is one of those that are asked for, and was solved by the same policy."""
+    """Refuses a problem evaluated earlier that is not among those asked for, or was sampled from another policy."""
     if row.weights != weights:
         raise UserError(f"{store.folder} holds rollouts of other weights than the model has now: choose another --out")
     if problem is None or (problem.problem, problem.answer) != (row.problem, row.gold):

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from int_lightning.oracles.proposals.parse import parse_proposal
 from int_lightning.rollout_sampler import RolloutSampler
-from int_lightning.types import DefectKind, Problem, Proposal, Provenance, Rollout
+from int_lightning.types import DefectKind, Problem, Proposal, Provenance, Rollout, UserError
 
 
 def is_waiting(proposal: Proposal) -> bool:
@@ -62,6 +64,24 @@ class Oracle(ABC):
             defect=parsed.defect,
             provenance=provenance,
         )
+
+
+def check_proposals(oracle: Oracle, attempts: Sequence[Attempt], proposals: Sequence[Sequence[Proposal]]) -> None:
+    """Checks that an oracle answered for every attempt, and that its proposals can be told apart.
+
+    Raises:
+        UserError: naming the oracle, if not.
+    """
+    if len(proposals) != len(attempts):
+        raise UserError(
+            f"oracle {oracle.name} gave {len(proposals)} lists of proposals for {len(attempts)} attempts: give one list for each"
+        )
+    ids = Counter(proposal.id for proposal in chain.from_iterable(proposals))
+    for id, count in ids.items():
+        if count > 1:
+            raise UserError(
+                f"oracle {oracle.name} gave {count} proposals the id {id}: number those of an attempt by `sample`"
+            )
 
 
 class ProgramOracle(Oracle):

@@ -1,4 +1,4 @@
-"""Collection within a fit: the callback owns the engine, and collects a batch of problems whenever the rows have run out."""
+"""Collection within a fit: the callback owns the engine, and collects a batch of problems whenever the rows run out."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from int_lightning.types import UserError
 
 
 class CollectInterventions(Callback):
-    """Collects into the folder of a streaming ``InterventionData``, from the newest weights of the policy that is being trained.
+    """Collects into the folder of a streaming ``InterventionData``, from the newest weights of the policy in training.
 
     Every rank has an engine and works on its share of a batch's problems.
 
@@ -65,10 +65,10 @@ class CollectInterventions(Callback):
         self._resources = ExitStack()
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Finds the data it collects for, and keeps other commands out of their folder.
+        """Finds the data it collects for, and keeps other commands out of its folder.
 
         Raises:
-            UserError: if the data does not stream, or if another command is at work in their folder.
+            UserError: if the data does not stream, or if another command is using its folder.
         """
         data = trainer.datamodule  # type: ignore[attr-defined]
         if not isinstance(data, InterventionData) or not data.streaming:

@@ -1,4 +1,4 @@
-"""The DataModule of SFT: rows of a collection, in an order of their own in every epoch, or as they are collected."""
+"""The DataModule of SFT: rows of a collection, in a new order every epoch, or as they are collected."""
 
 from __future__ import annotations
 
@@ -44,21 +44,21 @@ class InterventionData(L.LightningDataModule):
 
     Args:
         folder: Run folder of ``int-lightning collect``.
-        collect_config: Config of a collection that ``fit`` runs into ``folder`` first, where it has not been run to its end.
+        collect_config: Config of a collection that ``fit`` runs into ``folder`` first, if it is not complete.
         target: What is trained on; see ``targets``.
         correctness_filter: Leave out interventions none of whose guided rollouts was right; as in the collection, if not given.
-        interventions_per_attempt: At most so many of each attempt.
-        rows_per_problem: At most so many rows of each problem, for ``self_refined`` and ``rollout``.
+        interventions_per_attempt: At most this many of each attempt.
+        rows_per_problem: At most this many rows of each problem, for ``self_refined`` and ``rollout``.
         weights: Loss weights of ``prefix``, ``intervention``, ``suffix``, ``solution`` and ``end``, 1 where not given.
         epochs: Passes over the rows.
-        streaming: Train on rows as they come, in the order they are collected, while ``int-lightning collect`` goes on
+        streaming: Train on rows as they arrive, in the order they are collected, while ``int-lightning collect`` runs
             elsewhere or a ``CollectInterventions`` callback collects in this fit; then pass after pass over all of them.
         steps: Optimiser steps of a streaming fit.
         patience: Seconds that a streaming fit waits for another process to collect the next batch.
         batch_size: Rows in an optimiser step, over all processes.
-        validation: Share of the problems held out for ``val/nll``: that of intervention or solution, prefixes not counted.
+        validation: Share of the problems held out for ``val/nll``, the NLL of intervention or solution without the prefix.
         max_tokens: Budget of a micro-batch.
-        packing: Rows end to end in one sequence without padding; attention stays within each.
+        packing: Put rows end to end in one sequence without padding; attention stays within each row.
         longest: Tokens of the longest row; longer ones are left out, counted and named.
         seed: Of the order and the held-out share.
 
@@ -120,7 +120,7 @@ class InterventionData(L.LightningDataModule):
 
     @property
     def streaming(self) -> bool:
-        """Whether rows are trained on as they come."""
+        """Whether rows are trained on as they arrive."""
         return self.steps is not None
 
     @property
@@ -130,7 +130,7 @@ class InterventionData(L.LightningDataModule):
 
     @property
     def collection_finished(self) -> bool:
-        """Whether the collection in ``folder`` came to its end."""
+        """Whether the collection in ``folder`` is complete."""
         return (Path(self.folder) / RESULTS).exists()
 
     def setup(self, stage: str) -> None:
@@ -180,18 +180,19 @@ class InterventionData(L.LightningDataModule):
         return [self.rows[i] for i in order[index * self.batch_size : (index + 1) * self.batch_size]]
 
     def contents(self) -> dict[str, str]:
-        """The rows, which must stay the same while a run lasts; of a stream, those of its first batch."""
+        """A digest of the rows, which must stay the same while a run lasts; of a stream, those of its first batch."""
         if not self.streaming:
             return {"folder": self._digest}
-        first = [self.store.batch(number) for number in self.store.batches()[:1]]
-        return {"folder": digest([row for batch in first for row in batch.columns("attempts", "id", "text")])}
+        batches = self.store.batches()
+        first = list(self.store.batch(batches[0]).columns("attempts", "id", "text")) if batches else []
+        return {"folder": digest(first)}
 
     @cached_property
     def _digest(self) -> str:
         return digest([[row.token_ids.tolist(), row.weights.tolist()] for row in self.rows])
 
     def _read_all(self) -> None:
-        """Reads the rows of all batches, ordered by id, so that their order is that of no particular collection."""
+        """Reads the rows of all batches, ordered by id, so that their order does not depend on how they were collected."""
         found = self._checked(examples(self.store, self.target, self._module.tokenizer))
         for example in sorted(found, key=lambda e: e.id):
             if random.Random(f"{self.seed}/{example.problem_id}").random() < self.validation:
@@ -205,7 +206,7 @@ class InterventionData(L.LightningDataModule):
             )
 
     def _more(self) -> bool:
-        """Has the callback collect another batch, or waits until another process has; False if there will be none.
+        """Has the callback collect another batch, or waits until another process has done so; False if there are no more.
 
         Raises:
             UserError: if none comes in time.

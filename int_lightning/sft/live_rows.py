@@ -1,4 +1,4 @@
-"""Rows of a collection that goes on while they are trained on."""
+"""Rows of a collection that continues while they are trained on."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ T = TypeVar("T")
 class LiveRows(Generic[T]):
     """Rows in the order of the collection's batches, as many at a time as an optimiser step takes.
 
-    Which rows a step gets depends on the order of the records alone, not on when they came, so that a resumed run gets those
-    it would have got. No more is held than the rows of one batch of the collection and of one step.
+    Which rows a step gets depends on the order of the records alone, not on when they arrived, so that a resumed run gets the
+    same ones. At most the rows of one batch of the collection and of one step are held in memory.
 
     Args:
         read: The rows of a batch of the collection.
-        batches: The numbers of those that are there.
-        more: Waits for another batch, or collects one; False once there will be none.
+        batches: The numbers of the batches that exist.
+        more: Waits for another batch, or collects one; False once there are no more.
         batch_size: Rows of a step.
     """
 
@@ -39,8 +39,8 @@ class LiveRows(Generic[T]):
         self._buffer: deque[T] = deque()
 
     def rows_of(self, step: int) -> list[T]:
-        """The rows of a step, which may have to be waited for; none once the collection has ended and all were taken. Steps are
-        to be asked for in their order; those passed over, as after a resumption, are read and dropped."""
+        """The rows of a step, after waiting for them if need be; none once the collection has ended and all are taken. Steps must
+        be asked for in order; those skipped, as after a resumption, are read and dropped."""
         while self.steps_taken < step and self._take():
             pass
         return self._take()

@@ -1,4 +1,4 @@
-"""Training data of the mini world's base model, drawn as it is needed: solving with a flaw, comparing, and rewriting.
+"""Training data of the mini world's base model, drawn on demand: solving with a flaw, comparing, and rewriting.
 
 Solutions follow the wrong rule of ``@`` in FLAW of its uses. Comparisons show attempts with errors of every kind and ask for
 the first wrong step; rewritings ask for the whole of such an attempt again, without its errors. Both have the reference in

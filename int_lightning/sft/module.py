@@ -23,8 +23,8 @@ class SFTModule(PolicyModule):
     """Supervised fine-tuning on rows with loss weights.
 
     Held-out rows are scored before the first step and whenever Lightning validates. ``val/nll`` and ``val/entropy``, that of the
-    next-token distribution, are means over the tokens that carry weight, in nats; ``val/entropy_drift`` is the entropy less that
-    of the weights the run started from at the same tokens.
+    next-token distribution, are means over the tokens that carry weight, in nats; ``val/entropy_drift`` is the entropy minus that
+    of the weights the run started from, at the same tokens.
     """
 
     _base: dict[str, float] | None = None
@@ -64,7 +64,7 @@ class SFTModule(PolicyModule):
         checkpoint["held_out_base"] = self._base
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes it up again; a checkpoint of a run that held nothing out has none, and no drift is logged then."""
+        """Restores it; a checkpoint of a run that held nothing out has none, and then no drift is logged."""
         super().on_load_checkpoint(checkpoint)
         self._resumed = True
         self._base = checkpoint.get("held_out_base")

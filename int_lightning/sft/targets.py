@@ -1,4 +1,4 @@
-"""What SFT trains on: a collection's records as rows, one target a way.
+"""What SFT trains on: a collection's records as rows, in a different way for each target.
 
 ===============================  =============================================================  ==========
 target                           row                                                            trained on
@@ -12,7 +12,7 @@ target                           row                                            
 ===============================  =============================================================  ==========
 
 A row that ends with an intervention has no end-of-sequence; one with a full solution ends the assistant's turn. Prefixes and
-rollouts are the very tokens that were sampled.
+rollouts are the exact tokens that were sampled.
 """
 
 from __future__ import annotations
@@ -48,16 +48,16 @@ _WITH_INTERVENTION = ("prefix_intervention", "intervention_only", "prefix_interv
 
 @dataclass(frozen=True)
 class TargetConfig:
-    """Which rows to make of a collection, and what of them carries loss.
+    """Which rows to make of a collection, and which of their spans carry loss.
 
     Args:
         target: See the module.
-        correctness_filter: Leave out interventions none of whose guided rollouts was right; where it is not given, those that
-            the collection, with its own ``correctness_filter``, rejected for that.
-        interventions_per_attempt: At most so many of each attempt, in the oracle's order.
-        rows_per_problem: At most so many rows of each problem, for ``self_refined`` and ``rollout``.
+        correctness_filter: Leave out interventions none of whose guided rollouts was right; if not given, those that
+            the collection's own ``correctness_filter`` rejected.
+        interventions_per_attempt: At most this many of each attempt, in the oracle's order.
+        rows_per_problem: At most this many rows of each problem, for ``self_refined`` and ``rollout``.
         weights: Loss weight of each span that the target trains on (``prefix``, ``intervention``, ``suffix``, ``solution``,
-            ``end``), 1 where it is not given.
+            ``end``), 1 if not given.
     """
 
     target: Target = "prefix_intervention"
@@ -82,14 +82,14 @@ class TargetConfig:
 
 
 class ExampleReader:
-    """Makes rows of the batches of a collection, one batch at a time, which may be while later ones are still collected.
+    """Makes rows of the batches of a collection, one batch at a time, possibly while later ones are still being collected.
 
-    Batches are to be read in their order, each once: how many rows an attempt or a problem has given is counted.
+    Read batches in order, each once, because the rows that an attempt or a problem has given are counted.
 
     Args:
         store: The collection.
-        config: Which rows, and what of them carries loss.
-        tokenizer: Of the model that is to be trained.
+        config: Which rows, and which of their spans carry loss.
+        tokenizer: Of the model to be trained.
     """
 
     def __init__(self, store: Store, config: TargetConfig, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -102,8 +102,8 @@ class ExampleReader:
         """The rows of a batch.
 
         Raises:
-            UserError: if the tokens of an intervention do not hold all of it, or if the chat template changes what an assistant
-                says, where a full solution has to be put into it.
+            UserError: if the tokens of an intervention do not spell all of it, or if the chat template changes what an assistant
+                says and the target needs a full solution in it.
         """
         batch = self.store.batch(number)
         if self.config.target in _WITH_INTERVENTION:
@@ -142,8 +142,8 @@ class ExampleReader:
             if suffixed:
                 if right[i.id].prompt_ids.tolist() != token_ids:
                     raise UserError(
-                        f"row {i.id!r}: its guided rollout {right[i.id].id!r} goes on from other tokens than prompt, prefix and "
-                        "intervention: collect it again"
+                        f"row {i.id!r}: its guided rollout {right[i.id].id!r} does not continue from the tokens of prompt, "
+                        "prefix and intervention: collect it again"
                     )
                 suffix = right[i.id].token_ids.tolist()
                 spans += [self.config.span("suffix", len(suffix) - 1), self.config.span("end", 1)]
@@ -151,7 +151,7 @@ class ExampleReader:
             yield SFTExample(i.id, i.problem_id, token_ids, spans)
 
     def _references(self, batch: Store) -> Iterator[SFTExample]:
-        """Of the problems that have an intervention to train on, so that both targets are about the same problems."""
+        """Only of problems that have an intervention to train on, so that both targets cover the same problems."""
         prompts = self._prompts(batch)
         for problem in self._problems(batch, set(prompts)):
             solution = problem.solution.strip()
@@ -191,7 +191,7 @@ class ExampleReader:
                     yield problem
 
     def _take(self, key: str, most: int) -> bool:
-        """Whether one more row may come from an attempt or a problem; it is then counted."""
+        """Whether one more row may come from an attempt or a problem; if so, counts it."""
         if self._taken[key] >= most:
             return False
         self._taken[key] += 1
@@ -199,13 +199,13 @@ class ExampleReader:
 
 
 def _whole(rollout: Rollout) -> bool:
-    """Right, and ended by the model itself, with one of the tokens at which its engine stopped."""
+    """Whether a rollout is right and ended by the model itself, with one of the tokens at which its engine stopped."""
     (ends,) = np.isin(rollout.token_ids, rollout.provenance.ends).nonzero()
     return rollout.correct and ends.tolist() == [len(rollout.token_ids) - 1]
 
 
 def examples(store: Store, config: TargetConfig, tokenizer: PreTrainedTokenizerBase) -> Iterator[SFTExample]:
-    """All rows of a collection, as far as it has come; see ``ExampleReader``."""
+    """All rows of a collection so far; see ``ExampleReader``."""
     reader = ExampleReader(store, config, tokenizer)
     for number in store.batches():
         yield from reader.read(number)

@@ -75,7 +75,7 @@ def statement(row: Mapping[str, object], source: SourceConfig) -> str:
     """The problem's text, without the source's prefix and suffix.
 
     Raises:
-        RowError: if there is no text, or nothing is left of it.
+        RowError: if the text is missing, or nothing is left of it.
     """
     text = _text(row, source, "problem")
     if source.prefix and (wrapped := _words(source.prefix).match(text)):

@@ -15,7 +15,7 @@ from commands import MINI, fit_sft
 MISTAKES = [
     ("--data.init_args.target=bogus", ["data.init_args.target takes one of prefix_intervention", "not 'bogus'"]),
     ("--data.init_args.epochs=many", ["data.init_args.epochs takes a whole number, not 'many'"]),
-    ("--data.init_args.nosuch=1", ["there is no key --data.init_args.nosuch", "--help"]),
+    ("--data.init_args.nosuch=1", ["unknown key --data.init_args.nosuch", "--help"]),
     ("--model.class_path=Nowhere", ["model: ", "Nowhere"]),
     ("--nosuch=1", ["nosuch"]),
     ("--checkpoint_every=0", ["checkpoint_every", "0"]),

@@ -33,7 +33,7 @@ _WHOLE = (  # "the student's solution", "all steps"
 )
 # "the whole attempt is entirely correct"
 _RIGHT = rf"{_WHOLE} (?:is|are|was|were|seems?|looks?) (?:(?:all|fully|entirely|completely) )?(?:correct|right|valid|fine|ok)"
-_NO_ERROR = re.compile(  # "OK", "n/a", "there is no critical error in the solution, so it is correct"
+_NO_ERROR = re.compile(  # "OK", "n/a", "no critical error found in the solution, so it is correct"
     r"ok|okay|correct|right|valid|none|null|nil|nothing|n/?a|not applicable|no changes?(?: (?:needed|required|necessary))?"
     rf"|(?:there (?:is|are|was|were) |i (?:find|found|see) )?no {_WRONG}{_FOUND}(?: (?:in|with) {_WHOLE})?"
     rf"(?:[.,;:]* (?:and |so |since |because |as )?{_RIGHT})?"
