@@ -1,4 +1,4 @@
-"""The DataModule of GRPO: problems, an engine that follows the policy, and the stream of groups."""
+"""The DataModule of GRPO: problems, the sampler of groups, and the stream of optimiser steps."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class RolloutData(L.LightningDataModule):
         packing: Rows end to end in one sequence without padding; attention stays within each.
         rewards: Parts of the reward; the right answer alone if not given.
         groups: How groups are made into a loss.
-        hints: Show problems with the beginning of their reference solution (hint-guided RL); not, if not given.
+        hints: Show problems with the beginning of their reference solution (hint-guided RL); null shows none of it.
         show_every: Batches between tables of sampled rollouts on the console; 0 shows none.
         limit: Use only the first problems of the source.
         validation: Where held-out problems come from, for ``val/pass@k`` at the end and every ``trainer.val_check_interval``
@@ -101,7 +101,11 @@ class RolloutData(L.LightningDataModule):
         self.validation = Sources.of(validation)
 
     def setup(self, stage: str) -> None:
-        """Loads the problems, the prompts and the grader."""
+        """Loads the problems, the prompts and the grader, and finds a callback that intervenes in failed groups.
+
+        Raises:
+            UserError: if the problems cannot be used, or importance weights are asked for that cannot be known.
+        """
         self.prompts = PromptSet(self.prompt_set)
         self.grader = Grader()
         self.problems = self._usable(load_problems(self.source, self.limit, require_solution=self.hints is not None))
@@ -132,7 +136,7 @@ class RolloutData(L.LightningDataModule):
         if not self.sampler.engine_samples_policy and self.sampling.temperature == 1.0:
             say(
                 "[yellow]note:[/] with top_p or top_k the engine samples from a part of the policy's distribution; ratios are "
-                "those of the whole one, so that the gradient is off-policy by that much"
+                "those of the whole distribution, so that the gradient is off-policy by that much"
             )
 
     def _usable(self, problems: list[Problem], of: str = "") -> list[Problem]:
@@ -142,8 +146,8 @@ class RolloutData(L.LightningDataModule):
         return usable(problems, self.module.tokenizer, self.prompts, room, self.module.folder, of)
 
     def contents(self) -> dict[str, str]:
-        """What must stay the same while a run lasts, by key: the problems and the prompts; and the number of steps where hints
-        become shorter over them."""
+        """What must stay the same while a run lasts, by key: the problems and the prompts, and, with hints, the number of steps
+        over which they become shorter."""
         texts = [[p.id, p.problem, p.solution, p.answer] for p in self.problems]
         found = {"problems": digest(texts), "prompts": digest(self.prompts.templates)}
         return found | ({"steps": f"{self.steps} steps, over which hints are shortened"} if self.hints else {})

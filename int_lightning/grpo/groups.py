@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from threading import TIMEOUT_MAX
 from typing import Literal
 
@@ -30,10 +30,10 @@ class GroupConfig:
             (Dr.GRPO).
         truncated: What becomes of rollouts that reach the longest length: ``keep`` their reward, ``mask`` them (they count in
             the baseline and are not trained on), or reward ``zero``.
-        truncation_penalty: Taken from the reward of each truncated rollout.
-        resample: Further rounds of sampling, on further problems, for groups without an advantage (dynamic sampling).
+        truncation_penalty: Subtracted from the reward of each truncated rollout.
+        resample: Further rounds of sampling, on further problems, to replace groups without an advantage (dynamic sampling).
         reward_timeout: Seconds for the rewards of one round.
-        patience: Batches in a row without any advantage after which the run ends; none goes on.
+        patience: Batches in a row without any advantage after which the run ends; null never ends it.
     """
 
     advantage: Advantage = "mean"
@@ -64,10 +64,10 @@ class Rescue:
     Args:
         problem_id: The group's problem.
         interventions: Those whose tokens are trained on.
-        groups: Guided rollouts to train on, those of an intervention a group, whose prompt is the problem, the prefix and the
+        groups: Guided rollouts to train on, one group for each intervention; their prompt is the problem, the prefix and the
             intervention.
-        proposed: How many interventions were proposed.
-        accepted: How many of them passed the checks.
+        proposed: Number of interventions that were proposed.
+        accepted: Number of those that passed the checks.
     """
 
     problem_id: str
@@ -81,7 +81,8 @@ def rewarded_groups(
     sampled: Sequence[list[Rollout]], problems: Mapping[str, Problem], rewards: Rewards, config: GroupConfig
 ) -> list[Group]:
     """The rollouts of each prompt with their rewards and advantages; those whose reward raised are left out of their group."""
-    values = iter(rewards([(problems[r.problem_id], r) for rollouts in sampled for r in rollouts]))
+    drawn = list(chain.from_iterable(sampled))
+    values = iter(rewards([(problems[r.problem_id], r) for r in drawn]))
     groups = []
     for rollouts in sampled:
         known = [(r, v) for r, v in zip(rollouts, islice(values, len(rollouts)), strict=True) if v is not None]
@@ -102,20 +103,21 @@ def _after_truncation(rollout: Rollout, reward: float, config: GroupConfig) -> f
 def loss_rows(
     groups: Sequence[Group], config: GroupConfig, with_engine_logprobs: bool, weight: float = 1.0
 ) -> list[TrainingRow]:
-    """The rollouts that have an advantage as rows. The prompt, which for guided rollouts holds prefix and intervention, carries
-    no loss; ``weight`` is that of all other tokens."""
-    return [
-        _row(rollout, advantage, config, with_engine_logprobs, weight)
-        for group in groups
-        if not group.zero_advantage
-        for rollout, advantage in zip(group.rollouts, group.advantages, strict=True)
-        if not (config.truncated == "mask" and rollout.finish == "length")
-    ]
+    """The rollouts of groups that have an advantage, as rows. The prompt, which for guided rollouts holds prefix and
+    intervention, carries no loss; ``weight`` is that of all other tokens."""
+    rows = []
+    for group in groups:
+        if group.zero_advantage:
+            continue
+        for rollout, advantage in zip(group.rollouts, group.advantages, strict=True):
+            if not (config.truncated == "mask" and rollout.finish == "length"):
+                rows.append(_row(rollout, advantage, config, with_engine_logprobs, weight))
+    return rows
 
 
 def loss_count(groups: Sequence[Group], config: GroupConfig, sampling: Sampling) -> float:
-    """What the sum over weighted tokens is divided by; rollouts without an advantage count though they cost nothing."""
-    rollouts = [r for g in groups for r in g.rollouts]
+    """What the sum over weighted tokens is divided by; rollouts without an advantage count too, though they cost nothing."""
+    rollouts = _rollouts(groups)
     if config.aggregation == "token":
         return float(max(1, sum(len(r.token_ids) for r in rollouts)))
     longest = 1 if config.aggregation == "sequence" else sampling.max_tokens
@@ -125,8 +127,8 @@ def loss_count(groups: Sequence[Group], config: GroupConfig, sampling: Sampling)
 def intervention_rows(
     interventions: Sequence[Intervention], weight: float, with_engine_logprobs: bool
 ) -> list[TrainingRow]:
-    """Prefix and intervention of each as rows whose loss on policy has the gradient of weight x (mean NLL of all their tokens):
-    with the ratio at 1, an advantage of 1 is a term of maximum likelihood. No engine's log-probs are known of them."""
+    """Prefix and intervention of each as rows whose on-policy loss has the gradient of weight x (mean NLL of all their tokens):
+    with the ratio at 1, an advantage of 1 gives a term of maximum likelihood. The engine's log-probs of them are not known."""
     total = sum(len(i.prefix_ids) + len(i.intervention_ids) for i in interventions)
     rows = []
     for i in interventions:
@@ -158,17 +160,17 @@ def group_metrics(groups: Sequence[Group], drawn: int) -> dict[str, float]:
     """What a user watches: reward, share of groups without a right rollout or without advantage, lengths, truncation, errors.
 
     Args:
-        drawn: Rollouts that were sampled, those whose reward raised included.
+        groups: Of all ranks.
+        drawn: Number of rollouts that were sampled, those whose reward raised included.
     """
-    rollouts = [r for g in groups for r in g.rollouts]
+    rollouts = _rollouts(groups)
     if not rollouts:
-        raise UserError("the rewards of all rollouts of a batch raised: see the messages above, and mend data.rewards")
-    zero_advantage = sum(g.zero_advantage for g in groups) / len(groups)
+        raise UserError("the rewards of all rollouts of a batch raised: see the messages above, and fix data.rewards")
     return {
         "reward": sum(sum(g.rewards) for g in groups) / len(rollouts),
         "correct": sum(r.correct for r in rollouts) / len(rollouts),
         "unsolved_ratio": sum(not any(r.correct for r in g.rollouts) for g in groups) / len(groups),
-        "zero_advantage_ratio": zero_advantage,
+        "zero_advantage_ratio": sum(g.zero_advantage for g in groups) / len(groups),
         "length": sum(len(r.token_ids) for r in rollouts) / len(rollouts),
         "truncated": sum(r.finish == "length" for r in rollouts) / len(rollouts),
         "reward_errors": float(drawn - len(rollouts)),
@@ -178,10 +180,15 @@ def group_metrics(groups: Sequence[Group], drawn: int) -> dict[str, float]:
 def rescue_metrics(rescues: Iterable[Rescue]) -> dict[str, float]:
     """What interventions came to: failed groups, proposals, interventions that passed the checks, and the reward after them."""
     found = list(rescues)
-    guided = [reward for rescue in found for group in rescue.groups for reward in group.rewards]
+    groups = chain.from_iterable(rescue.groups for rescue in found)
+    guided = list(chain.from_iterable(group.rewards for group in groups))
     metrics = {
         "failed_groups": float(len(found)),
         "proposals": float(sum(rescue.proposed for rescue in found)),
         "interventions": float(sum(rescue.accepted for rescue in found)),
     }
     return metrics | ({"guided_reward": sum(guided) / len(guided)} if guided else {})
+
+
+def _rollouts(groups: Sequence[Group]) -> list[Rollout]:
+    return list(chain.from_iterable(group.rollouts for group in groups))

@@ -1,4 +1,4 @@
-"""Hint-guided RL: problems are shown with the beginning of their reference solution, less of it as training goes on."""
+"""Hint-guided RL: problems are shown with the beginning of their reference solution, and less of it as training continues."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class HintConfig:
 
     Args:
         first: Share of the reference's words at the start of the run.
-        last: Share at the end of the schedule, and from then on.
-        until: Share of the run's optimiser steps after which it ends; it is linear.
+        last: Share at the end of the schedule, which is linear, and from then on.
+        until: Share of the run's optimiser steps after which the schedule ends.
 
     Raises:
         UserError: for a share outside 0 to 1.
@@ -37,7 +37,7 @@ class HintConfig:
 
 
 def hint(problem: Problem, share: float) -> str:
-    """The leading share of the reference's words, "" for less than one."""
+    """The leading share of the reference's words, "" if that is less than one word."""
     words = list(re.finditer(r"\S+", problem.solution))
     shown = int(share * len(words))
     return problem.solution[words[0].start() : words[shown - 1].end()] if shown else ""

@@ -1,5 +1,5 @@
-"""Interventions inside of GRPO, which goes beyond the paper: where every rollout of a group failed, RL alone has nothing to learn
-from; there the policy of now intervenes, and what it wrote is trained on in the same batch."""
+"""Interventions within GRPO, which goes beyond the paper: where every rollout of a group failed, RL alone has nothing to learn
+from; there the current policy intervenes, and what it wrote is trained on in the same batch."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from int_lightning.types import Group, Problem, Rollout, Sampling, UserError
 
 
 class InterveneOnFailedGroups(Callback):
-    """For groups in which every rollout failed: proposals by the policy of now, the checks of a collection (leakage, a right
+    """For groups in which every rollout failed: proposals by the current policy, the checks of a collection (leakage, a right
     guided rollout), and training on what passes them.
 
     Args:
         use: ``guided``: the guided rollouts become groups of their own, whose advantages apply to the tokens after the
             intervention. ``sft``: the loss gets the term weight x (mean NLL of the tokens of prefix and intervention). ``both``.
-        weight: Of that term, and of the loss of guided rollouts.
+        weight: Factor of that term, and of the loss of guided rollouts.
         oracle: Proposes the interventions; the policy itself if not given.
-        attempts_per_group: Wrong rollouts of each failed group that are taken to the oracle.
+        attempts_per_group: Number of each failed group's rollouts that are shown to the oracle.
         guided: Guided rollouts per intervention.
         leakage: What counts as giving the final answer away.
         segmentation: Where a step ends.

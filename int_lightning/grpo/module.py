@@ -4,8 +4,8 @@
 
 Differences from common GRPO, unless the data or the module is told otherwise (``GroupConfig``; ``configs/algorithms`` has GRPO as
 first published, Dr.GRPO, DAPO, CISPO, GSPO and RLOO): no division by the group's standard deviation, as in the paper; asymmetric
-clip; the loss is divided by all tokens of the optimiser step, zero-advantage groups counted though they cost nothing; with one
-optimiser step a batch the sampling policy's log-probs are the trainer's own, so that the ratio is exactly 1.
+clip; the loss is divided by all tokens of the optimiser step, those of groups without an advantage included, though they cost
+nothing; with one optimiser step a batch the sampling policy's log-probs are the trainer's own, so that the ratio is exactly 1.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ class GRPOModule(PolicyModule):
     Args:
         model: ``mini``, ``smollm2-135m-instruct``, a model folder or a hub name.
         optimizer: Optimiser.
-        scheduler: Learning-rate schedule; none keeps the rate.
+        scheduler: Learning-rate schedule; null keeps the rate.
         objective: Which loss: form and bounds of the ratio, KL term, entropy bonus, importance weights.
         dtype: Of the arithmetic; weights and optimiser state are float32.
-        max_grad_norm: Gradients are clipped to this norm; 0 leaves them.
+        max_grad_norm: Gradients are clipped to this norm; 0 leaves them as they are.
         gradient_checkpointing: Recompute activations in the backward pass.
         head: How the head's log-probs are computed: auto (fused, for the device), triton, chunked, or reference (plain
             PyTorch on all logits).
         lora: Train low-rank adapters, and leave the model's own weights, which are then held in ``dtype``, as they are.
-            Checkpoints hold the adapters alone: a run goes on from the same ``model``.
+            Checkpoints hold the adapters alone: a run continues from the same ``model``.
         layers: Whose RMSNorm, RoPE and SwiGLU the model has: auto (Liger's on a GPU where it knows the architecture), liger, or
             transformers.
 
@@ -111,7 +111,7 @@ class GRPOModule(PolicyModule):
 
     @property
     def reference(self) -> Policy | Unadapted | None:
-        """The policy the run started from; kept out of the module's parameters and checkpoints."""
+        """The policy the run started from; it is not among the module's parameters or in its checkpoints."""
         return self._reference[0] if self._reference else None
 
     def training_step(self, step: Step, _: int) -> None:
@@ -121,7 +121,7 @@ class GRPOModule(PolicyModule):
         self.log_dict({f"train/{k}": v for k, v in step.metrics.items()}, batch_size=1)
 
     def validation_step(self, step: Step, _: int) -> None:
-        """Metrics of held-out problems, computed where they were sampled."""
+        """Logs the metrics of held-out problems, which were computed where their rollouts were sampled."""
         self.log_dict({f"val/{k}": v for k, v in step.metrics.items()}, batch_size=1)
 
     @torch.no_grad()
@@ -155,7 +155,8 @@ class GRPOModule(PolicyModule):
             return token_policy_loss(logprob, entropy, tokens.rows(rows), self.objective)
 
         loss, sums = self.scorer.loss(batch, token_loss, entropy=True)
-        return Loss(loss, {k: v if k.endswith(MAX) else v / step.trained for k, v in sums.items()})
+        means = {name: value / step.trained for name, value in sums.items() if not name.endswith(MAX)}
+        return Loss(loss, sums | means)
 
     @torch.no_grad()
     def _sequence_ratio(self, batch: MicroBatch) -> Tensor | None:
@@ -171,7 +172,7 @@ class GRPOModule(PolicyModule):
 
 
 class Unadapted:
-    """A policy as it was before its adapters, without a second copy of its weights."""
+    """A policy without its adapters: the frozen reference that needs no second copy of the weights."""
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy

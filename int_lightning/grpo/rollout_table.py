@@ -1,4 +1,4 @@
-"""The rollouts of each batch as a table that a user can look at: ``rollouts/batch-000012.parquet`` in the run's folder."""
+"""The rollouts of each batch as a table for the user: ``rollouts/batch-000012.parquet`` in the run's folder."""
 
 from __future__ import annotations
 
@@ -31,28 +31,30 @@ _COLUMNS = pa.schema(
 
 
 def write_rollouts(folder: Path, batch: int, groups: Sequence[Group], problems: Mapping[str, Problem]) -> None:
-    """Writes a batch's table aside and renames it; one that is there, of a run that was resumed before it, is replaced.
+    """Writes a batch's table; one that is there already, of a run that was then resumed from an earlier step, is replaced.
 
     Raises:
         UserError: if it cannot be written.
     """
-    rows = [
-        {
-            "problem_id": group.problem_id,
-            "problem": problems[group.problem_id].problem,
-            "gold": problems[group.problem_id].answer,
-            "sample": rollout.sample,
-            "reward": reward,
-            "advantage": advantage,
-            "correct": rollout.correct,
-            "answer": rollout.answer,
-            "finish": rollout.finish,
-            "tokens": len(rollout.token_ids),
-            "text": rollout.text,
-        }
-        for group in groups
-        for rollout, reward, advantage in zip(group.rollouts, group.rewards, group.advantages, strict=True)
-    ]
+    rows = []
+    for group in groups:
+        problem = problems[group.problem_id]
+        for rollout, reward, advantage in zip(group.rollouts, group.rewards, group.advantages, strict=True):
+            rows.append(
+                {
+                    "problem_id": problem.id,
+                    "problem": problem.problem,
+                    "gold": problem.answer,
+                    "sample": rollout.sample,
+                    "reward": reward,
+                    "advantage": advantage,
+                    "correct": rollout.correct,
+                    "answer": rollout.answer,
+                    "finish": rollout.finish,
+                    "tokens": len(rollout.token_ids),
+                    "text": rollout.text,
+                }
+            )
     path = folder / f"batch-{batch:06d}.parquet"
     with replacing(path) as aside:
         folder.mkdir(exist_ok=True)
@@ -60,7 +62,7 @@ def write_rollouts(folder: Path, batch: int, groups: Sequence[Group], problems: 
 
 
 def show_rollouts(batch: int, groups: Sequence[Group], count: int = 4) -> None:
-    """Prints the first groups of a batch, the best rollout of each and its worst."""
+    """Prints the best and the worst rollout of a batch's first groups."""
     rows = []
     for group in groups[:count]:
         ranked = sorted(zip(group.rewards, group.advantages, group.rollouts, strict=True), key=lambda r: -r[0])

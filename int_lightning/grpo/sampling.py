@@ -27,7 +27,7 @@ class Intervening(Protocol):
     """A callback of the fit that intervenes in groups in which every rollout failed.
 
     Args:
-        weight: Of the loss of what it gives to train on.
+        weight: Factor of the loss of what it gives to train on.
     """
 
     weight: float

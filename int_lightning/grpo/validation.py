@@ -39,8 +39,8 @@ class ValidationStream(IterableDataset[Step]):
 
 
 def held_out_metrics(sampled: Sequence[list[Rollout]]) -> dict[str, float]:
-    """Share of right rollouts, lengths, pass@1 and pass@n over all ranks' held-out problems, given this rank's n rollouts of each
-    of its own."""
+    """Share of right rollouts, lengths, pass@1 and pass@n over all ranks' held-out problems, given n rollouts of each of this
+    rank's problems."""
     groups = gather([_graded(rollouts) for rollouts in sampled])
     right, n = torch.tensor([sum(g.rewards) for g in groups]).long(), len(groups[0].rollouts)
     metrics = group_metrics(groups, len(groups) * n)

@@ -147,7 +147,7 @@ def test_a_batch_whose_rewards_all_raised_is_an_error() -> None:
     groups = rewarded_groups(
         [[WRONG, WRONG]], {"p": PROBLEM}, Rewards([RewardConfig(f"{HERE}.fails_on_wrong")]), GroupConfig()
     )
-    with pytest.raises(UserError, match=r"mend data\.rewards"):
+    with pytest.raises(UserError, match=r"fix data\.rewards"):
         group_metrics(groups, drawn=2)
 
 
