@@ -97,6 +97,6 @@ def test_attempts_that_cannot_be_taken_to_an_oracle_say_why() -> None:
         rollout = Rollout("r", "p", 0, [1], [2], [0.0], text, "stop", "", False, provenance)
         return Attempt(problem, rollout, split_steps(text))
 
-    assert "one step" in attempt_defect(attempt("all at once"))
-    assert "equals the reference" in attempt_defect(attempt(problem.solution))
-    assert attempt_defect(attempt("1+1=4\n\n\\boxed{4}")) == ""
+    assert attempt_defect(attempt("all at once")) == Defect(DefectKind.ONE_STEP)
+    assert attempt_defect(attempt(problem.solution)) == Defect(DefectKind.EQUALS_REFERENCE)
+    assert attempt_defect(attempt("1+1=4\n\n\\boxed{4}")) is None
