@@ -15,7 +15,7 @@ from int_lightning.mini.mini_tokenizer import build_tokenizer
 from int_lightning.oracles.base import Attempt
 from int_lightning.sft.targets import TargetConfig, examples
 from int_lightning.steps import decode, split_steps
-from int_lightning.types import Intervention, Problem, Proposal, Provenance, Rollout, Sampling
+from int_lightning.types import DefectKind, Intervention, Problem, Proposal, Provenance, Rollout, Sampling
 
 from commands import small_run_config
 
@@ -97,6 +97,7 @@ def test_attempts_that_cannot_be_taken_to_an_oracle_say_why() -> None:
         rollout = Rollout("r", "p", 0, [1], [2], [0.0], text, "stop", "", False, provenance)
         return Attempt(problem, rollout, split_steps(text))
 
-    assert "one step" in attempt_defect(attempt("all at once"))
-    assert "equals the reference" in attempt_defect(attempt(problem.solution))
-    assert attempt_defect(attempt("1+1=4\n\n\\boxed{4}")) == ""
+    attempts = {"one step": "all at once", "the reference": problem.solution, "usable": "1+1=4\n\n\\boxed{4}"}
+    found = {name: attempt_defect(attempt(text)) for name, text in attempts.items()}
+    kinds = {name: defect.kind for name, defect in found.items() if defect is not None}
+    assert kinds == {"one step": DefectKind.ONE_STEP, "the reference": DefectKind.EQUALS_REFERENCE}
