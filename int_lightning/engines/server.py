@@ -22,6 +22,7 @@ from torch import Tensor
 
 from int_lightning.engines.address import plain_address
 from int_lightning.engines.base import EngineConfig, generate_by_steps, room
+from int_lightning.engines.sampling_fields import sampling_fields
 from int_lightning.model_folder.ends import end_tokens
 from int_lightning.model_folder.tokenizer import load_tokenizer
 from int_lightning.run_files import written
@@ -34,7 +35,7 @@ KEY = "VLLM_API_KEY"
 SHARD_BYTES = 2**30
 _PROBE = "1+2=3, so 4*5 = 20\n\n\\boxed{7}"
 RETRIES = 3
-_START = "VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --dtype DTYPE --host 127.0.0.1"
+_START = "VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --dtype DTYPE --host 127.0.0.1 --generation-config vllm"
 
 
 class ServerEngine:
@@ -80,11 +81,9 @@ class ServerEngine:
         body = {
             "prompt": list(prompt),
             "max_tokens": room(len(prompt), sampling, self.max_model_len),
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "top_k": sampling.top_k,
-            "min_p": 0.0,
-            "repetition_penalty": 1.0,  # otherwise the server takes that of its model's generation_config.json
+            **sampling_fields(sampling),
+            "min_tokens": 0,
+            "stop": [],
             "seed": seed,
             "stop_token_ids": self.ends,
             "ignore_eos": True,
@@ -102,7 +101,7 @@ class ServerEngine:
         """Waits for one completion; returns it with all others that have ended.
 
         Raises:
-            UserError: if the server refuses a request, or is gone.
+            UserError: if the server refuses a request, ends one early, or is gone.
         """
         ended = [self._ended.get()]
         while not self._ended.empty():
@@ -171,6 +170,12 @@ class ServerEngine:
     def _complete(self, body: dict[str, Any]) -> Completion:
         choice = self._post("/v1/completions", {**body, "model": self._model})["choices"][0]
         finish: Finish = "stop" if choice["finish_reason"] == "stop" else "length"
+        tokens = len(choice["token_ids"])
+        if finish == "length" and tokens < body["max_tokens"]:
+            raise UserError(
+                f"the server at {self._url} ended a completion after {tokens} of {body['max_tokens']} tokens "
+                f"({choice['finish_reason']}): start it without a max_new_tokens of its own, as `{_START}`"
+            )
         logprobs = np.array(choice["logprobs"]["token_logprobs"], np.float32)
         return Completion(np.array(choice["token_ids"], np.int32), logprobs, finish)
 

@@ -1,13 +1,14 @@
 """Attention within the documents of a packed sequence: the tokens of one never see those of another, without a mask.
 
-On a CUDA device, 16-bit documents go through one variable-length flash kernel together; otherwise each one goes through causal
-SDPA. In both cases the cost is the sum of the squares of the documents' lengths. Importing this module registers it with
-transformers under the name ``PACKED``; padded batches are left to SDPA.
+On a CUDA device, 16-bit documents go through one variable-length flash kernel together, if it takes the size of their heads;
+otherwise each one goes through causal SDPA. In both cases the cost is the sum of the squares of the documents' lengths.
+Importing this module registers it with transformers under the name ``PACKED``; padded batches are left to SDPA.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from inspect import signature
 from itertools import accumulate
 from typing import Any
 
@@ -23,20 +24,22 @@ from int_lightning.types import UserError
 
 PACKED = "int_lightning_packed"
 _ATTENTION_KINDS = {"full_attention", "sliding_attention"}
+_FLASH_HEAD_SIZE = 256
+"""The largest head that the flash kernel takes."""
 
 
 def packed_attention(
     module: nn.Module,
     query: Float[Tensor, "B heads T D"],
     key: Float[Tensor, "B key_heads T D"],
-    value: Float[Tensor, "B key_heads T D"],
+    value: Float[Tensor, "B key_heads T V"],
     attention_mask: Tensor | None,
     scaling: float | None = None,
     dropout: float = 0.0,
     lengths: Sequence[int] | None = None,
     sliding_window: int | None = None,
     **more: Any,
-) -> tuple[Float[Tensor, "B T heads D"], None]:
+) -> tuple[Float[Tensor, "B T heads V"], None]:
     """Causal attention as transformers' layers call it.
 
     Args:
@@ -64,11 +67,9 @@ def packed_attention(
         return output, None
     if any(more.get(name) is not None for name in ("s_aux", "softcap", "position_bias")):
         raise UserError(f"packing does not know the attention of {type(module).__name__}: set data.packing to false")
-    if query.is_cuda and value.dtype in (torch.bfloat16, torch.float16):
-        return _varlen(query, key, value, lengths, scaling, sliding_window), None
-    groups = query.shape[1] // key.shape[1]
-    if groups > 1:
-        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+    if query.is_cuda and flash_takes(query, value):
+        return flash_attention(query, key, value, lengths, scaling, sliding_window), None
+    key, value = _for_every_head(key, value, query.shape[1])
     parts = [t.split(list(lengths), 2) for t in (query, key, value)]
     outputs = [_causal(q, k, v, scaling, sliding_window) for q, k, v in zip(*parts, strict=True)]
     return torch.cat(outputs, 2).transpose(1, 2).contiguous(), None
@@ -92,10 +93,10 @@ def positions(lengths: Sequence[int], device: torch.device) -> Int64[Tensor, "1 
 def _causal(
     query: Float[Tensor, "1 heads N D"],
     key: Float[Tensor, "1 heads N D"],
-    value: Float[Tensor, "1 heads N D"],
+    value: Float[Tensor, "1 heads N V"],
     scaling: float | None,
     window: int | None,
-) -> Float[Tensor, "1 heads N D"]:
+) -> Float[Tensor, "1 heads N V"]:
     n = query.shape[2]
     if window is None or n <= window:
         return scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling)
@@ -103,7 +104,23 @@ def _causal(
     return scaled_dot_product_attention(query, key, value, attn_mask=seen, scale=scaling)
 
 
-def _varlen(
+def flash_takes(query: Float[Tensor, "1 heads T D"], value: Float[Tensor, "1 key_heads T V"]) -> bool:
+    """Whether the flash kernel takes these heads. It does not take those of multi-head latent attention, with values smaller than
+    keys, nor heads of 512."""
+    size = query.shape[-1]
+    sixteen_bits = value.dtype in (torch.bfloat16, torch.float16)
+    return sixteen_bits and value.shape[-1] == size and size <= _FLASH_HEAD_SIZE and size % 8 == 0
+
+
+def _for_every_head(
+    key: Float[Tensor, "1 key_heads T D"], value: Float[Tensor, "1 key_heads T V"], heads: int
+) -> tuple[Float[Tensor, "1 heads T D"], Float[Tensor, "1 heads T V"]]:
+    """Keys and values that a group of query heads shares, once for each of them."""
+    groups = heads // key.shape[1]
+    return (key, value) if groups == 1 else (key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1))
+
+
+def flash_attention(
     query: Float[Tensor, "1 heads T D"],
     key: Float[Tensor, "1 key_heads T D"],
     value: Float[Tensor, "1 key_heads T D"],
@@ -111,8 +128,12 @@ def _varlen(
     scaling: float | None,
     window: int | None,
 ) -> Float[Tensor, "1 T heads D"]:
+    """Causal attention within each document, by one kernel; see ``packed_attention``."""
     from torch.nn.attention.varlen import varlen_attn
 
+    if "enable_gqa" not in signature(varlen_attn).parameters:  # torch 2.11
+        key, value = _for_every_head(key, value, query.shape[1])
+    grouped: dict[str, Any] = {"enable_gqa": True} if query.shape[1] != key.shape[1] else {}
     starts = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=query.device)
     q, k, v = (t[0].transpose(0, 1).to(value.dtype).contiguous() for t in (query, key, value))
     output = varlen_attn(
@@ -125,7 +146,7 @@ def _varlen(
         max(lengths),
         scale=scaling,
         window_size=(-1 if window is None else window - 1, 0),
-        enable_gqa=query.shape[1] != key.shape[1],
+        **grouped,
     )
     assert isinstance(output, Tensor)
     return output[None]

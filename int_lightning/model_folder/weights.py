@@ -75,9 +75,13 @@ def check_finite(folder: str) -> None:
 
 
 def weights_of_folder(folder: str) -> Iterator[tuple[str, Tensor]]:
-    """The tensors of a model folder. The head of a tied model is also given under its own name."""
+    """The tensors of a model folder or hub id. The head of a tied model is also given under its own name.
+
+    Raises:
+        UserError: if a file is missing, or cannot be fetched from the hub.
+    """
     tied, head_seen = None, False
-    for file in weight_files(folder):
+    for file in weight_files(_local(folder)):
         with safe_open(file, framework="pt") as tensors:
             for name in tensors.keys():  # noqa: SIM118
                 head_seen = head_seen or name == "lm_head.weight"
@@ -87,6 +91,21 @@ def weights_of_folder(folder: str) -> Iterator[tuple[str, Tensor]]:
                 yield name, value
     if not head_seen and tied is not None:
         yield "lm_head.weight", tied
+
+
+def _local(folder: str) -> str:
+    """The folder itself, or that of a hub id in the hub's cache, to which its weights are fetched if they are not there."""
+    if Path(folder).is_dir():
+        return folder
+    from huggingface_hub import snapshot_download
+
+    try:
+        return snapshot_download(folder, allow_patterns=[INDEX, "model*.safetensors"])
+    except Exception as error:  # errors of connections: their classes change with the version of the hub's client
+        raise UserError(
+            f"model {folder!r}: its weights cannot be fetched from the Hugging Face hub ({reason(error)}): give the path of a "
+            "model folder"
+        ) from error
 
 
 @lru_cache(maxsize=256)

@@ -18,9 +18,10 @@ from typing import Any, cast
 import openai
 
 from int_lightning.engines.address import plain_address
+from int_lightning.engines.sampling_fields import NEUTRAL
 from int_lightning.oracles.answer_cache import Answer, AnswerCache
 from int_lightning.oracles.bounded_client import BoundedClient, RequestError, TooLongError
-from int_lightning.oracles.chat_errors import refusal
+from int_lightning.oracles.chat_errors import may_refuse, refusal
 from int_lightning.oracles.hidden_key import hide, key_in
 from int_lightning.types import Sampling, UserError
 
@@ -90,6 +91,8 @@ class ChatClient:
         self.tokens = 0
         self._answers = AnswerCache(Path(answers) if answers else None)
         self._limit_field = "max_tokens"
+        self._neutral: dict[str, Any] = NEUTRAL if sampling.top_k else NEUTRAL | {"top_k": 0}
+        self._neutral_taken = False
         self._warned: set[str] = set()
         self._users = 0
 
@@ -151,7 +154,7 @@ class ChatClient:
             if spent := self._spent():
                 return self._unanswered(BUDGET_SPENT, f"{BUDGET_SPENT}: {spent}")
             try:
-                return await self._request(conversation, fields)
+                return await self._request(conversation, fields, self._neutral)
             except RequestError as error:
                 pause = 2.0**tried * random.uniform(0.25, 0.5) if error.pause is None else error.pause
                 if not error.again or tried >= self.retries or pause > LONGEST_PAUSE:
@@ -163,7 +166,17 @@ class ChatClient:
         self._warn_once(kind, f"{failure}. Its attempts wait for the next run")
         return Answer(failure=failure)
 
-    async def _request(self, conversation: list[dict[str, str]], fields: Mapping[str, Any]) -> Answer:
+    async def _request(
+        self, conversation: list[dict[str, str]], fields: Mapping[str, Any], neutral: dict[str, Any]
+    ) -> Answer:
+        """One answer.
+
+        Args:
+            conversation: The question.
+            fields: Fields that the server must take.
+            neutral: Fields that change nothing but the server's own defaults. They are left out of all requests once one is
+                refused with them and answered without.
+        """
         self.requests += 1
         limit = self._limit_field
         asked = sum(len(m["content"]) for m in conversation)
@@ -172,7 +185,7 @@ class ChatClient:
                 response = await self._client.chat.completions.with_raw_response.create(
                     model=self.model,
                     messages=cast(Any, conversation),
-                    extra_body={limit: self.sampling.max_tokens, **fields},
+                    extra_body={limit: self.sampling.max_tokens, **fields, **neutral},
                 )
             content = response.http_response.content
         except (TimeoutError, openai.APITimeoutError):
@@ -187,7 +200,14 @@ class ChatClient:
         except openai.APIStatusError as error:
             if error.status_code == 400 and limit == "max_tokens" and "'max_completion_tokens'" in error.message:
                 self._limit_field = "max_completion_tokens"
-                return await self._request(conversation, fields)
+                return await self._request(conversation, fields, neutral)
+            if neutral and not (self._neutral_taken or self._spent()) and may_refuse(error, neutral):
+                answer = await self._request(conversation, fields, {})
+                self._neutral = {}
+                self._warn_once(
+                    "refused", f"it refuses {', '.join(neutral)}: its own defaults of them hold, if it has any"
+                )
+                return answer
             raise refusal(error, self._short, self.base_url, self.model, self.api_key_env) from None
         except (ValueError, RecursionError):  # an error's body that is not JSON
             raise RequestError("what came back is not a chat completion") from None
@@ -200,6 +220,7 @@ class ChatClient:
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             self._estimate(asked + len(content))
             raise RequestError("what came back is not a chat completion") from None
+        self._neutral_taken |= bool(neutral)
         self._count(usage, asked + len(answer.text))
         return answer
 

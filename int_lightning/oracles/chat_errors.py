@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -58,6 +58,11 @@ def refusal(
         )
     again = status in (408, 409, 429) or status >= 500
     return RequestError(f"HTTP {status}", said, again, retry_after(error.response.headers))
+
+
+def may_refuse(error: openai.APIStatusError, fields: Collection[str]) -> bool:
+    """Whether a request may have been refused for one of these fields: none is named, or one of them."""
+    return error.status_code in (400, 422) and _refused_field(error, str(_said(error))) in ("", *fields)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

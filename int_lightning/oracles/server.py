@@ -33,7 +33,8 @@ class ServerOracle(Oracle):
         base_url: Address of the server, for instance ``http://localhost:8000/v1``.
         model: Name of the model as the server knows it.
         proposals: Proposals per attempt (K).
-        sampling: How they are drawn. ``top_k`` is not part of the API and is sent only where it is not 0.
+        sampling: How they are drawn. A ``top_k`` of 0 and neutral penalties are sent too, because a vLLM server has others for
+            some models; a server that refuses these fields, which are not part of the API, is asked without them.
         concurrency: Requests under way at a time.
         timeout: Seconds a request may take.
         retries: How often a request is repeated after a failure that may pass.

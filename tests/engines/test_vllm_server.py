@@ -28,16 +28,21 @@ from int_lightning.engines import vllm
 from int_lightning.engines.base import EngineConfig
 from int_lightning.engines.opening import open_engine
 from int_lightning.engines.server import ServerEngine
+from int_lightning.learn.export import named_weights
 from int_lightning.learn.model import Policy
 from int_lightning.learn.sync import SyncError, sync, verify
 from int_lightning.mini.world import load_split
+from int_lightning.model_folder.tokenizer import load_tokenizer
 from int_lightning.models.resolve import resolve_model
 from int_lightning.oracles.base import Attempt
 from int_lightning.oracles.server import ServerOracle
+from int_lightning.prompts.chat import encode_chat
+from int_lightning.prompts.prompt_set import PromptSet
 from int_lightning.steps import split_steps
 from int_lightning.types import Provenance, Rollout, Sampling, UserError
 
 from commands import ALTERNATING, COLD, ROOT, fit_grpo, metrics
+from model_folders import changed, in_hub_cache, settings
 from scripted_server import KEY, ok, propose
 
 pytest_plugins = ["scripted_server"]
@@ -54,8 +59,21 @@ class Running(NamedTuple):
         self.process.wait()
 
 
+OWN_SAMPLING = {"temperature": 0.7, "top_k": 1, "top_p": 0.5, "min_p": 0.3, "max_new_tokens": 5}
+OWN_PENALTIES = {"repetition_penalty": 1.5, "presence_penalty": 1.0, "frequency_penalty": 1.0}
+LONGEST = 200
+"""Tokens that the server lets a completion have."""
+
+
 @pytest.fixture(scope="module")
-def vllm_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def model_with_its_own_sampling(tmp_path_factory: pytest.TempPathFactory) -> str:
+    own = settings("generation_config.json", do_sample=True, **OWN_SAMPLING, **OWN_PENALTIES)
+    return changed(tmp_path_factory.mktemp("model") / "mini", own)
+
+
+@pytest.fixture(scope="module")
+def vllm_process(tmp_path_factory: pytest.TempPathFactory, model_with_its_own_sampling: str) -> Iterator[Running]:
+    """The server of the README's line, but with the defaults of its model's generation_config.json."""
     if not vllm.available():
         pytest.skip("vLLM is not installed")
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -64,7 +82,9 @@ def vllm_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     line = re.search(r"python (-m vllm\.entrypoints.*?) &", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
     assert line is not None
     options = {
-        "model": resolve_model("mini"),
+        "model": model_with_its_own_sampling,
+        "generation-config": "auto",
+        "override-generation-config": json.dumps({"max_new_tokens": LONGEST}),
         "port": str(port),
         "dtype": "float32",
         "max-num-seqs": "16",
@@ -138,6 +158,12 @@ def test_a_vllm_server_repeats_itself_for_the_same_seed(vllm_server: str) -> Non
     oracle = ServerOracle(vllm_server, "mini", 8, hot, retries=0)
     (first,), (second,) = (propose(oracle, mini_attempts(1), "mini") for _ in range(2))
     assert first == second
+
+
+def test_proposals_of_a_vllm_server_differ_though_its_model_asks_for_the_likeliest_token(vllm_server: str) -> None:
+    oracle = ServerOracle(vllm_server, "mini", 6, Sampling(max_tokens=40, temperature=2.0), retries=0)
+    (proposals,) = propose(oracle, mini_attempts(1), "mini")
+    assert len({p.raw for p in proposals}) > 1
 
 
 def test_structured_decoding_leaves_no_broken_json_between_the_tags(vllm_server: str) -> None:
@@ -223,6 +249,45 @@ def test_a_completion_of_the_server_has_its_tokens_and_logprobs(engine: ServerEn
     whole = [[*prompt, *c.token_ids.tolist()] for prompt, c in zip(prompts, completions, strict=True)]
     for prompt, completion, scores in zip(prompts, completions, engine.score(whole), strict=True):
         assert completion.logprobs == pytest.approx(scores[len(prompt) - 1 :], abs=1e-4)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.5])
+def test_the_server_samples_as_the_engine_in_this_process_whatever_its_model_says(
+    engine: ServerEngine, model_with_its_own_sampling: str, temperature: float
+) -> None:
+    tokenizer = load_tokenizer(model_with_its_own_sampling)
+    prompts = [encode_chat(tokenizer, PromptSet("mini").solve(p)) for p in load_split("easy", 6)]
+    sampling = Sampling(max_tokens=48, temperature=temperature)
+    served = engine.generate(prompts, sampling, list(range(6)))
+    here = open_engine(model_with_its_own_sampling, EngineConfig("vllm", threads=1, max_model_len=256, max_num_seqs=16))
+    own = here.generate(prompts, sampling, list(range(6)))
+    assert [c.token_ids.tolist() for c in served] == [c.token_ids.tolist() for c in own]
+    assert max(len(c.token_ids) for c in served) > OWN_SAMPLING["max_new_tokens"]
+
+
+def test_a_completion_that_the_server_cuts_short_is_not_taken_for_a_whole_one(engine: ServerEngine) -> None:
+    engine.ends = []
+    (whole,) = engine.generate([[5, 9, 7, 11]], Sampling(max_tokens=LONGEST), [1])
+    assert len(whole.token_ids) == LONGEST
+    with pytest.raises(UserError, match=r"after 200 of 240 tokens \(length\): start it without a max_new_tokens"):
+        engine.generate([[5, 9, 7, 11]], Sampling(max_tokens=240), [1])
+
+
+def test_the_server_gets_the_weights_of_a_hub_id(
+    engine: ServerEngine, vllm_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts, greedy = [[5, 9, 7, 11], [4, 8]], Sampling(max_tokens=24, temperature=0.0)
+    before = engine.generate(prompts, greedy, [0, 0])
+    policy = Policy(AutoModelForCausalLM.from_pretrained(resolve_model("mini")))
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.zero_()
+    engine.load_weights(named_weights(policy))
+    assert engine.generate(prompts, greedy, [0, 0]) != before
+    in_hub_cache(monkeypatch, tmp_path, "some/mini", resolve_model("mini"))
+    assert resolve_model("some/mini") == "some/mini"
+    fetched = open_engine("some/mini", EngineConfig("server", vllm_server, max_model_len=256, max_num_seqs=16))
+    assert fetched.generate(prompts, greedy, [0, 0]) == before
 
 
 def test_weights_of_a_step_reach_the_server_and_older_ones_show(engine: ServerEngine) -> None:

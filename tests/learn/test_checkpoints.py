@@ -110,7 +110,9 @@ def test_a_damaged_checkpoint_is_named_with_one_to_resume_from(
     file = checkpoints / "step-2.ckpt"
     shutil.copy(file, checkpoints / "interrupted.ckpt")
     DAMAGES[damage](file)
-    with pytest.raises(UserError, match=r"(step-2|last)\.ckpt cannot be resumed from .* --ckpt_path \S*interrupted\.ckpt"):
+    with pytest.raises(
+        UserError, match=r"(step-2|last)\.ckpt cannot be resumed from .* --ckpt_path \S*interrupted\.ckpt"
+    ):
         newest(checkpoints)
     (checkpoints / "interrupted.ckpt").unlink()
     with pytest.raises(UserError, match=r"(step-2|last)\.ckpt cannot be resumed from .* the only one"):

@@ -6,8 +6,12 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.nn.attention import varlen
+from torch.nn.functional import scaled_dot_product_attention
 from transformers import (
     AutoModelForCausalLM,
+    DeepseekV3Config,
     Gemma2Config,
     LlamaConfig,
     MistralConfig,
@@ -18,6 +22,7 @@ from transformers import (
 
 from int_lightning.learn.micro_batches import MicroBatch, TrainingRow, micro_batches, pack
 from int_lightning.learn.model import Policy
+from int_lightning.learn.packed_attention import flash_attention, flash_takes, packed_attention
 from int_lightning.types import UserError
 
 from made_rows import made_row
@@ -30,6 +35,16 @@ ARCHITECTURES: dict[str, PretrainedConfig] = {
     "qwen3": Qwen3Config(**GROUPED, tie_word_embeddings=True),
     "llama": LlamaConfig(**TINY),
     "mistral, a window of 4": MistralConfig(**GROUPED, sliding_window=4),
+    "deepseek, values smaller than keys": DeepseekV3Config(
+        **TINY,
+        num_key_value_heads=4,
+        first_k_dense_replace=2,
+        q_lora_rank=None,
+        kv_lora_rank=8,
+        qk_nope_head_dim=8,
+        qk_rope_head_dim=4,
+        v_head_dim=8,
+    ),
 }
 PAD = 0
 
@@ -104,3 +119,50 @@ def test_what_cannot_be_packed_says_so(config: PretrainedConfig) -> None:
     with pytest.raises(UserError, match=r"data\.packing"):
         policy.log_probs(batch, batch.trained)
     assert all(len(s) for s in scores(policy, micro_batches(rows(), PAD, 100), 4))
+
+
+@pytest.mark.parametrize(
+    ("head", "value", "dtype", "takes"),
+    [
+        (64, 64, torch.bfloat16, True),
+        (256, 256, torch.float16, True),
+        (512, 512, torch.bfloat16, False),
+        (192, 128, torch.bfloat16, False),
+        (36, 36, torch.bfloat16, False),
+        (64, 64, torch.float32, False),
+    ],
+)
+def test_flash_attention_gets_only_what_it_takes(head: int, value: int, dtype: torch.dtype, takes: bool) -> None:
+    assert flash_takes(torch.empty(1, 4, 3, head, dtype=dtype), torch.empty(1, 2, 3, value, dtype=dtype)) == takes
+
+
+@pytest.mark.parametrize("key_heads", [2, 4])
+def test_without_grouped_queries_in_torch_keys_and_values_are_repeated(
+    monkeypatch: pytest.MonkeyPatch, key_heads: int
+) -> None:
+    def of_torch_2_11(
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        cu_seq_q: Tensor,
+        cu_seq_k: Tensor,
+        max_q: int,
+        max_k: int,
+        *,
+        scale: float | None = None,
+        window_size: tuple[int, int] = (-1, -1),
+    ) -> Tensor:
+        assert query.shape == key.shape == value.shape
+        assert window_size == (-1, 0)
+        documents = [t.transpose(0, 1).tensor_split(cu_seq_q[1:-1].long(), 1) for t in (query, key, value)]
+        outputs = [
+            scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale)
+            for q, k, v in zip(*documents, strict=True)
+        ]
+        return torch.cat(outputs, 1).transpose(0, 1)
+
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(1, heads, 11, 8) for heads in (4, key_heads, key_heads))
+    expected, _ = packed_attention(nn.Identity(), query, key, value, None, lengths=[4, 7])
+    monkeypatch.setattr(varlen, "varlen_attn", of_torch_2_11)
+    torch.testing.assert_close(flash_attention(query, key, value, [4, 7], None, None), expected)

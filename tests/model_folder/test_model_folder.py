@@ -24,7 +24,7 @@ from int_lightning.models.resolve import fingerprint, resolve_model
 from int_lightning.types import UserError
 
 from commands import MINI, PORTABLE_ENGINE, fit_grpo
-from model_folders import Change, changed, remove, settings, tensors, write
+from model_folders import Change, changed, in_hub_cache, remove, settings, tensors, write
 
 DOWN = "model.layers.0.mlp.down_proj.weight"
 EMBEDDING = "model.embed_tokens.weight"
@@ -142,6 +142,15 @@ def test_files_of_other_names_are_nobodys_weights(tmp_path: Path) -> None:
     assert not Path(shown).exists()
     with of_one_model(str(whole)) as shown:
         assert shown == str(whole)
+
+
+def test_weights_of_a_hub_id_are_those_of_its_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_hub_cache(monkeypatch, tmp_path, "some/mini", resolve_model("mini"))
+    fetched, own = (dict(weights_of_folder(name)) for name in ("some/mini", resolve_model("mini")))
+    assert fetched.keys() == own.keys()
+    assert all(fetched[name].equal(own[name]) for name in own)
+    with pytest.raises(UserError, match=r"'some/other': its weights cannot be fetched .*: give the path of a model"):
+        dict(weights_of_folder("some/other"))
 
 
 def test_a_report_says_what_the_folder_holds(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from int_lightning.engines.sampling_fields import NEUTRAL
 from int_lightning.oracles.base import is_waiting
 from int_lightning.oracles.server import NO_SEED
 from int_lightning.prompts.prompt_set import PromptSet
@@ -20,6 +21,7 @@ from scripted_server import (
     ask_one,
     attempt,
     completion,
+    error,
     ok,
     oracle_at,
     propose,
@@ -48,7 +50,7 @@ def test_the_conversation_has_two_turns_and_the_first_is_held_once_a_problem(ser
     for request in server.requests:
         sent = {k: request[k] for k in ("model", "max_tokens", "temperature", "top_p", "top_k")}
         assert sent == {"model": "m", "max_tokens": 77, "temperature": 0.5, "top_p": 0.25, "top_k": 9}
-        assert set(request) == {*sent, "messages", "seed"}
+        assert set(request) == {*sent, *NEUTRAL, "messages", "seed"}
     assert len({r["seed"] for r in server.requests}) == 8
     assert [[p.rollout_id for p in ps] for ps in proposals] == [[a.rollout.id] * 2 for a in attempts]
     for record in chain.from_iterable(proposals):
@@ -111,10 +113,44 @@ def test_a_proposal_that_the_length_limit_may_have_kept_from_being_taken_back_is
     assert len(server.requests) == 1
 
 
-def test_top_k_is_sent_only_where_it_is_set(serve) -> None:
+@pytest.mark.parametrize("top_k", [0, 9])
+def test_no_parameter_is_left_to_the_defaults_of_the_server(serve, top_k: int) -> None:
     server = serve(ok)
-    ask_one(oracle_at(server.url))
-    assert "top_k" not in server.requests[0]
+    ask_one(oracle_at(server.url, sampling=Sampling(temperature=0.5, top_p=0.25, top_k=top_k)))
+    drawn = {"temperature": 0.5, "top_p": 0.25, "top_k": top_k}
+    penalties = {"min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
+    for request in server.requests:
+        assert request.items() >= (drawn | penalties).items()
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        (400, error("Unrecognized request arguments supplied: min_p, top_k", "top_k"), {}),
+        (400, error("Unknown parameter: 'top_k'."), {}),
+        (422, {"detail": [{"type": "extra_forbidden", "loc": ["body", "min_p"], "msg": "no"}]}, {}),
+        (400, b"bad request", {}),
+    ],
+)
+def test_a_server_that_takes_only_the_fields_of_the_api_gets_only_those(
+    serve, refused: Reply, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = serve(lambda n, body: refused if "min_p" in body or "top_k" in body else ok(n, body))
+    oracle = oracle_at(server.url, proposals=1)
+    for name in ("p", "q"):
+        ((proposal,),) = propose(oracle, [attempt(name)], "mini")
+        assert proposal.defect is None
+    assert ["min_p" in request for request in server.requests] == [True, False, False]
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "it refuses min_p, repetition_penalty, presence_penalty, frequency_penalty, top_k" in line
+
+
+def test_a_prompt_that_is_too_long_does_not_cost_the_other_requests_their_fields(serve) -> None:
+    server = serve(lambda n, body: (400, error("too long"), {}) if n < 2 else ok(n, body))
+    oracle = oracle_at(server.url, proposals=1)
+    for name in ("p", "q"):
+        propose(oracle, [attempt(name)], "mini")
+    assert ["min_p" in request for request in server.requests] == [True, False, True]
 
 
 @pytest.mark.parametrize("said", ["I see no error.", "", None, "<intervention>{}</intervention>"])

@@ -7,7 +7,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
+from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import (
@@ -74,6 +76,16 @@ def write(file: str, content: str | bytes) -> Change:
 def remove(file: str) -> Change:
     """Takes a file away."""
     return lambda folder: (folder / file).unlink()
+
+
+def in_hub_cache(monkeypatch: pytest.MonkeyPatch, cache: Path, name: str, folder: str) -> None:
+    """Puts a copy of a folder where the hub's client keeps the model of a name, and takes the hub itself away."""
+    stored = cache / f"models--{name.replace('/', '--')}"
+    (stored / "refs").mkdir(parents=True)
+    (stored / "refs" / "main").write_text("c0ffee")
+    shutil.copytree(folder, stored / "snapshots" / "c0ffee")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
 
 
 def one_token_model(folder: Path, style: str, says: int) -> str:
