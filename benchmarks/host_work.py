@@ -64,7 +64,6 @@ SETS = {
 class Line:
     """One line of the table and of the CSV file; ``mib`` is the peak of the process, inputs included."""
 
-    version: str
     rollouts: str
     part: str
     seconds: float
@@ -81,9 +80,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measures, prints the table and writes the CSV file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument(
-        "--version", default="after", help="what to call the code that is measured, in the first column"
-    )
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "host-work-cpu.csv")
     options = parser.parse_args(arguments)
     console = Console(highlight=False, width=150)
@@ -91,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in SETS:
         for part in PARTS:
             with ProcessPoolExecutor(1, get_context("spawn")) as alone:
-                line = alone.submit(measured, name, part, options.repeats, options.version).result()
+                line = alone.submit(measured, name, part, options.repeats).result()
             found.append(line)
             console.print(f"{line.rollouts}, {part}: {line.seconds:.3f} s, {line.mib:,.0f} MiB")
     write_csv(found, options.out)
@@ -99,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console.print(f"wrote {options.out}")
 
 
-def measured(name: str, part: str, repeats: int, version: str) -> Line:
+def measured(name: str, part: str, repeats: int) -> Line:
     """The seconds and the memory of a part's repeats, in this process."""
     torch.set_num_threads(1)
     rollouts, neighbours, seconds = SETS[name], Neighbours(), []
@@ -113,7 +109,6 @@ def measured(name: str, part: str, repeats: int, version: str) -> Line:
             seconds.append(time.perf_counter() - began)
         mib = (peak() - held) / MIB
     return Line(
-        version,
         rollouts.name,
         part,
         statistics.median(seconds),

@@ -53,6 +53,7 @@ def summarise(store: Store) -> dict[str, Any]:
         else:
             accepted, inexact = accepted + 1, inexact + (not i.exact)
             with_accepted.add(i.problem_id)
+    first = dict(sorted(first.items()))  # problems end in any order, on which the interval must not depend
     return {
         "problems": problems,
         "solved": status["solved"],
@@ -63,7 +64,7 @@ def summarise(store: Store) -> dict[str, Any]:
         "accepted": accepted,
         "problems_with_accepted": len(with_accepted),
         "inexact_cuts": inexact,
-        "rejected": dict(rejected.most_common()),
+        "rejected": dict(sorted(rejected.items(), key=lambda item: (-item[1], item[0]))),
         "conditioning": {
             "naive": _condition([naive[p] for p in first if p in naive]),
             "from_prefix": _condition([(c, n) for _, _, c, n in first.values() if n]),

@@ -16,6 +16,7 @@ from matplotlib.image import imread
 
 from int_lightning.collect.statistics import LENGTHS, RATIOS, SHARES, collection_statistics, describe, plot_statistics
 from int_lightning.collect.store import Store
+from int_lightning.collect.summary import summarise
 from int_lightning.types import Defect, DefectKind, Intervention, Outcome, Provenance, Rollout, Sampling
 
 PROVENANCE = Provenance("mini", "", "vllm", "solve@1f2e3d4c", Sampling(), 0)
@@ -214,3 +215,22 @@ def test_memory_does_not_grow_with_the_number_of_shards(tmp_path: Path) -> None:
     few, many = peak_kib(tmp_path / "few", 2), peak_kib(tmp_path / "many", 8)
     print(f"peak {few / 1024:.0f} MiB with 2 shards, {many / 1024:.0f} MiB with 8")
     assert many < few + 32 * 1024
+
+
+def test_the_summary_does_not_depend_on_the_order_in_which_problems_ended(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    problems = [f"p{i}" for i in range(12)]
+    right = {problem: int(rng.integers(5)) for problem in problems}
+    kinds = [Defect(DefectKind.NEVER_RIGHT), Defect(DefectKind.LEAK), None]
+    summaries = []
+    for name, order in (("one", problems), ("other", rng.permutation(problems).tolist())):
+        store = Store(tmp_path / name)
+        found = [
+            intervention(
+                f"{problem}/0", 0, 1, 3, 5, kinds[int(problem[1:]) % 3], guided_correct=right[problem], guided_total=4
+            )
+            for problem in order
+        ]
+        store.commit({"outcomes": [outcome(problem, "hard", 4, 0) for problem in order], "interventions": found})
+        summaries.append(summarise(store))
+    assert json.dumps(summaries[0]) == json.dumps(summaries[1])

@@ -67,7 +67,7 @@ def test_rewards_that_differ_by_more_than_rounding_keep_their_advantages(
     assert all(math.copysign(1, reward) * a < 0 for a in advantages[1:])
 
 
-def test_what_rounding_leaves_of_a_difference_is_no_advantage() -> None:
+def test_what_rounding_leaves_of_a_difference_is_not_an_advantage() -> None:
     for how in get_args(Advantage):
         assert group_advantages([0.1 + 0.2, 0.3, 0.3, 0.1 + 0.2], how) == [0.0] * 4
         assert group_advantages([5e-324, 0.0], how) == [0.0] * 2

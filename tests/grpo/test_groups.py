@@ -106,7 +106,7 @@ def test_rewards_are_weighted_and_added() -> None:
     assert rewards == [8.0, -4.0, -8.0, -4.0]
 
 
-def test_a_reward_that_raises_is_an_error_of_its_rollout_and_no_zero(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_reward_that_raises_is_an_error_of_its_rollout_and_not_a_zero(capfd: pytest.CaptureFixture[str]) -> None:
     (group,) = groups_of(GroupConfig(), RewardConfig(f"{HERE}.fails_on_wrong"))
     assert [r.id for r in group.rollouts] == ["p/0"]
     assert group.rewards == [1.0]
@@ -116,7 +116,7 @@ def test_a_reward_that_raises_is_an_error_of_its_rollout_and_no_zero(capfd: pyte
     assert "example_rewards.fails_on_wrong of rollout p/1: KeyError" in " ".join(said.split())
 
 
-def test_a_reward_that_is_no_number_is_an_error_too(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_reward_that_is_not_a_number_is_an_error_too(capfd: pytest.CaptureFixture[str]) -> None:
     (group,) = groups_of(GroupConfig(), RewardConfig(f"{HERE}.not_a_number"))
     assert [r.id for r in group.rollouts] == ["p/1", "p/2", "p/1"]
     assert "is not finite" in " ".join(capfd.readouterr().out.split())
@@ -148,7 +148,7 @@ def test_a_reward_too_large_to_train_on_is_the_rewards_fault(capfd: pytest.Captu
             RewardConfig(weight=weight)
 
 
-def test_parts_that_cancel_are_no_reward() -> None:
+def test_parts_that_cancel_give_no_reward() -> None:
     parts = [RewardConfig(f"{HERE}.length", weight) for weight in (0.1, 0.2, -0.3)]
     (group,) = groups_of(GroupConfig(), *parts)
     assert group.rewards == [0.0] * 4
@@ -175,7 +175,7 @@ def test_a_reward_that_hangs_is_named_with_its_rollout() -> None:
 @pytest.mark.parametrize(
     "path", ["nowhere.to_be_found", "example_rewards.absent", "length", "example_rewards.NOT_CALLABLE"]
 )
-def test_a_reward_that_is_none_is_named(path: str) -> None:
+def test_a_path_that_leads_to_no_reward_is_named(path: str) -> None:
     with pytest.raises(UserError, match=r"data\.rewards"):
         Rewards([RewardConfig(path)])
 

@@ -12,7 +12,7 @@ from int_lightning.grpo.hints import HintConfig, hint
 from int_lightning.sources.reading import load_problems
 from int_lightning.types import Problem, UserError
 
-from commands import ALTERNATING, COLD, ROOT, fit_grpo, metrics
+from commands import ALTERNATING, COLD, ROOT, fit_grpo, fit_sft, metrics
 
 HARD = "--data.init_args.problems=mini:hard-train:4"
 IN_LOOP = "InterveneOnFailedGroups"
@@ -117,6 +117,7 @@ def test_a_logger_of_the_users_gets_the_metrics_too(tmp_path: Path) -> None:
 MISTAKES = [
     (["--data.init_args.rollouts_per_prompt=1"], "a group of one never has an advantage"),
     (["--model.init_args.objective.importance_cap=2"], "set data.sampling to temperature 1, top_p 1 and top_k 0"),
+    ([f"--trainer.callbacks=[{IN_LOOP}, {IN_LOOP}]"], "several callbacks that intervene in failed groups"),
     (["--engine.max_model_len=8"], "no problem's prompt fits into engine.max_model_len = 8"),
     (
         ["--data.init_args.prompts=math", "--data.init_args.hints={first: 0.5}", "--data.init_args.problems={nowhere}"],
@@ -133,6 +134,13 @@ def test_a_mistake_gets_one_message(
     error = capfd.readouterr().err
     assert said in error
     assert "Traceback" not in error
+
+
+def test_interventions_in_the_loop_need_groups(
+    dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert fit_sft(tmp_path / "run", dataset, f"--trainer.callbacks=[{IN_LOOP}]") == 2
+    assert "InterveneOnFailedGroups needs the groups of a RolloutData" in capfd.readouterr().err
 
 
 def test_truncated_importance_weights_and_masks_run(tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_rows import made_row
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from int_lightning.learn.micro_batches import MicroBatch, Step, TrainingRow, micro_batches, pack, pad
 from int_lightning.learn.step_stream import Layout, StepStream, balanced_parts
+
+from made_rows import made_row
 
 PAD = 0
 LENGTHS = st.lists(st.integers(2, 20), min_size=1, max_size=25)
@@ -61,7 +62,7 @@ def test_a_row_whose_values_are_fewer_than_its_tokens_is_caught_in_tests() -> No
         made_row([1, 2, 3], [0.0, 1.0])
 
 
-def test_no_rows_give_no_micro_batches() -> None:
+def test_without_rows_there_are_no_micro_batches() -> None:
     assert micro_batches([], PAD, 8) == []
 
 
@@ -193,7 +194,7 @@ def tokens_of(steps: Sequence[Step]) -> list[list[list[list[int]]]]:
 
 
 @pytest.mark.parametrize("taken", range(8))
-def test_a_stream_takes_up_where_its_state_was_saved(taken: int) -> None:
+def test_a_stream_continues_where_its_state_was_saved(taken: int) -> None:
     whole = tokens_of(list(StepStream(rows_of, 7, Layout(PAD, 8))))
     assert len(whole) == 7
     first = StepStream(rows_of, 7, Layout(PAD, 8))
@@ -206,7 +207,7 @@ def test_a_stream_takes_up_where_its_state_was_saved(taken: int) -> None:
 
 
 @pytest.mark.parametrize("taken", [1, 4, 7])
-def test_a_loader_takes_up_where_its_state_was_saved(taken: int) -> None:
+def test_a_loader_continues_where_its_state_was_saved(taken: int) -> None:
     def loader() -> StatefulDataLoader[Step]:
         return StatefulDataLoader(StepStream(rows_of, 7, Layout(PAD, 8)), batch_size=None)
 

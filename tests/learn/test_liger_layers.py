@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made_rows import made_row
 from torch import Tensor
 from transformers import AutoModelForCausalLM, CohereConfig, LlamaConfig, PreTrainedConfig, PreTrainedModel, Qwen3Config
 
@@ -23,6 +22,7 @@ from int_lightning.models.resolve import resolve_model
 from int_lightning.types import UserError
 
 from commands import LINEAR, fit_sft, metrics
+from made_rows import made_row
 
 triton = pytest.importorskip("triton")
 pytest.importorskip("liger_kernel")

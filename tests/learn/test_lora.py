@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from made_rows import made_row
 from peft import PeftModel
 from safetensors.torch import load_file
 from torch import Tensor
@@ -27,6 +26,7 @@ from int_lightning.sft.module import SFTModule
 from int_lightning.types import Sampling, UserError
 
 from commands import ALTERNATING, COLD, LINEAR, fit_grpo, fit_sft, fit_sft_sharded, metrics
+from made_rows import made_row
 
 BASE = resolve_model("mini")
 RANK_4 = "--model.init_args.lora={rank: 4}"

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from made_rows import made_row
 from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,
@@ -20,6 +19,8 @@ from transformers import (
 from int_lightning.learn.micro_batches import MicroBatch, TrainingRow, micro_batches, pack
 from int_lightning.learn.model import Policy
 from int_lightning.types import UserError
+
+from made_rows import made_row
 
 pytestmark = pytest.mark.numeric
 

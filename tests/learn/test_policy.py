@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from made_rows import made_row
 from torch import Tensor
 from transformers import (
     AutoModelForCausalLM,
@@ -24,6 +23,7 @@ from int_lightning.learn.model import Policy
 from int_lightning_kernels import Implementation, Metrics, Rows
 
 from commands import ALTERNATING, LINEAR, fit_grpo, fit_sft, metrics
+from made_rows import made_row
 
 SMALL = {
     "vocab_size": 67,
