@@ -69,7 +69,7 @@ def newest(folder: Path, to_its_end: bool = True) -> Saved | None:
     if fatal:
         raise UserError(_remedy(fatal[0], damaged[fatal[0]], whole))
     for path, reason in damaged.items():
-        say(f"[yellow]{escape(str(path))} is not a whole checkpoint and is passed over[/] ({escape(str(reason))})")
+        say(f"[yellow]{escape(str(path))} cannot be resumed from and is passed over[/] ({escape(str(reason))})")
     if not whole and last.is_symlink():
         raise UserError(
             f"{last} points to {last.readlink()}, which is gone, and it is the only checkpoint: put it back, or start the run "
@@ -157,7 +157,7 @@ def _damaged_bytes(file: Path) -> str | None:
 
 
 def _remedy(path: Path, error: DamagedError, others: list[Saved]) -> str:
-    where = f"{path} is not a whole checkpoint of a fit ({error})"
+    where = f"{path} cannot be resumed from ({error})"
     if others:
         return f"{where}: resume from that of step {others[-1].step} with --ckpt_path {others[-1].path}"
     return f"{where}, and it is the only one in its folder: give another one, or start the run again in another --out"
