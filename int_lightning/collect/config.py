@@ -17,8 +17,9 @@ class CollectConfig:
         attempts: Rollouts per problem for the hard filter (the paper: 32, 64 or 128).
         first_wave: Rollouts of the first wave; each further wave draws as many as all before it. The first wave with a right
             rollout is the last, so that easy problems cost little.
-        attempts_per_problem: Wrong attempts of each hard problem that the oracle is asked about.
-        kept_per_attempt: Interventions of each attempt that are checked, out of those that do not leak.
+        attempts_per_problem: Wrong attempts of each hard problem that the oracle is asked about; where one turns out to be too
+            long for the context, it is asked about a shorter one too.
+        kept_per_attempt: Interventions of each attempt that are checked, out of those that could be.
         refined: Rewritings of each of these attempts as a whole by the policy, with the reference in view: what SFT on
             self-refined solutions trains on. The prompt set needs ``refine.txt`` for them.
         guided: Guided rollouts per intervention, and rollouts per problem of each row of the conditioning table.

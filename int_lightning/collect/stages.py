@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from int_lightning.collect.categories import TEMPLATE, ErrorCategory, error_categories
 from int_lightning.collect.config import CollectConfig
 from int_lightning.collect.leakage import Leak, find_leaks
-from int_lightning.oracles.base import Attempt, Oracle, check_proposals, is_waiting
+from int_lightning.oracles.base import Attempt, Oracle, check_proposals, is_too_long, is_waiting
 from int_lightning.oracles.policy import PolicyOracle
 from int_lightning.prompts.chat import encode_text
 from int_lightning.rollout_sampler import Continuation, RolloutSampler
@@ -107,12 +107,9 @@ class ProblemStages:
         work = earlier or Work(problem, attempts=await self._attempts(problem))
         if any(a.correct for a in work.attempts):
             return work
-        asked = {p.rollout_id for p in work.proposals}
-        attempts = [self._attempt(problem, r) for r in work.attempts[: self.config.attempts_per_problem]]
-        attempts = [a for a in attempts if a.rollout.id not in asked]
-        proposals = await self._proposals(attempts)
-        answered = [(a, ps) for a, ps in zip(attempts, proposals, strict=True) if not any(map(is_waiting, ps))]
-        work.waiting = len(answered) < len(attempts)
+        answers = await self._answers(work)
+        answered = [(a, ps) for a, ps in answers if not any(map(is_waiting, ps))]
+        work.waiting = len(answered) < len(answers)
         for _, said in answered:
             work.proposals += said
         interventions = await self._interventions(work, answered)
@@ -141,6 +138,26 @@ class ProblemStages:
         drawn = (self.sampler.draw(s, range(self.config.refined), self.config.sampling, "refined") for s in starts)
         return list(chain.from_iterable(await asyncio.gather(*drawn)))
 
+    async def _answers(self, work: Work) -> list[tuple[Attempt, list[Proposal]]]:
+        """The attempts that are still to be taken to the oracle, each with the proposals for it."""
+        answers: list[tuple[Attempt, list[Proposal]]] = []
+        asked = {p.rollout_id for p in work.proposals}
+        too_long = {p.rollout_id for p in work.proposals if is_too_long(p)}
+        while rollouts := [r for r in self._chosen(work.attempts, too_long) if r.id not in asked]:
+            attempts = [self._attempt(work.problem, r) for r in rollouts]
+            proposals = await self._proposals(attempts)
+            answers += zip(attempts, proposals, strict=True)
+            asked |= {r.id for r in rollouts}
+            too_long |= {p.rollout_id for p in chain.from_iterable(proposals) if is_too_long(p)}
+        return answers
+
+    def _chosen(self, attempts: Sequence[Rollout], too_long: Set[str]) -> list[Rollout]:
+        """The first attempts, and in place of each that was found too long for the context, the shortest of the others."""
+        count = self.config.attempts_per_problem
+        lengths = [len(r.token_ids) for r in attempts[:count] if r.id in too_long]
+        shorter = [r for r in attempts[count:] if len(r.token_ids) < min(lengths, default=0)]
+        return [*attempts[:count], *sorted(shorter, key=lambda r: len(r.token_ids))[: len(lengths)]]
+
     def _attempt(self, problem: Problem, rollout: Rollout) -> Attempt:
         return Attempt(problem, rollout, split_steps(rollout.text, self.config.segmentation))
 
@@ -166,12 +183,13 @@ class ProblemStages:
         for attempt, proposals in answered:
             kept, positions = 0, cuts(attempt.steps, attempt.rollout.token_ids.tolist(), self.sampler.tokenizer)
             for proposal in proposals:
-                rejected = proposal.defect or leaks[proposal.id]
-                if rejected is None and kept == self.config.kept_per_attempt:
-                    rejected = Defect(DefectKind.NOT_KEPT)
-                kept += rejected is None
                 cut = positions[proposal.location] if proposal.location >= 0 else None
-                found.append(self._intervention(attempt, proposal, cut, rejected))
+                rejected = proposal.defect or leaks[proposal.id]
+                intervention = self._intervention(attempt, proposal, cut, rejected)
+                if not intervention.rejected and kept == self.config.kept_per_attempt:
+                    intervention = replace(intervention, rejected=Defect(DefectKind.NOT_KEPT))
+                kept += not intervention.rejected
+                found.append(intervention)
         checked = await asyncio.gather(*(self._guided(work.problem, i) for i in found if not i.rejected))
         for _, guided, from_prefix in checked:
             work.guided += guided

@@ -16,7 +16,7 @@ from int_lightning.learn.micro_batches import TrainingRow
 from int_lightning.types import Group, Intervention, Problem, Rollout, Sampling, UserError
 
 Truncated = Literal["keep", "mask", "zero"]
-Aggregation = Literal["token", "sequence", "constant"]
+Aggregation = Literal["token", "sequence", "constant", "sum"]
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class GroupConfig:
         advantage: ``mean`` (the paper, Dr.GRPO), ``standardised`` (GRPO, DAPO) or ``leave_one_out`` (RLOO).
         aggregation: ``token``: a mean over all tokens of the optimiser step (DAPO); ``sequence``: a mean over rollouts of the
             mean over each one's tokens (GRPO, GSPO); ``constant``: a sum over tokens divided by rollouts x longest completion
-            (Dr.GRPO).
+            (Dr.GRPO); ``sum``: a mean over rollouts of the sum over each one's tokens (RLOO).
         truncated: What becomes of rollouts that reach the longest length: ``keep`` their reward, ``mask`` them (they count in
-            the baseline and are not trained on), or reward ``zero``.
+            the baseline, but are neither trained on nor counted in what the loss is divided by), or reward ``zero``.
         truncation_penalty: Subtracted from the reward of each truncated rollout.
         resample: Further rounds of sampling, on further problems, to replace groups without an advantage (dynamic sampling).
         reward_timeout: Seconds for the rewards of one round.
@@ -110,18 +110,23 @@ def loss_rows(
         if group.zero_advantage:
             continue
         for rollout, advantage in zip(group.rollouts, group.advantages, strict=True):
-            if not (config.truncated == "mask" and rollout.finish == "length"):
+            if not _masked(rollout, config):
                 rows.append(_row(rollout, advantage, config, with_engine_logprobs, weight))
     return rows
 
 
 def loss_count(groups: Sequence[Group], config: GroupConfig, sampling: Sampling) -> float:
-    """What the sum over weighted tokens is divided by; rollouts without an advantage count too, though they cost nothing."""
-    rollouts = _rollouts(groups)
+    """What the sum over weighted tokens is divided by; rollouts without an advantage count too, though they cost nothing, and
+    masked ones do not."""
+    rollouts = [r for r in _rollouts(groups) if not _masked(r, config)]
     if config.aggregation == "token":
         return float(max(1, sum(len(r.token_ids) for r in rollouts)))
-    longest = 1 if config.aggregation == "sequence" else sampling.max_tokens
+    longest = sampling.max_tokens if config.aggregation == "constant" else 1
     return float(max(1, len(rollouts)) * longest)
+
+
+def _masked(rollout: Rollout, config: GroupConfig) -> bool:
+    return config.truncated == "mask" and rollout.finish == "length"
 
 
 def intervention_rows(

@@ -22,6 +22,11 @@ def is_waiting(proposal: Proposal) -> bool:
     return proposal.defect is not None and proposal.defect.kind is DefectKind.WAITING
 
 
+def is_too_long(proposal: Proposal) -> bool:
+    """Whether the oracle could not be asked because the attempt is too long for its context."""
+    return proposal.defect is not None and proposal.defect.kind is DefectKind.TOO_LONG
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """A wrong attempt as an oracle gets it: the problem with its reference, the rollout, and the rollout's steps."""

@@ -51,6 +51,8 @@ class InterventionData(L.LightningDataModule):
         interventions_per_attempt: At most this many of each attempt.
         rows_per_problem: At most this many rows of each problem, for ``self_refined`` and ``rollout``.
         weights: Loss weights of ``prefix``, ``intervention``, ``suffix``, ``solution`` and ``end``, 1 where not given.
+        inexact_cuts: Also take interventions whose prefix could only be cut inside a token, and so ends with the first
+            characters of the wrong step.
         epochs: Passes over the rows.
         streaming: Train on rows as they arrive, in the order they are collected, while ``int-lightning collect`` runs
             elsewhere or a ``CollectInterventions`` callback collects in this fit; then pass after pass over all of them.
@@ -76,6 +78,7 @@ class InterventionData(L.LightningDataModule):
         interventions_per_attempt: int = 1,
         rows_per_problem: int = 1,
         weights: dict[str, float] | None = None,
+        inexact_cuts: bool = True,
         epochs: int = 4,
         streaming: bool = False,
         steps: int | None = None,
@@ -104,7 +107,7 @@ class InterventionData(L.LightningDataModule):
         self.folder = folder
         self.collect_config = collect_config
         self.target = TargetConfig(
-            target, correctness_filter, interventions_per_attempt, rows_per_problem, weights or {}
+            target, correctness_filter, interventions_per_attempt, rows_per_problem, weights or {}, inexact_cuts
         )
         self.epochs = epochs
         self.steps = steps

@@ -58,6 +58,8 @@ class TargetConfig:
         rows_per_problem: At most this many rows of each problem, for ``self_refined`` and ``rollout``.
         weights: Loss weight of each span that the target trains on (``prefix``, ``intervention``, ``suffix``, ``solution``,
             ``end``), 1 if not given.
+        inexact_cuts: Also take interventions whose prefix could only be cut inside a token, and so ends with the first
+            characters of the wrong step.
     """
 
     target: Target = "prefix_intervention"
@@ -65,6 +67,7 @@ class TargetConfig:
     interventions_per_attempt: int = 1
     rows_per_problem: int = 1
     weights: Mapping[str, float] = field(default_factory=dict)
+    inexact_cuts: bool = True
 
     def __post_init__(self) -> None:
         trained = _TRAINED[self.target]
@@ -171,8 +174,10 @@ class ExampleReader:
         return SFTExample(id, problem_id, [*prompt_ids, *solution_ids], spans)
 
     def _usable(self, intervention: Intervention) -> bool:
-        """Whether it was checked, and, under the filter, found to help."""
+        """Whether it was checked, and, under the filters, cut exactly and found to help."""
         i = intervention
+        if not (i.exact or self.config.inexact_cuts):
+            return False
         if self.config.correctness_filter is None:
             return i.guided_total > 0 and not i.rejected
         return i.guided_total > 0 and (i.guided_correct > 0 or not self.config.correctness_filter)

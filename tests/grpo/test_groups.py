@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from int_lightning.grpo.advantages import group_advantages
-from int_lightning.grpo.groups import GroupConfig, group_metrics, loss_count, loss_rows, rewarded_groups
+from int_lightning.grpo.groups import Aggregation, GroupConfig, group_metrics, loss_count, loss_rows, rewarded_groups
 from int_lightning.grpo.rewards import RewardConfig, Rewards
 from int_lightning.grpo.stream import WaitingStep
 from int_lightning.types import Group, Problem, Provenance, Rollout, Sampling, UserError
@@ -64,7 +64,11 @@ def test_rollouts_are_equal_where_all_their_tokens_are() -> None:
 
 @pytest.mark.parametrize(
     ("aggregation", "count", "weights"),
-    [("sequence", 4.0, [1 / 2, 1 / 4, 1 / 8, 1 / 4]), ("constant", 32.0, [1.0] * 4)],
+    [
+        ("sequence", 4.0, [1 / 2, 1 / 4, 1 / 8, 1 / 4]),
+        ("constant", 32.0, [1.0] * 4),
+        ("sum", 4.0, [1.0] * 4),
+    ],
 )
 def test_how_tokens_are_aggregated(aggregation: str, count: float, weights: list[float]) -> None:
     config = GroupConfig(aggregation=aggregation)  # type: ignore[arg-type]
@@ -82,6 +86,17 @@ def test_what_becomes_of_truncated_rollouts() -> None:
     groups = groups_of(masked)
     assert [len(r.token_ids) for r in loss_rows(groups, masked, False)] == [4, 6, 6]
     assert groups[0].advantages[0] == 0.75
+
+
+@pytest.mark.parametrize(
+    ("aggregation", "count"), [("token", 2.0 + 4 + 4), ("sequence", 3.0), ("constant", 3.0 * 8), ("sum", 3.0)]
+)
+def test_the_loss_is_not_divided_by_masked_rollouts(aggregation: Aggregation, count: float) -> None:
+    config = GroupConfig(aggregation=aggregation, truncated="mask")
+    assert loss_count(groups_of(config), config, SAMPLING) == count
+    all_masked = rewarded_groups([[CUT, CUT]], {"p": PROBLEM}, Rewards([RewardConfig()]), config)
+    assert loss_rows(all_masked, config, False) == []
+    assert loss_count(all_masked, config, SAMPLING) >= 1
 
 
 def test_rewards_are_weighted_and_added() -> None:

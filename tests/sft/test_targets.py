@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,18 @@ def test_exactly_the_target_is_trained_on(store: Store, target: Target) -> None:
 def test_without_the_filter_an_intervention_that_helped_nobody_is_taken(store: Store) -> None:
     (row,) = examples(store, TargetConfig(correctness_filter=False), MINI)
     assert row.id == "p/a/1/intervention"
+
+
+def test_inexact_cuts_are_trained_on_unless_they_are_left_out(tmp_path: Path) -> None:
+    inexact = Store(tmp_path / "inexact")
+    records = [replace(intervention(2), exact=False), replace(intervention(3), rollout_id="p/b")]
+    problems = [Problem("p", "1+2@4", "3 > 2 > \\boxed{2}", "2")]
+    inexact.commit({"problems": problems, "interventions": records, OUTCOMES: [Outcome("p", "x", "hard", 2, 0, 10)]})
+    assert [e.id for e in examples(inexact, TargetConfig(), MINI)] == ["p/a/2/intervention", "p/a/3/intervention"]
+    exact = TargetConfig(inexact_cuts=False)
+    assert [e.id for e in examples(inexact, exact, MINI)] == ["p/a/3/intervention"]
+    unfiltered = replace(exact, correctness_filter=False)
+    assert [e.id for e in examples(inexact, unfiltered, MINI)] == ["p/a/3/intervention"]
 
 
 def test_several_interventions_of_an_attempt(store: Store) -> None:
