@@ -17,10 +17,6 @@ GRPO = f"fit -c {MINI}/grpo.yaml"
 EVALUATE = f"evaluate -c {MINI}/evaluate.yaml --engine.name=transformers"
 RUN = f"run -c {MINI}/run.yaml"
 TWO = "--trainer.accelerator=cpu --trainer.devices=2"
-TENSOR_PARALLEL = (
-    "--trainer.strategy=ModelParallelStrategy --trainer.strategy.data_parallel_size=1"
-    " --trainer.strategy.tensor_parallel_size=2"
-)
 MESH = (
     "on 2 process(es), which would not train one model: write {class_path: ModelParallelStrategy, init_args: "
     "{data_parallel_size: 2, tensor_parallel_size: 1}}"
@@ -122,12 +118,6 @@ ON_THE_COMMAND_LINE = [
     (f"{GRPO} --trainer.logger wandb", "no Logger is named 'wandb': did you mean WandbLogger?"),
     (f"{GRPO} --trainer.accelerator gpuu", "accelerator"),
     (f"{GRPO} --trainer.devices=0", "devices"),
-    (
-        f"{GRPO} {TWO} --trainer.strategy=ModelParallelStrategy",
-        f"data_parallel_size 1 and tensor_parallel_size 2 {MESH}",
-    ),
-    (f"{GRPO} {TWO} {TENSOR_PARALLEL}", f"data_parallel_size 1 and tensor_parallel_size 2 {MESH}"),
-    (f"{GRPO} {TWO} --trainer.strategy=fsdp", "trainer.strategy is FSDPStrategy, whose gradients"),
     (f"{GRPO} {TWO} --trainer.strategy=ddp_spawn", "starts its processes by fork or spawn"),
     (
         f"{GRPO} {TWO} --engine.tensor_parallel_size=2",
@@ -164,6 +154,7 @@ ON_THE_COMMAND_LINE = [
 ]
 
 GRPO_WITH = "model: GRPOModule\ndata:\n  class_path: RolloutData\n  init_args:\n    problems: mini:easy\n"
+MODEL_PARALLEL = "trainer:\n  accelerator: cpu\n  devices: 2\n  strategy: {class_path: ModelParallelStrategy"
 CALLBACK = "trainer:\n  callbacks:\n  - class_path: InterveneOnFailedGroups\n    init_args: "
 IN_A_CONFIG = [
     ("fit", "", ": the file is empty"),
@@ -222,6 +213,12 @@ IN_A_CONFIG = [
     ),
     (GRPO, "data: null\n", "fit needs data"),
     (GRPO, "trainer.max_stesp: 3\n", ", line 1: unknown key trainer.max_stesp: did you mean trainer.max_steps?"),
+    (GRPO, f"{MODEL_PARALLEL}}}\n", f"data_parallel_size 1 and tensor_parallel_size 2 {MESH}"),
+    (
+        GRPO,
+        f"{MODEL_PARALLEL}, init_args: {{data_parallel_size: 2, tensor_parallel_size: 2}}}}\n",
+        f"data_parallel_size 2 and tensor_parallel_size 2 {MESH}",
+    ),
     (GRPO, "trainer: 3\n", ", line 1: trainer takes keys, not 3"),
     (GRPO, "trainer:\n  max_steps: many\n", ", line 2: trainer.max_steps takes a whole number, not 'many'"),
     (

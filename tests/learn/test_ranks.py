@@ -15,6 +15,7 @@ from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 from int_lightning.engines.base import EngineConfig
 from int_lightning.learn.strategy import prepare_strategy
 from int_lightning.learn.trainer import EngineTrainer
+from int_lightning.types import UserError
 
 from commands import MINI, sharded
 
@@ -99,6 +100,18 @@ def test_a_rank_that_fails_ends_all_in_half_a_minute_with_its_reason_said_once(
     (line,) = [line for line in (tmp_path / "said").read_text().splitlines() if line.startswith("int-lightning: ")]
     assert said in line
     assert "Traceback" not in (tmp_path / "said").read_text()
+
+
+class OwnStrategy(DDPStrategy):
+    """One of which nothing is known."""
+
+
+def test_a_strategy_that_nobody_has_tested_is_refused() -> None:
+    trainer = EngineTrainer(accelerator="cpu", devices=2, strategy=OwnStrategy(), logger=False)
+    with pytest.raises(
+        UserError, match="trainer.strategy is OwnStrategy, whose gradients .*: write ddp, or .*_size: 2, tensor"
+    ):
+        prepare_strategy(trainer, EngineConfig())
 
 
 @pytest.mark.parametrize(
