@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any, cast
 
 import lightning as L
+from lightning.fabric.plugins.collectives.torch_collective import default_pg_timeout
 from lightning.fabric.strategies.launchers.subprocess_script import _set_num_threads_if_needed
 from lightning.fabric.utilities.load import _load_distributed_checkpoint
 from lightning.fabric.utilities.rank_zero import _get_rank
@@ -60,8 +61,7 @@ def mesh_sizes(strategy: ModelParallelStrategy) -> tuple[int, int]:
 def let_exchanges_take(strategy: DDPStrategy | ModelParallelStrategy, seconds: float) -> None:
     """Has the process group wait at least so long for other processes. The command line makes the strategy, and its ``timeout``
     cannot be given afterwards."""
-    if strategy._timeout is not None:
-        strategy._timeout = max(strategy._timeout, timedelta(seconds=seconds))
+    strategy._timeout = max(strategy._timeout or default_pg_timeout, timedelta(seconds=seconds))
 
 
 def use_connector(trainer: L.Trainer, connector: CheckpointConnector) -> None:

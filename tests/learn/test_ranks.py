@@ -109,7 +109,7 @@ class OwnStrategy(DDPStrategy):
 def test_a_strategy_that_nobody_has_tested_is_refused() -> None:
     trainer = EngineTrainer(accelerator="cpu", devices=2, strategy=OwnStrategy(), logger=False)
     with pytest.raises(
-        UserError, match="trainer.strategy is OwnStrategy, whose gradients .*: write ddp, or .*_size: 2, tensor"
+        UserError, match=r"trainer.strategy is OwnStrategy, whose gradients .*: write ddp, or .*_size: 2, tensor"
     ):
         prepare_strategy(trainer, EngineConfig())
 
