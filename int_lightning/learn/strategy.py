@@ -42,7 +42,7 @@ def prepare_strategy(trainer: L.Trainer, engine: EngineConfig) -> None:
         raise UserError(
             f"trainer.strategy starts its processes by fork or spawn, which a fit cannot: write ddp, or {fsdp}"
         )
-    if not isinstance(strategy, SingleDeviceStrategy):
+    if isinstance(strategy, DDPStrategy | ModelParallelStrategy):
         let_exchanges_take(strategy, engine.time_limit + _MARGIN)
 
 
