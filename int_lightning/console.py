@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from select import PIPE_BUF
 from typing import TextIO
 
 from rich.console import Console
@@ -28,6 +29,8 @@ SECONDS_BETWEEN_LINES = 10.0
 USER_ERROR, INTERRUPTED = 2, 130
 RANK_0 = "INT_LIGHTNING_RANK_0"
 """The environment variable that tells the other processes of a fit where in ``/proc`` the first one has its terminal."""
+REASONS = "INT_LIGHTNING_REASONS"
+"""The same for a pipe of the first one, from which it reads why another process ended."""
 
 
 def _console(stream: TextIO | None = None) -> Console:
@@ -73,8 +76,29 @@ def complain(text: str) -> None:
 
 
 def print_error(text: str) -> None:
-    """Prints the line with which a command ends, on stderr."""
-    print(f"int-lightning: {visible(text)}", file=sys.stderr)
+    """Prints the line with which a command ends, on stderr. A process of a fit leaves it to the first one to say."""
+    if not _left_to_rank_0(text):
+        print(f"int-lightning: {visible(text)}", file=sys.stderr)
+
+
+def complain_at_end(text: str) -> None:
+    """Prints the line with which a process ends whose stderr is a log file, or leaves it to the first one of a fit to say."""
+    if not _left_to_rank_0(text):
+        complain(text)
+
+
+def _left_to_rank_0(text: str) -> bool:
+    """Gives the first process of a fit the reason why this one ends, so that it is said once; False if there is none."""
+    local_rank, pipe = os.environ.get("LOCAL_RANK", "0"), os.environ.get(REASONS)
+    if local_rank == "0" or pipe is None:
+        return False
+    who = "" if text.startswith("rank ") else f"rank {local_rank}: "
+    try:
+        with open(f"/proc/{pipe}", "wb", buffering=0) as reasons:
+            reasons.write(f"{who}{text}\0".encode()[:PIPE_BUF])
+    except OSError:
+        return False
+    return True
 
 
 def exit_status(command: Callable[[], object]) -> int:

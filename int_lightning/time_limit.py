@@ -6,11 +6,24 @@ import faulthandler
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
-from int_lightning.console import USER_ERROR, complain
+from int_lightning.console import USER_ERROR, complain_at_end
 from int_lightning.scratch import remove_scratch_folders
+
+AT_END: list[Callable[[], None]] = [remove_scratch_folders]
+"""What ``end_process`` calls before the process ends."""
+
+
+def end_process(reason: str) -> NoReturn:
+    """Ends this process from any of its threads, with ``USER_ERROR`` and one line. Blocks are not left, and no other thread is
+    waited for."""
+    complain_at_end(reason)
+    for call in AT_END:
+        call()
+    os._exit(USER_ERROR)
 
 
 @contextmanager
@@ -26,13 +39,11 @@ def time_limit(seconds: float, call: str) -> Iterator[None]:
     """
 
     def expire() -> None:
-        complain(
+        faulthandler.dump_traceback(sys.stderr)
+        end_process(
             f"{call} did not end within {seconds:g} s, so this process ends. Continue from the newest checkpoint (--ckpt_path "
             "last), or raise engine.time_limit"
         )
-        faulthandler.dump_traceback(sys.stderr)
-        remove_scratch_folders()
-        os._exit(USER_ERROR)
 
     timer = threading.Timer(seconds, expire)
     timer.daemon = True

@@ -38,6 +38,7 @@ from int_lightning.learn.module import PolicyModule
 from int_lightning.learn.ranks import RanksAlive
 from int_lightning.learn.restoring import prepare_to_restore
 from int_lightning.learn.run_record import RunRecord
+from int_lightning.learn.strategy import prepare_strategy
 from int_lightning.library_output import configure_logging, library_output_to
 from int_lightning.run_files import RESULTS, causes, lacked_room, not_written, write_json
 from int_lightning.run_folder.checkpoints import Saved
@@ -192,6 +193,7 @@ class IntCLI(CommandLine):
             if self.subcommand == "fit" and not any(isinstance(c, ModelCheckpoint) for c in callbacks):
                 callbacks.append(run_checkpoints(out, self._get(self.config, "checkpoint_every")))
             trainer = super().instantiate_trainer(**kwargs, callbacks=callbacks)
+            prepare_strategy(trainer, self._get(self.config_init, "engine"))
             ranks.watch(trainer)
         else:
             trainer = IntTrainer(logger=False, enable_checkpointing=False, enable_model_summary=False, **kwargs)

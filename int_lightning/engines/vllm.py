@@ -16,7 +16,13 @@ import torch
 from torch import Tensor
 
 from int_lightning.engines.base import EngineConfig, generate_by_steps, room
-from int_lightning.engines.vllm_start import knows_adapters, of_one_model, options_for, without_garbage_collection
+from int_lightning.engines.vllm_start import (
+    check_devices,
+    knows_adapters,
+    of_one_model,
+    options_for,
+    without_garbage_collection,
+)
 from int_lightning.model_folder.ends import end_tokens
 from int_lightning.types import Completion, EngineName, Finish, Sampling, TokenValues, UserError
 
@@ -48,9 +54,12 @@ class VLLMEngine:
         os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(config.kv_cache_gib)
         os.environ["VLLM_NO_USAGE_STATS"] = "1"
         os.environ["VLLM_CONFIGURE_LOGGING"] = "0"
+        on_gpu = torch.cuda.is_available()
+        self._owns_process_group = not torch.distributed.is_initialized()
+        if self._owns_process_group:
+            check_devices(config, on_gpu)
         from vllm import LLM
 
-        on_gpu = torch.cuda.is_available()
         if not on_gpu:
             # on a CPU, compiling vLLM's small functions takes longer than it ever saves; the setting holds in all threads
             torch.compiler.set_stance("force_eager")
@@ -65,7 +74,6 @@ class VLLMEngine:
         self._adapter: LoRARequest | None = None
         self._numbers = count()
         self._sleeps = on_gpu
-        self._owns_process_group = not torch.distributed.is_initialized()
         if not self._owns_process_group:  # vLLM reads the ranks under the names that torchrun gives them
             os.environ.setdefault("RANK", str(torch.distributed.get_rank()))
             os.environ.setdefault("LOCAL_RANK", str(torch.cuda.current_device() if on_gpu else 0))

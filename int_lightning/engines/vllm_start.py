@@ -9,10 +9,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
 from transformers import AutoConfig
 
 from int_lightning.engines.base import EngineConfig
 from int_lightning.model_folder.files import weight_files
+from int_lightning.types import UserError
 
 _ADAPTER_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """The ranks that vLLM makes room for."""
@@ -27,6 +29,21 @@ def without_garbage_collection() -> Iterator[None]:
         yield
     finally:
         gc.enable()
+
+
+def check_devices(config: EngineConfig, on_gpu: bool) -> None:
+    """Refuses an engine that spans more devices than this process, which is alone, can use.
+
+    Raises:
+        UserError: if ``engine.tensor_parallel_size`` exceeds their number.
+    """
+    devices = torch.cuda.device_count() if on_gpu else 1
+    if config.tensor_parallel_size > devices:
+        found = f"{devices} GPU(s)" if on_gpu else "a CPU and no GPU"
+        raise UserError(
+            f"engine.tensor_parallel_size is {config.tensor_parallel_size}, and this machine has {found}: set it to at most "
+            f"{devices}"
+        )
 
 
 def options_for(config: EngineConfig, on_gpu: bool, lora_rank: int) -> dict[str, Any]:

@@ -18,7 +18,9 @@ class ObjectiveConfig(PolicyObjective):
         ratio: Of each ``token``, or of its whole ``sequence``, length-normalised (GSPO).
         clip_low: Lower clip of the ratio.
         clip_high: Upper clip of the ratio.
-        kl: Estimator of the KL term: k1, k2 or k3.
+        kl: Estimator of the KL term, k2 or k3. The loss differentiates the estimate itself: the gradient of k2 is in expectation
+            that of KL(pi, reference) on the policy's own samples, that of k3 is that of KL(reference, pi), and that of k1, which
+            is log pi minus a constant, is 0. So k1 would add noise and no pull towards the reference, and is refused.
         kl_coefficient: Weight of the KL term to the policy the run started from; 0 loads no reference.
         entropy_coefficient: Weight of the entropy bonus.
         importance_cap: Bound of the weights pi_old / pi_engine that correct for an engine whose log-probs differ (truncated
@@ -26,7 +28,7 @@ class ObjectiveConfig(PolicyObjective):
         importance: Beyond the bound: ``truncate`` the weight to it, or ``mask`` the token, also below 1 / importance_cap.
 
     Raises:
-        UserError: if a bound is negative.
+        UserError: if a bound is negative, and for ``kl: k1``.
     """
 
     form: Form = "clip"
@@ -44,3 +46,8 @@ class ObjectiveConfig(PolicyObjective):
             super().__post_init__()
         except ValueError as error:
             raise UserError(f"model.objective: {error}") from error
+        if self.kl == "k1":
+            raise UserError(
+                "model.init_args.objective.kl is k1, whose gradient is 0 in expectation, so that as a loss it is only noise: "
+                "write k2 (the gradient of the KL to the reference, on the policy's own samples) or k3 (never negative)"
+            )

@@ -16,6 +16,11 @@ SFT = f"fit -c {MINI}/sft.yaml --data.init_args.collect_config=null"
 GRPO = f"fit -c {MINI}/grpo.yaml"
 EVALUATE = f"evaluate -c {MINI}/evaluate.yaml --engine.name=transformers"
 RUN = f"run -c {MINI}/run.yaml"
+TWO = "--trainer.accelerator=cpu --trainer.devices=2"
+MESH = (
+    "on 2 process(es), which would not train one model: write {class_path: ModelParallelStrategy, init_args: "
+    "{data_parallel_size: 2, tensor_parallel_size: 1}}"
+)
 
 ON_THE_COMMAND_LINE = [
     (f"{COLLECT} --out=", "--out is empty: give the folder"),
@@ -93,6 +98,10 @@ ON_THE_COMMAND_LINE = [
     (f"{GRPO} --data.init_args.rewards=[{{path: gone.py:short}}]", "data.rewards: the file gone.py does not exist"),
     (f"{GRPO} --data.init_args.validation=gone.jsonl", "gone.jsonl"),
     (f"{GRPO} --model.init_args.objective.kl=k4", "model.init_args.objective.kl takes one of k1, k2, k3, not 'k4'"),
+    (
+        f"{GRPO} --model.init_args.objective.kl=k1",
+        "model.init_args.objective.kl is k1, whose gradient is 0 in expectation",
+    ),
     (f"{GRPO} --model.init_args.objective.clip_low=-1", "clip_low"),
     (f"{GRPO} --model.init_args.clip_low=0.1", "did you mean --model.init_args.objective.clip_low?"),
     (f"{GRPO} --model.init_args.ratio=sequence", "did you mean --model.init_args.objective.ratio?"),
@@ -109,6 +118,12 @@ ON_THE_COMMAND_LINE = [
     (f"{GRPO} --trainer.logger wandb", "no Logger is named 'wandb': did you mean WandbLogger?"),
     (f"{GRPO} --trainer.accelerator gpuu", "accelerator"),
     (f"{GRPO} --trainer.devices=0", "devices"),
+    (f"{GRPO} {TWO} --trainer.strategy=ddp_spawn", "starts its processes by fork or spawn"),
+    (
+        f"{GRPO} {TWO} --engine.tensor_parallel_size=2",
+        "engine.tensor_parallel_size is 2: in a fit each process has its own",
+    ),
+    (f"{GRPO} --engine.tensor_parallel_size=2", "Set it to 1, or use engine.name server"),
     (f"{GRPO} --checkpoint_every=-1", "checkpoint_every takes a whole number above 0, not -1"),
     (f"{GRPO} -o x", "did you mean --out?"),
     (f"validate -c {MINI}/grpo.yaml", "there is nothing to validate on: give --data.init_args.validation"),
@@ -139,6 +154,7 @@ ON_THE_COMMAND_LINE = [
 ]
 
 GRPO_WITH = "model: GRPOModule\ndata:\n  class_path: RolloutData\n  init_args:\n    problems: mini:easy\n"
+MODEL_PARALLEL = "trainer:\n  accelerator: cpu\n  devices: 2\n  strategy: {class_path: ModelParallelStrategy"
 CALLBACK = "trainer:\n  callbacks:\n  - class_path: InterveneOnFailedGroups\n    init_args: "
 IN_A_CONFIG = [
     ("fit", "", ": the file is empty"),
@@ -197,6 +213,12 @@ IN_A_CONFIG = [
     ),
     (GRPO, "data: null\n", "fit needs data"),
     (GRPO, "trainer.max_stesp: 3\n", ", line 1: unknown key trainer.max_stesp: did you mean trainer.max_steps?"),
+    (GRPO, f"{MODEL_PARALLEL}}}\n", f"data_parallel_size 1 and tensor_parallel_size 2 {MESH}"),
+    (
+        GRPO,
+        f"{MODEL_PARALLEL}, init_args: {{data_parallel_size: 2, tensor_parallel_size: 2}}}}\n",
+        f"data_parallel_size 2 and tensor_parallel_size 2 {MESH}",
+    ),
     (GRPO, "trainer: 3\n", ", line 1: trainer takes keys, not 3"),
     (GRPO, "trainer:\n  max_steps: many\n", ", line 2: trainer.max_steps takes a whole number, not 'many'"),
     (

@@ -8,6 +8,7 @@ from int_lightning.engines import vllm
 from int_lightning.engines.base import EngineConfig
 from int_lightning.engines.opening import open_engine
 from int_lightning.engines.transformers import TransformersEngine
+from int_lightning.engines.vllm import VLLMEngine
 from int_lightning.mini.mini_tokenizer import build_tokenizer
 from int_lightning.mini.world import load_split
 from int_lightning.model_folder.weights import weights_of_folder
@@ -47,6 +48,13 @@ def test_a_prompt_that_fills_the_context_is_refused() -> None:
     engine = open_engine(resolve_model("mini"), CONFIG)
     with pytest.raises(UserError, match="max_model_len"):
         engine.generate([[5] * 128], Sampling(), [0])
+
+
+def test_more_devices_than_the_machine_has_are_refused_before_vllm_starts() -> None:
+    with pytest.raises(
+        UserError, match=r"engine.tensor_parallel_size is 64, and this machine has .*: set it to at most"
+    ):
+        VLLMEngine(resolve_model("mini"), EngineConfig(name="vllm", tensor_parallel_size=64))
 
 
 def test_another_configuration_starts_another_engine() -> None:

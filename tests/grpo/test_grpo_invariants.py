@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from commands import ALTERNATING, LINEAR, PORTABLE_ENGINE, fit_grpo, grpo_sharded, metrics, short_grpo
+from commands import ALTERNATING, LINEAR, PORTABLE_ENGINE, fit_grpo, grpo_sharded, metrics, parallel, short_grpo
 from killing import KILLS, killed
 
 WATCHED = ("train/loss", "train/grad_norm", "train/reward", "train/length")
@@ -78,6 +78,11 @@ def assert_same_run(a: Path, b: Path, rate: str = "lr-AdamW") -> None:
 
 def test_two_processes_with_an_engine_each_take_the_steps_of_one(linear: Path, two: Path) -> None:
     assert torch.allclose(watched(linear), watched(two), atol=1e-5, rtol=1e-5)
+
+
+def test_two_processes_that_each_hold_the_whole_model_take_the_steps_of_one(linear: Path, tmp_path: Path) -> None:
+    assert run(*parallel(2, "ddp", *short_grpo(tmp_path / "two"), *OPTIONS, LINEAR)) == 0
+    assert torch.allclose(watched(linear), watched(tmp_path / "two"), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(KILLS))

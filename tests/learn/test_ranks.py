@@ -1,4 +1,4 @@
-"""One of several processes of a fit is killed: one line names it, and none of the others is left."""
+"""One of several processes of a fit is killed or fails: one line says which and why, and no process is left."""
 
 from __future__ import annotations
 
@@ -6,9 +6,16 @@ import os
 import signal
 import subprocess
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
+
+from int_lightning.engines.base import EngineConfig
+from int_lightning.learn.strategy import prepare_strategy
+from int_lightning.learn.trainer import EngineTrainer
+from int_lightning.types import UserError
 
 from commands import MINI, sharded
 
@@ -46,3 +53,75 @@ def test_a_killed_rank_is_named_and_the_others_end(rank: int, dataset: Path, tmp
     (line,) = [line for line in (tmp_path / "said").read_text().splitlines() if line.startswith("int-lightning: ")]
     assert f"rank {rank} (process {pids[rank]}) was killed" in line
     assert "--ckpt_path last" in line
+
+
+def left_of(session: int) -> list[int]:
+    """The processes of a session that are still there."""
+    left = []
+    for pid in [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()]:
+        try:
+            if os.getsid(pid) == session and alive(pid):
+                left.append(pid)
+        except OSError:  # it has ended meanwhile
+            continue
+    return left
+
+
+@pytest.mark.parametrize(
+    ("rank", "how", "limit", "said"),
+    [
+        (1, "mistake", 600, "rank 1: the reward is gone"),
+        (1, "error", 600, "rank 1: KeyError: 'the reward is gone'"),
+        (0, "mistake", 600, "the reward is gone"),
+        (1, "hang", 15, "did not end within 15 s"),
+    ],
+)
+def test_a_rank_that_fails_ends_all_in_half_a_minute_with_its_reason_said_once(
+    rank: int, how: str, limit: int, said: str, dataset: Path, tmp_path: Path
+) -> None:
+    since = tmp_path / "since"
+    fails = f"{{class_path: failing_rank.FailingRank, init_args: {{rank: {rank}, how: {how}, since: {since}}}}}"
+    given = [f"--data.init_args.folder={dataset}", "--data.init_args.batch_size=4", f"--trainer.callbacks=[{fails}]"]
+    command = sharded(
+        2, "-c", str(MINI / "sft.yaml"), f"--out={tmp_path / 'run'}", *given, f"--engine.time_limit={limit}"
+    )
+    with open(tmp_path / "said", "w") as file:
+        first = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        assert first.wait(300) != 0
+        assert time.time() - since.stat().st_mtime < 30
+        deadline = time.monotonic() + 10
+        while left_of(first.pid) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert left_of(first.pid) == []
+    finally:
+        for pid in left_of(first.pid):
+            os.kill(pid, signal.SIGKILL)
+    (line,) = [line for line in (tmp_path / "said").read_text().splitlines() if line.startswith("int-lightning: ")]
+    assert said in line
+    assert "Traceback" not in (tmp_path / "said").read_text()
+
+
+class OwnStrategy(DDPStrategy):
+    """One of which nothing is known."""
+
+
+def test_a_strategy_that_nobody_has_tested_is_refused() -> None:
+    trainer = EngineTrainer(accelerator="cpu", devices=2, strategy=OwnStrategy(), logger=False)
+    with pytest.raises(
+        UserError, match=r"trainer.strategy is OwnStrategy, whose gradients .*: write ddp, or .*_size: 2, tensor"
+    ):
+        prepare_strategy(trainer, EngineConfig())
+
+
+@pytest.mark.parametrize("sizes", [None, {"data_parallel_size": 2, "tensor_parallel_size": 1}])
+@pytest.mark.parametrize(("limit", "least"), [(7200.0, timedelta(hours=2)), (5.0, timedelta(minutes=30))])
+def test_a_process_group_waits_longer_than_the_time_limit_that_says_what_hangs(
+    sizes: dict[str, int] | None, limit: float, least: timedelta
+) -> None:
+    strategy = DDPStrategy() if sizes is None else ModelParallelStrategy(**sizes)
+    trainer = EngineTrainer(accelerator="cpu", devices=2, strategy=strategy, logger=False)
+    prepare_strategy(trainer, EngineConfig(time_limit=limit))
+    assert strategy._timeout is not None
+    assert strategy._timeout >= least
+    assert strategy._timeout.total_seconds() > limit

@@ -58,7 +58,11 @@ def grpo_sharded(out: Path, processes: int, *overrides: str) -> list[str]:
 def sharded(processes: int, *arguments: str) -> list[str]:
     """The command of a fit under FSDP2, in processes of its own."""
     sizes = f"{{data_parallel_size: {processes}, tensor_parallel_size: 1}}"
-    strategy = f"{{class_path: lightning.pytorch.strategies.ModelParallelStrategy, init_args: {sizes}}}"
+    return parallel(processes, f"{{class_path: ModelParallelStrategy, init_args: {sizes}}}", *arguments)
+
+
+def parallel(processes: int, strategy: str, *arguments: str) -> list[str]:
+    """The command of a fit under a strategy, in processes of its own."""
     command = ["env", "OMP_NUM_THREADS=1", sys.executable, "-m", "int_lightning", "fit", *arguments]
     return [*command, "--trainer.accelerator=cpu", f"--trainer.devices={processes}", f"--trainer.strategy={strategy}"]
 
