@@ -59,8 +59,8 @@ def mesh_sizes(strategy: ModelParallelStrategy) -> tuple[int, int]:
 
 
 def let_exchanges_take(strategy: DDPStrategy | ModelParallelStrategy, seconds: float) -> None:
-    """Has the process group wait at least so long for other processes. The command line makes the strategy, and its ``timeout``
-    cannot be given afterwards."""
+    """Makes the process group wait at least this long for other processes. The command line has made the strategy by then, and
+    its ``timeout`` cannot be given afterwards."""
     strategy._timeout = max(strategy._timeout or default_pg_timeout, timedelta(seconds=seconds))
 
 

@@ -106,7 +106,7 @@ class RanksAlive(Callback):
         self._launcher.kill(signal.SIGKILL)
 
     def _end_if_it_cannot_leave(self, reason: str) -> None:
-        """Libraries wait for the other processes when they are closed, some of them for ever."""
+        """Libraries wait for the other processes when they are closed, some of them forever."""
         timer = threading.Timer(_LEAVING, end_process, [reason])
         timer.daemon = True
         timer.start()
