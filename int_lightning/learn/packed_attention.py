@@ -133,7 +133,7 @@ def flash_attention(
 
     if "enable_gqa" not in signature(varlen_attn).parameters:  # torch 2.11
         key, value = _for_every_head(key, value, query.shape[1])
-    grouped = {"enable_gqa": True} if query.shape[1] != key.shape[1] else {}
+    grouped: dict[str, Any] = {"enable_gqa": True} if query.shape[1] != key.shape[1] else {}
     starts = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=query.device)
     q, k, v = (t[0].transpose(0, 1).to(value.dtype).contiguous() for t in (query, key, value))
     output = varlen_attn(
