@@ -60,7 +60,7 @@ class Running(NamedTuple):
 
 
 OWN_SAMPLING = {"temperature": 0.7, "top_k": 1, "top_p": 0.5, "min_p": 0.3, "max_new_tokens": 5}
-OWN_PENALTIES = {"repetition_penalty": 1.5, "presence_penalty": 1.0, "frequency_penalty": 1.0}
+OWN_PENALTIES = {"repetition_penalty": 1.5, "presence_penalty": 2.0, "frequency_penalty": 2.0}
 LONGEST = 200
 """Tokens that the server lets a completion have."""
 
@@ -256,11 +256,11 @@ def test_the_server_samples_as_the_engine_in_this_process_whatever_its_model_say
     engine: ServerEngine, model_with_its_own_sampling: str, temperature: float
 ) -> None:
     tokenizer = load_tokenizer(model_with_its_own_sampling)
-    prompts = [encode_chat(tokenizer, PromptSet("mini").solve(p)) for p in load_split("easy", 6)]
+    prompts = [encode_chat(tokenizer, PromptSet("mini").solve(p)) for p in load_split("easy", 12)]
     sampling = Sampling(max_tokens=48, temperature=temperature)
-    served = engine.generate(prompts, sampling, list(range(6)))
+    served = engine.generate(prompts, sampling, list(range(12)))
     here = open_engine(model_with_its_own_sampling, EngineConfig("vllm", threads=1, max_model_len=256, max_num_seqs=16))
-    own = here.generate(prompts, sampling, list(range(6)))
+    own = here.generate(prompts, sampling, list(range(12)))
     assert [c.token_ids.tolist() for c in served] == [c.token_ids.tolist() for c in own]
     assert max(len(c.token_ids) for c in served) > OWN_SAMPLING["max_new_tokens"]
 
