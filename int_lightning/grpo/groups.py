@@ -101,13 +101,24 @@ def _after_truncation(rollout: Rollout, reward: float, config: GroupConfig) -> f
 
 
 def loss_rows(
-    groups: Sequence[Group], config: GroupConfig, with_engine_logprobs: bool, weight: float = 1.0
+    groups: Sequence[Group],
+    config: GroupConfig,
+    with_engine_logprobs: bool,
+    weight: float = 1.0,
+    without_advantage: bool = False,
 ) -> list[TrainingRow]:
-    """The rollouts of groups that have an advantage, as rows. The prompt, which for guided rollouts holds prefix and
-    intervention, carries no loss; ``weight`` is that of all other tokens."""
+    """The rollouts of groups as rows. The prompt, which for guided rollouts holds prefix and intervention, carries no loss.
+
+    Args:
+        groups: Rollouts with their advantages.
+        config: Which rollouts count, and how.
+        with_engine_logprobs: Whether rows have them.
+        weight: Of all other tokens.
+        without_advantage: Also those of groups without an advantage, for a loss with terms that act on every token.
+    """
     rows = []
     for group in groups:
-        if group.zero_advantage:
+        if group.zero_advantage and not without_advantage:
             continue
         for rollout, advantage in zip(group.rollouts, group.advantages, strict=True):
             if not _masked(rollout, config):

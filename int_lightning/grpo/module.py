@@ -5,7 +5,8 @@
 Differences from common GRPO, unless the data or the module is told otherwise (``GroupConfig``; ``configs/algorithms`` has GRPO as
 first published, Dr.GRPO, DAPO, CISPO, GSPO and RLOO): no division by the group's standard deviation, as in the paper; asymmetric
 clip; the loss is divided by all tokens of the optimiser step, those of groups without an advantage included, though they cost
-nothing; with one optimiser step a batch the sampling policy's log-probs are the trainer's own, so that the ratio is exactly 1.
+nothing unless a KL term or an entropy bonus acts on them; with one optimiser step a batch the sampling policy's log-probs are the
+trainer's own, so that the ratio is exactly 1.
 """
 
 from __future__ import annotations

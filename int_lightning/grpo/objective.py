@@ -41,6 +41,11 @@ class ObjectiveConfig(PolicyObjective):
     importance_cap: float | None = None
     importance: Importance = "truncate"
 
+    @property
+    def acts_without_advantage(self) -> bool:
+        """Whether a term of the loss acts on rollouts without an advantage: the KL term or the entropy bonus."""
+        return bool(self.kl_coefficient or self.entropy_coefficient)
+
     def __post_init__(self) -> None:
         try:
             super().__post_init__()

@@ -132,22 +132,24 @@ class RolloutStream(IterableDataset[Step]):
         dealt = (batch.kept[i :: self.updates_per_batch] for i in range(self.updates_per_batch))
         with trainer.limited(f"scoring batch {self.batch}"):
             steps = [self.optimiser_step(part, batch.rescues, metrics) for part in dealt if part]
-        self._check_patience(any(step.rows for step in steps))
+        rows = chain.from_iterable(step.rows for step in steps)
+        self._check_patience(any(row.advantage for row in rows))
         return steps
 
     def optimiser_step(
         self, groups: Sequence[Group], rescues: Mapping[str, Rescue], metrics: dict[str, float]
     ) -> WaitingStep:
-        """Rows of the groups that have an advantage; the others count in the normaliser. What interventions made of a failed
-        group goes with it."""
+        """Rows of the groups that have an advantage, and of the others where the objective acts on them too; all count in the
+        normaliser. What interventions made of a failed group goes with it."""
         config, with_engine = self.sampler.config, self.sampler.engine_logprobs_comparable
         rescued = [rescues[g.problem_id] for g in groups if g.problem_id in rescues]
         guided = list(chain.from_iterable(rescue.groups for rescue in rescued))
         count = loss_count([*groups, *guided], config, self.sampler.sampling)
-        rows = loss_rows(groups, config, with_engine)
+        every = self.module.objective.acts_without_advantage
+        rows = loss_rows(groups, config, with_engine, without_advantage=every)
         if self.sampler.interventions is not None:
             weight = self.sampler.interventions.weight
-            rows += loss_rows(guided, config, with_engine, weight)
+            rows += loss_rows(guided, config, with_engine, weight, without_advantage=every)
             accepted = list(chain.from_iterable(rescue.interventions for rescue in rescued))
             rows += intervention_rows(accepted, weight * count, with_engine)
         if self.updates_per_batch > 1:

@@ -54,9 +54,9 @@ SECOND = [
     Sample(False, [-0.45], [-0.1], [-0.5]),
     Sample(True, [-0.2, -0.7, -1.1, -0.6], [-2.2, -0.3, -1.0, -0.9], [-0.3, -0.7, -1.2, -0.6]),
 ]
-FAILED = [Sample(False, [-0.5] * n, [-0.5] * n, [-0.5] * n) for n in (1, 2, 3, 4)]
-"""A group in which every rollout failed. All formulas divide by its rollouts or tokens, and it contributes 0 itself, unless there
-is a KL term."""
+FAILED = [Sample(False, [-0.5] * n, [-0.5] * n, [-0.8] * n) for n in (1, 2, 3, 4)]
+"""A group in which every rollout failed. All formulas divide by its rollouts or tokens, and it contributes 0 itself, but for the
+KL term of GRPO."""
 
 Groups = list[list[Sample]]
 LogProbsOf = list[list[float]]
@@ -153,7 +153,7 @@ def tokens_in(groups: Groups) -> float:
 
 
 FORMULAS = {
-    "grpo": Formula(lambda g: standardised(rights(g)), grpo_loss, rollouts_in, failed=False),
+    "grpo": Formula(lambda g: standardised(rights(g)), grpo_loss, rollouts_in),
     "dr-grpo": Formula(lambda g: mean_reward(rights(g)), summed_loss(0.2, 0.2), lambda g: rollouts_in(g) * LONGEST),
     "dapo": Formula(lambda g: standardised(with_dapos_punishment(g)), summed_loss(0.2, 0.28), tokens_in, failed=False),
     "cispo": Formula(lambda g: standardised(rights(g)), cispo_loss, tokens_in),
@@ -237,13 +237,13 @@ def rollout(group: int, number: int, sample: Sample) -> Rollout:
     )
 
 
-def our_step(data: RolloutData, groups: Groups, off_policy: bool) -> tuple[Step, list[Sample]]:
+def our_step(data: RolloutData, groups: Groups, off_policy: bool, every: bool) -> tuple[Step, list[Sample]]:
     """The optimiser step that our code makes of the rollouts, and those that it trains on, in the order of its rows."""
     sampled = [[rollout(g, i, s) for i, s in enumerate(group)] for g, group in enumerate(groups)]
     problems = {str(g): Problem(str(g), "", "", "") for g in range(len(groups))}
     rewarded = rewarded_groups(sampled, problems, Rewards(data.reward_configs), data.groups)
-    rows = loss_rows(rewarded, data.groups, with_engine_logprobs=False)
-    kept = [group for group, found in zip(groups, rewarded, strict=True) if not found.zero_advantage]
+    rows = loss_rows(rewarded, data.groups, with_engine_logprobs=False, without_advantage=every)
+    kept = [group for group, found in zip(groups, rewarded, strict=True) if every or not found.zero_advantage]
     trained = list(chain.from_iterable(kept))
     rows = [with_scores(row, s, off_policy) for row, s in zip(rows, trained, strict=True)]
     count = loss_count(rewarded, data.groups, data.sampling)
@@ -270,7 +270,7 @@ def test_loss_and_gradient_are_those_of_the_paper(algorithm: str, off_policy: bo
     samples = list(chain.from_iterable(groups))
     new = [s.new for s in samples]
     old = [s.old for s in samples] if off_policy else new
-    step, trained = our_step(data, groups, off_policy)
+    step, trained = our_step(data, groups, off_policy, module.objective.acts_without_advantage)
     policy = WrittenPolicy([s.new for s in trained])
     module.policy = policy  # type: ignore[assignment]
     loss = sum(module._loss(batch, step).loss for batch in step.batches)

@@ -13,6 +13,7 @@ import torch
 
 from int_lightning.grpo.advantages import group_advantages
 from int_lightning.grpo.groups import Aggregation, GroupConfig, group_metrics, loss_count, loss_rows, rewarded_groups
+from int_lightning.grpo.objective import ObjectiveConfig
 from int_lightning.grpo.rewards import RewardConfig, Rewards
 from int_lightning.grpo.stream import WaitingStep
 from int_lightning.types import Group, Problem, Provenance, Rollout, Sampling, UserError
@@ -185,3 +186,15 @@ def test_the_share_of_groups_without_an_advantage_counts_rewards_that_agree_at_a
     groups = [Group("p", [RIGHT, WRONG], pair, group_advantages(pair)) for pair in rewards]
     assert group_metrics(groups, 10)["zero_advantage_ratio"] == pytest.approx(3 / 5)
     assert group_metrics(groups[1:2], 2)["zero_advantage_ratio"] == 0.0
+
+
+def test_terms_that_act_on_every_token_also_get_the_groups_without_an_advantage() -> None:
+    groups = [Group("p", [RIGHT, WRONG], [1.0, 0.0], [0.5, -0.5]), Group("q", [WRONG, WRONG], [0.0, 0.0], [0.0, 0.0])]
+    plain, kl, bonus = (
+        ObjectiveConfig(**keys) for keys in ({}, {"kl_coefficient": 0.1}, {"entropy_coefficient": 0.01})
+    )
+    assert [o.acts_without_advantage for o in (plain, kl, bonus)] == [False, True, True]
+    assert [row.advantage for row in loss_rows(groups, GroupConfig(), False)] == [0.5, -0.5]
+    every = loss_rows(groups, GroupConfig(), False, without_advantage=True)
+    assert [row.advantage for row in every] == [0.5, -0.5, 0.0, 0.0]
+    assert all(row.weights[-1] == 1.0 for row in every)
