@@ -27,6 +27,7 @@ from transformers import AutoModelForCausalLM
 from int_lightning.engines import vllm
 from int_lightning.engines.base import EngineConfig
 from int_lightning.engines.opening import open_engine
+from int_lightning.engines.sampling_fields import sampling_fields
 from int_lightning.engines.server import ServerEngine
 from int_lightning.learn.export import named_weights
 from int_lightning.learn.model import Policy
@@ -60,7 +61,7 @@ class Running(NamedTuple):
 
 
 OWN_SAMPLING = {"temperature": 0.7, "top_k": 1, "top_p": 0.5, "min_p": 0.3, "max_new_tokens": 5}
-OWN_PENALTIES = {"repetition_penalty": 1.5, "presence_penalty": 2.0, "frequency_penalty": 2.0}
+OWN_PENALTIES = {"repetition_penalty": 5.0, "presence_penalty": -2.0, "frequency_penalty": -2.0}
 LONGEST = 200
 """Tokens that the server lets a completion have."""
 
@@ -257,12 +258,20 @@ def test_the_server_samples_as_the_engine_in_this_process_whatever_its_model_say
 ) -> None:
     tokenizer = load_tokenizer(model_with_its_own_sampling)
     prompts = [encode_chat(tokenizer, PromptSet("mini").solve(p)) for p in load_split("easy", 12)]
-    sampling = Sampling(max_tokens=48, temperature=temperature)
+    sampling = Sampling(max_tokens=100, temperature=temperature)
     served = engine.generate(prompts, sampling, list(range(12)))
     here = open_engine(model_with_its_own_sampling, EngineConfig("vllm", threads=1, max_model_len=256, max_num_seqs=16))
     own = here.generate(prompts, sampling, list(range(12)))
     assert [c.token_ids.tolist() for c in served] == [c.token_ids.tolist() for c in own]
     assert max(len(c.token_ids) for c in served) > OWN_SAMPLING["max_new_tokens"]
+
+
+def test_no_field_of_a_request_is_left_to_the_servers_defaults() -> None:
+    protocol = pytest.importorskip("vllm.entrypoints.openai.completion.protocol")
+    asked = protocol.CompletionRequest(model="mini", prompt=[5], **sampling_fields(Sampling(temperature=0.5)))
+    drawn, neutral = (asked.to_sampling_params(16, own) for own in (OWN_SAMPLING | OWN_PENALTIES, {}))
+    assert drawn == neutral
+    assert (drawn.temperature, drawn.top_k, drawn.presence_penalty, drawn.frequency_penalty) == (0.5, 0, 0.0, 0.0)
 
 
 def test_a_completion_that_the_server_cuts_short_is_not_taken_for_a_whole_one(engine: ServerEngine) -> None:
