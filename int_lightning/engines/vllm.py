@@ -56,7 +56,7 @@ class VLLMEngine:
         os.environ["VLLM_CONFIGURE_LOGGING"] = "0"
         on_gpu = torch.cuda.is_available()
         self._owns_process_group = not torch.distributed.is_initialized()
-        if self._owns_process_group:
+        if self._owns_process_group or torch.distributed.get_world_size() == 1:
             check_devices(config, on_gpu)
         from vllm import LLM
 

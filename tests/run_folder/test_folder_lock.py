@@ -27,20 +27,21 @@ from pathlib import Path
 from int_lightning.run_folder.lock import locked
 with locked(Path(sys.argv[1])):
     if "fork" in sys.argv and os.fork() == 0:
+        os.write(1, b"child\\n")  # in one piece, whatever the parent writes
         time.sleep(60)
         os._exit(0)
-    print("held", os.getpid(), flush=True)
+    os.write(1, b"held\\n")
     time.sleep(60)
 """
 
 
 def holder(folder: Path, *options: str) -> subprocess.Popen[str]:
-    """A process that holds a folder's lock."""
+    """A process that holds a folder's lock, and has a child if told to ``fork``."""
     command = [sys.executable, "-c", HOLDER, str(folder), *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    while not (said := process.stdout.readline()).startswith("held"):
-        assert said, process.wait()
+    lines = {process.stdout.readline() for _ in range(1 + len(options))}
+    assert lines == ({"held\n", "child\n"} if options else {"held\n"})
     return process
 
 

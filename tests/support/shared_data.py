@@ -7,5 +7,5 @@ from pathlib import Path
 
 import pytest
 
-SHARED = Path(os.environ.get("INT_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
+SHARED = Path(os.environ.get("INT_SHARED_DATA") or Path(__file__).parents[3] / "shared" / "data")
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="no shared data: set INT_SHARED_DATA to its folder")
