@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from int_lightning.models.resolve import cache_folder
+from int_lightning.models.converted import cache_folder
 
 OURS, TRL = "int-lightning", "trl"
 TRL_VERSION = "1.16.0"

@@ -9,7 +9,7 @@ from textwrap import dedent
 
 import pytest
 
-from int_lightning import types
+from int_lightning import defects, types
 
 RECORDS = [t for t in vars(types).values() if dataclasses.is_dataclass(t) and isinstance(t, type)]
 
@@ -23,7 +23,7 @@ def section(record: type, name: str) -> str:
 
 @pytest.mark.parametrize("record", RECORDS)
 def test_the_example_of_a_record_builds_it(record: type) -> None:
-    assert type(eval(section(record, "Example").strip(), dict(vars(types)))) is record
+    assert type(eval(section(record, "Example").strip(), {**vars(defects), **vars(types)})) is record
 
 
 @pytest.mark.parametrize("record", RECORDS)

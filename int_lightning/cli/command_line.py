@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from rich.markup import escape
 
+from int_lightning.captured_output import configure_logging, library_output_to
 from int_lightning.cli.commands import IntTrainer
 from int_lightning.cli.fit_plan import show_fit_plan
 from int_lightning.cli.fit_setup import FIT_DEFAULTS, collect_first, run_checkpoints, run_loggers
@@ -39,7 +40,6 @@ from int_lightning.learn.ranks import RanksAlive
 from int_lightning.learn.restoring import prepare_to_restore
 from int_lightning.learn.run_record import RunRecord
 from int_lightning.learn.strategy import prepare_strategy
-from int_lightning.library_output import configure_logging, library_output_to
 from int_lightning.run_files import RESULTS, causes, lacked_room, not_written, write_json
 from int_lightning.run_folder.checkpoints import Saved
 from int_lightning.run_folder.lock import locked

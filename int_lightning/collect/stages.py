@@ -20,12 +20,13 @@ from itertools import chain
 from int_lightning.collect.categories import TEMPLATE, ErrorCategory, error_categories
 from int_lightning.collect.config import CollectConfig
 from int_lightning.collect.leakage import Leak, find_leaks
+from int_lightning.defects import Defect, DefectKind
 from int_lightning.oracles.base import Attempt, Oracle, check_proposals, is_too_long, is_waiting
 from int_lightning.oracles.policy import PolicyOracle
 from int_lightning.prompts.chat import encode_text
 from int_lightning.rollout_sampler import Continuation, RolloutSampler
 from int_lightning.steps import SEPARATORS, Cut, cuts, decode, split_steps
-from int_lightning.types import Defect, DefectKind, Intervention, Outcome, Problem, Proposal, Rollout, Status, UserError
+from int_lightning.types import Intervention, Outcome, Problem, Proposal, Rollout, Status, UserError
 
 
 @dataclass

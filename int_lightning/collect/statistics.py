@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow.compute as pc
 
 from int_lightning.collect.store import Store
+from int_lightning.defects import Defect
 from int_lightning.run_files import written
-from int_lightning.types import Defect
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -19,8 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from int_lightning.collect.manifest import Manifest, Shard, sha256_of
+from int_lightning.defects import Defect
 from int_lightning.run_files import read, replacing
-from int_lightning.types import Defect, TokenIds, TokenValues
+from int_lightning.types import TokenIds, TokenValues
 
 R = TypeVar("R")
 OUTCOMES = "outcomes"

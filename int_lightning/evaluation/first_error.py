@@ -18,11 +18,12 @@ import torch
 from torch import Tensor
 
 from int_lightning.console import interval, progress, show_table
+from int_lightning.defects import DefectKind
 from int_lightning.evaluation.labelled_attempts import NO_ERROR, LabelledAttempt
 from int_lightning.metrics import bootstrap, with_interval
 from int_lightning.oracles.base import Oracle, is_waiting
 from int_lightning.rollout_sampler import RolloutSampler
-from int_lightning.types import DefectKind, Proposal, UserError
+from int_lightning.types import Proposal, UserError
 
 
 def first_error_scores(

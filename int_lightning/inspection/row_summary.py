@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from int_lightning.collect.statistics import describe
 from int_lightning.collect.store import Store
-from int_lightning.types import Defect, SFTExample
+from int_lightning.defects import Defect
+from int_lightning.types import SFTExample
 from int_lightning.visible import in_line
 
 _ONE_BIN = (0, 1)

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+from int_lightning.defects import DefectKind
 from int_lightning.oracles.proposals.parse import parse_proposal
 from int_lightning.rollout_sampler import RolloutSampler
-from int_lightning.types import DefectKind, Problem, Proposal, Provenance, Rollout, UserError
+from int_lightning.types import Problem, Proposal, Provenance, Rollout, UserError
 
 
 def is_waiting(proposal: Proposal) -> bool:

@@ -20,10 +20,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from int_lightning.defects import Defect, DefectKind
 from int_lightning.json_lines import append_lines, json_object, numbered_lines
 from int_lightning.oracles.base import Attempt, Oracle
 from int_lightning.rollout_sampler import RolloutSampler
-from int_lightning.types import Defect, DefectKind, Proposal, UserError
+from int_lightning.types import Proposal, UserError
 
 NO_ERROR_FOUND = "none"
 _KEYS = ("id", "location", "content", "problem", "reference", "steps", "seal")

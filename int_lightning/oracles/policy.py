@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
+from int_lightning.defects import Defect, DefectKind
 from int_lightning.engines.base import NO_STRUCTURE
 from int_lightning.model_folder.control_tokens import control_tokens
 from int_lightning.oracles.base import Attempt, Oracle
@@ -18,7 +19,7 @@ from int_lightning.oracles.grammar import intervention_tag
 from int_lightning.prompts.chat import encode_chat
 from int_lightning.rollout_sampler import RolloutSampler
 from int_lightning.steps import decode
-from int_lightning.types import Defect, DefectKind, Proposal, Sampling, UserError, derive_seed
+from int_lightning.types import Proposal, Sampling, UserError, derive_seed
 
 ROOM = 512
 """Tokens that a conversation must leave in the context for the oracle's answer, unless its limit is lower."""

@@ -10,13 +10,14 @@ from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from int_lightning.defects import Defect, DefectKind
 from int_lightning.oracles.answer_cache import Answer
 from int_lightning.oracles.base import Attempt, Oracle
 from int_lightning.oracles.chat_client import Budget, ChatClient
 from int_lightning.oracles.disguise import Disguise
 from int_lightning.oracles.grammar import intervention_tag
 from int_lightning.rollout_sampler import RolloutSampler
-from int_lightning.types import Defect, DefectKind, Problem, Proposal, Provenance, Sampling, UserError, derive_seed
+from int_lightning.types import Problem, Proposal, Provenance, Sampling, UserError, derive_seed
 
 T = TypeVar("T")
 NO_SEED = -1

@@ -194,7 +194,7 @@ LOGGING = """
 import logging, os, sys
 from pathlib import Path
 from int_lightning.console import progress, say
-from int_lightning.library_output import configure_logging, library_output_to
+from int_lightning.captured_output import configure_logging, library_output_to
 with library_output_to(Path("library.log")):
     configure_logging(False)
     with progress("work \\x1b[2J", 3, "steps") as advance:

@@ -11,11 +11,12 @@ import pytest
 from int_lightning.__main__ import main
 from int_lightning.collect.stages import attempt_defect
 from int_lightning.collect.store import Store
+from int_lightning.defects import DefectKind
 from int_lightning.mini.mini_tokenizer import build_tokenizer
 from int_lightning.oracles.base import Attempt
 from int_lightning.sft.targets import TargetConfig, examples
 from int_lightning.steps import decode, split_steps
-from int_lightning.types import DefectKind, Intervention, Problem, Proposal, Provenance, Rollout, Sampling
+from int_lightning.types import Intervention, Problem, Proposal, Provenance, Rollout, Sampling
 
 from commands import small_run_config
 

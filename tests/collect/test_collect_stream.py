@@ -23,6 +23,7 @@ from int_lightning.__main__ import main
 from int_lightning.collect.pipeline import TABLES, Collector
 from int_lightning.collect.stages import ProblemStages, Work, waves
 from int_lightning.collect.store import OUTCOMES, Store
+from int_lightning.defects import Defect, DefectKind
 from int_lightning.engines.base import Engine, EngineConfig
 from int_lightning.engines.loop import EngineLoop
 from int_lightning.engines.opening import open_engine
@@ -30,7 +31,7 @@ from int_lightning.models.resolve import resolve_model
 from int_lightning.oracles.base import Attempt
 from int_lightning.oracles.policy import PolicyOracle
 from int_lightning.rollout_sampler import RolloutSampler
-from int_lightning.types import Defect, DefectKind, Outcome, Problem, Proposal, Sampling, UserError
+from int_lightning.types import Outcome, Problem, Proposal, Sampling, UserError
 
 from commands import ENGINE, MINI, PORTABLE_ENGINE, SMALL_COLLECT, collect, without_its_last_line
 

@@ -10,12 +10,13 @@ import pytest
 
 from int_lightning.collect.config import CollectConfig
 from int_lightning.collect.stages import ProblemStages, Work
+from int_lightning.defects import Defect, DefectKind
 from int_lightning.engines.base import EngineConfig
 from int_lightning.grading.grader import Grader
 from int_lightning.oracles.base import Attempt, Oracle
 from int_lightning.oracles.policy import PolicyOracle
 from int_lightning.rollout_sampler import RolloutSampler, open_sampler
-from int_lightning.types import Defect, DefectKind, Intervention, Problem, Proposal, Provenance, Rollout, Sampling
+from int_lightning.types import Intervention, Problem, Proposal, Provenance, Rollout, Sampling
 
 PROBLEM = Problem("p", "1+2@4", "3 > 2 > \\boxed{2}", "2")
 CONTEXT = 96

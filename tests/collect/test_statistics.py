@@ -17,7 +17,8 @@ from matplotlib.image import imread
 from int_lightning.collect.statistics import LENGTHS, RATIOS, SHARES, collection_statistics, describe, plot_statistics
 from int_lightning.collect.store import Store
 from int_lightning.collect.summary import summarise
-from int_lightning.types import Defect, DefectKind, Intervention, Outcome, Provenance, Rollout, Sampling
+from int_lightning.defects import Defect, DefectKind
+from int_lightning.types import Intervention, Outcome, Provenance, Rollout, Sampling
 
 PROVENANCE = Provenance("mini", "", "vllm", "solve@1f2e3d4c", Sampling(), 0)
 

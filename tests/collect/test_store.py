@@ -16,10 +16,9 @@ from hypothesis import strategies as st
 from int_lightning.collect.manifest import Manifest
 from int_lightning.collect.statistics import collection_statistics
 from int_lightning.collect.store import OUTCOMES, Store, from_row, schema_of
+from int_lightning.defects import Defect, DefectKind
 from int_lightning.types import (
     Completion,
-    Defect,
-    DefectKind,
     Intervention,
     Outcome,
     Problem,

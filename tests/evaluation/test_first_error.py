@@ -17,6 +17,7 @@ from transformers import AutoTokenizer
 
 import int_lightning.mini
 from int_lightning import console
+from int_lightning.defects import Defect, DefectKind
 from int_lightning.engines.base import EngineConfig
 from int_lightning.engines.opening import open_engine
 from int_lightning.evaluation.first_error import first_error_scores, predict, show_first_error_scores
@@ -27,7 +28,7 @@ from int_lightning.oracles.gradeschool import GradeSchoolOracle
 from int_lightning.oracles.policy import PolicyOracle
 from int_lightning.prompts.prompt_set import PromptSet
 from int_lightning.rollout_sampler import RolloutSampler
-from int_lightning.types import Defect, DefectKind, Problem, Proposal, Sampling, UserError
+from int_lightning.types import Problem, Proposal, Sampling, UserError
 
 from shared_data import SHARED, needs_shared
 

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from int_lightning.defects import DefectKind
 from int_lightning.oracles.base import Attempt, is_waiting
 from int_lightning.oracles.person import AnnotationOracle, append_records, blank_record, read_annotations
 from int_lightning.steps import split_steps
-from int_lightning.types import DefectKind, Problem, Proposal, Provenance, Rollout, Sampling, UserError
+from int_lightning.types import Problem, Proposal, Provenance, Rollout, Sampling, UserError
 
 TEXT = "x + 2 = 5\n\nso x = 7\n\n\\boxed{7}"
 

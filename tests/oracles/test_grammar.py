@@ -9,9 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from int_lightning.defects import DefectKind
 from int_lightning.oracles.grammar import intervention_tag
 from int_lightning.oracles.proposals.parse import Parsed, parse_proposal
-from int_lightning.types import DefectKind
 
 xgrammar = pytest.importorskip("xgrammar")
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from int_lightning.defects import DefectKind
 from int_lightning.engines.sampling_fields import NEUTRAL
 from int_lightning.oracles.base import is_waiting
 from int_lightning.oracles.server import NO_SEED
 from int_lightning.prompts.prompt_set import PromptSet
-from int_lightning.types import DefectKind, Sampling
+from int_lightning.types import Sampling
 
 from scripted_server import (
     GOOD,

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from int_lightning.defects import DefectKind
 from int_lightning.engines import vllm
 from int_lightning.engines.base import Engine, EngineConfig
 from int_lightning.engines.loop import EngineLoop
@@ -29,7 +30,7 @@ from int_lightning.prompts.chat import encode_chat
 from int_lightning.prompts.prompt_set import PromptSet
 from int_lightning.rollout_sampler import RolloutSampler
 from int_lightning.steps import split_steps
-from int_lightning.types import Completion, DefectKind, Problem, Proposal, Provenance, Rollout, Sampling, UserError
+from int_lightning.types import Completion, Problem, Proposal, Provenance, Rollout, Sampling, UserError
 
 needs_vllm = pytest.mark.skipif(not vllm.available(), reason="vLLM is not installed")
 

@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from int_lightning.collect.store import OUTCOMES, Store
+from int_lightning.defects import Defect, DefectKind
 from int_lightning.mini.mini_tokenizer import build_tokenizer
 from int_lightning.sft.targets import Target, TargetConfig, examples
 from int_lightning.types import (
-    Defect,
-    DefectKind,
     Intervention,
     Outcome,
     Problem,

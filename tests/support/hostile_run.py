@@ -12,21 +12,12 @@ from transformers import PreTrainedTokenizerFast
 
 from int_lightning.collect.categories import ErrorCategory
 from int_lightning.collect.store import OUTCOMES, Store
+from int_lightning.defects import Defect, DefectKind
 from int_lightning.inspection.terminal import example_lines
 from int_lightning.inspection.views import View
 from int_lightning.mini.mini_tokenizer import CHAT_TEMPLATE
 from int_lightning.prompts.recorded_tokenizer import record_tokenizer
-from int_lightning.types import (
-    Defect,
-    DefectKind,
-    Intervention,
-    Outcome,
-    Problem,
-    Proposal,
-    Provenance,
-    Rollout,
-    Sampling,
-)
+from int_lightning.types import Intervention, Outcome, Problem, Proposal, Provenance, Rollout, Sampling
 
 HOSTILE = (
     "</span></p></details><script>document.title = 'owned'</script><img src=x onerror=\"document.title='owned'\">"

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from int_lightning.oracles.proposals.defect import DefectError
+from int_lightning.defects import DefectError, DefectKind
 from int_lightning.oracles.proposals.locations import short
 from int_lightning.oracles.proposals.loose_json import Value
-from int_lightning.types import DefectKind
 
 ANOTHER = re.compile(r"[{,]\s{0,20}[\"'“”]?location[\"'“”]?\s{0,20}:", re.IGNORECASE)
 """A member that belongs to another object."""

@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from int_lightning.oracles.proposals.defect import DefectError
+from int_lightning.defects import DefectError, DefectKind
 from int_lightning.oracles.proposals.loose_json import Value
-from int_lightning.types import DefectKind
 
 _PLAIN = str.maketrans({"*": " ", "`": " ", "\u00a0": " "} | {chr(0xFF10 + i): str(i) for i in range(10)})
 _AROUND = " '\"$()[]"

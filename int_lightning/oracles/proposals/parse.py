@@ -16,12 +16,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+from int_lightning.defects import Defect, DefectError, DefectKind
 from int_lightning.oracles.proposals.content import ANOTHER, checked, says_no_error
-from int_lightning.oracles.proposals.defect import DefectError
 from int_lightning.oracles.proposals.locations import short, step_number
 from int_lightning.oracles.proposals.loose_json import UnreadableError, Value, read
 from int_lightning.oracles.proposals.tags import START, last_tag
-from int_lightning.types import Defect, DefectKind
 
 _LATER_END = re.compile(r"[\"']\s{0,20}\}")
 _FENCE = re.compile(r"```(?:json)?|`")

@@ -9,10 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from int_lightning.oracles.proposals.defect import DefectError
+from int_lightning.defects import DefectError, DefectKind
 from int_lightning.oracles.proposals.loose_json import UnreadableError, read
 from int_lightning.thoughts import after_thoughts
-from int_lightning.types import DefectKind
 
 _NAMES = ("interventions", "replacements")
 _TAG = re.compile(  # <intervention>, </replacements>, and one without ">" directly before an object
