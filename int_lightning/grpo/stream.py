@@ -168,9 +168,8 @@ class RolloutStream(IterableDataset[Step]):
         parts = balanced_parts([len(row.token_ids) for row in rows], layout.world_size)
         own, most = parts[layout.rank], max(map(len, parts))
         padded = [rows[i] for i in own] + [rows[0]] * (most - len(own))
-        budget = (
-            layout.max_tokens if layout.world_size == 1 else 1
-        )  # one row a forward pass: equally many on every rank
+        alone = layout.world_size == 1
+        budget = layout.max_tokens if alone else 1  # one row a forward pass: equally many on every rank
         scores = self.module.score_rows(policy, padded, layout.pad_id, budget, layout.packed)
         by_row = dict(gather(list(zip(own, scores[: len(own)], strict=True))))
         return [by_row[i] for i in range(len(rows))]

@@ -86,6 +86,7 @@ def test_a_grpo_with_callbacks_resumes_with_its_own_config(tmp_path: Path) -> No
     callbacks = "{class_path: InterveneOnFailedGroups, init_args: {guided: 2, oracle: PolicyOracle}}"
     held_out = "{class_path: HeldOutPassAtK, init_args: {problems: 'mini:easy:2', prompts: mini, rollouts: 2}}"
     command = [f"--trainer.callbacks=[{callbacks}, {held_out}]", COLD, PORTABLE_ENGINE, "--trainer.max_steps=1"]
+    command += ["--data.init_args.rewards=[{weight: 1.0}]"]
     assert fit_grpo(tmp_path, *command) == 0
     written = (tmp_path / "config.yaml").read_text()
     for name in ("GRPOModule", "RolloutData", "InterveneOnFailedGroups", "PolicyOracle", "HeldOutPassAtK"):
