@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 
 from torch import Tensor
 
+from int_lightning.engines.weight_rows import Rows
 from int_lightning.types import Completion, EngineName, Sampling, UserError
 
 Dtype = Literal["float32", "bfloat16"]
@@ -111,6 +112,11 @@ class Engine(Protocol):
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         """Replaces the weights, named as in transformers, and forgets every cached prefix."""
+        ...
+
+    def held_rows(self) -> dict[str, Rows]:
+        """The rows of all weights that it computes with, and of its adapters, by transformers' names as far as they are known. Every
+        rank calls it."""
         ...
 
     def sleep(self) -> None:

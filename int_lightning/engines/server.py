@@ -23,6 +23,8 @@ from torch import Tensor
 from int_lightning.engines.address import plain_address
 from int_lightning.engines.base import EngineConfig, generate_by_steps, room
 from int_lightning.engines.sampling_fields import sampling_fields
+from int_lightning.engines.vllm_weights import EXTENSION, rows_from
+from int_lightning.engines.weight_rows import Rows, joined
 from int_lightning.model_folder.ends import end_tokens
 from int_lightning.model_folder.tokenizer import load_tokenizer
 from int_lightning.run_files import written
@@ -137,6 +139,17 @@ class ServerEngine:
             self._post("/reset_prefix_cache", {})
         if torch.distributed.is_initialized():
             torch.distributed.barrier()
+
+    def held_rows(self) -> dict[str, Rows]:
+        """See ``Engine.held_rows``. Only the first rank asks; the others get none.
+
+        Raises:
+            UserError: if the server cannot say.
+        """
+        if torch.distributed.is_initialized() and torch.distributed.get_rank() > 0:
+            return {}
+        devices = self._post("/collective_rpc", {"method": "held_rows"})["results"]
+        return joined(map(rows_from, devices))
 
     def sleep(self) -> None:
         """Does nothing: the server's memory is its own."""

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from int_lightning.engines.base import NO_STRUCTURE, EngineConfig, room
 from int_lightning.engines.kv_cache import growing_cache
+from int_lightning.engines.weight_rows import Rows, by_outputs, rows_of
 from int_lightning.model_folder.ends import end_tokens
 from int_lightning.model_folder.weights import load_causal_lm
 from int_lightning.types import Completion, EngineName, Finish, Sampling, UserError
@@ -119,6 +120,12 @@ class TransformersEngine:
         own = dict(self._model.named_parameters(remove_duplicate=False))
         for name, value in weights:
             own[name].copy_(value)
+
+    @torch.no_grad()
+    def held_rows(self) -> dict[str, Rows]:
+        """See ``Engine.held_rows``."""
+        state = self._model.state_dict()
+        return {n: rows_of(by_outputs(self._model, n, v), self._model.dtype) for n, v in state.items()}
 
     def sleep(self) -> None:
         """Does nothing: the weights stay."""

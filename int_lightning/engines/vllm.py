@@ -23,6 +23,8 @@ from int_lightning.engines.vllm_start import (
     options_for,
     without_garbage_collection,
 )
+from int_lightning.engines.vllm_weights import rows_from
+from int_lightning.engines.weight_rows import Rows, joined
 from int_lightning.model_folder.ends import end_tokens
 from int_lightning.types import Completion, EngineName, Finish, Sampling, TokenValues, UserError
 
@@ -156,6 +158,17 @@ class VLLMEngine:
         if not torch.cuda.is_available():
             self._llm.apply_model(_pack_tied_head)
         self._llm.reset_prefix_cache()
+
+    def held_rows(self) -> dict[str, Rows]:
+        """See ``Engine.held_rows``."""
+        own = self._llm.collective_rpc("held_rows")
+        if self.config.tensor_parallel_size > 1:
+            from vllm.distributed import get_tp_group
+
+            devices: list[Any] = [None] * self.config.tensor_parallel_size
+            torch.distributed.all_gather_object(devices, own[0], group=get_tp_group().cpu_group)
+            own = devices
+        return joined(map(rows_from, own))
 
     def load_adapter(self, folder: Path) -> None:
         """Puts the low-rank adapters of a folder (peft's format) on top of the weights, in place of earlier ones, if
