@@ -115,8 +115,8 @@ class Engine(Protocol):
         ...
 
     def held_rows(self) -> dict[str, Rows]:
-        """The rows of all weights that it computes with, and of its adapters, by transformers' names as far as they are known. Every
-        rank calls it."""
+        """The rows of all weights and adapters that it computes with, by transformers' names as far as those are known. Every rank
+        calls it."""
         ...
 
     def sleep(self) -> None:

@@ -34,10 +34,14 @@ from int_lightning.types import Completion, EngineName, Finish, Sampling, UserEr
 KEY = "VLLM_API_KEY"
 """The environment variable with the key, which the server reads too."""
 
+HELD_ROWS = "held_rows"
 SHARD_BYTES = 2**30
 _PROBE = "1+2=3, so 4*5 = 20\n\n\\boxed{7}"
 RETRIES = 3
-_START = "VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --dtype DTYPE --host 127.0.0.1 --generation-config vllm"
+_START = (
+    "VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --dtype DTYPE --host 127.0.0.1 --generation-config vllm --worker-extension-cls "
+    + EXTENSION
+)
 
 
 class ServerEngine:
@@ -148,8 +152,16 @@ class ServerEngine:
         """
         if torch.distributed.is_initialized() and torch.distributed.get_rank() > 0:
             return {}
-        devices = self._post("/collective_rpc", {"method": "held_rows"})["results"]
-        return joined(map(rows_from, devices))
+        body = {"method": HELD_ROWS}
+        once = self._client.with_options(max_retries=0)
+        try:
+            said: Any = once.post(f"{self._url}/collective_rpc", body=body, cast_to=object)
+        except openai.InternalServerError as error:
+            raise UserError(
+                f"the server at {self._url} cannot say which weights it holds: start it as `{_START}`, with int-lightning "
+                "installed there"
+            ) from error
+        return joined(map(rows_from, said["results"]))
 
     def sleep(self) -> None:
         """Does nothing: the server's memory is its own."""

@@ -81,9 +81,14 @@ def verify(policy: Policy, engine: Engine) -> float:
         raise SyncError(
             f"after the weight sync engine {engine.name} holds the trainer's weights, but gives tokens that it samples other "
             f"log-probs, by {difference:.4g} nats a token (tolerance {tolerance}): it computes another model from them, or not "
-            f"as engine.dtype {engines} beside model.dtype {trainers}. Nothing was sampled from them"
+            f"as engine.dtype {engines} beside model.dtype {trainers}. Nothing was sampled from them{_start_of_server(engine)}"
         )
     return difference
+
+
+def _start_of_server(engine: Engine) -> str:
+    """A remedy for servers: they choose their own dtype, half precision for most folders, regardless of the config."""
+    return f". Start the server with --dtype {engine.dtype}, if it has another" if engine.name == "server" else ""
 
 
 @torch.no_grad()

@@ -34,7 +34,7 @@ class EngineTrainer(L.Trainer):
             if isinstance(module, PolicyModule) and module.dtype_name != self.engine_config.dtype:
                 say(
                     f"[yellow]note:[/] model.dtype is {module.dtype_name} and engine.dtype {self.engine_config.dtype}: their "
-                    "log-probs differ by rounding, and syncs are verified only up to that of bfloat16"
+                    "log-probs differ by rounding"
                 )
             self._engine = open_engine(folder, self.engine_config, lora.rank if lora else 0)
         return self._engine
