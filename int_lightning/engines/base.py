@@ -115,7 +115,7 @@ class Engine(Protocol):
         ...
 
     def held_rows(self) -> dict[str, Rows]:
-        """The rows of all weights and adapters that it computes with, by transformers' names as far as those are known. Every rank
+        """The rows of all weights and adapters that it computes with, by transformers' names as far as they are known. Every rank
         calls it."""
         ...
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
@@ -34,7 +35,6 @@ from int_lightning.types import Completion, EngineName, Finish, Sampling, UserEr
 KEY = "VLLM_API_KEY"
 """The environment variable with the key, which the server reads too."""
 
-HELD_ROWS = "held_rows"
 SHARD_BYTES = 2**30
 _PROBE = "1+2=3, so 4*5 = 20\n\n\\boxed{7}"
 RETRIES = 3
@@ -152,16 +152,13 @@ class ServerEngine:
         """
         if torch.distributed.is_initialized() and torch.distributed.get_rank() > 0:
             return {}
-        body = {"method": HELD_ROWS}
-        once = self._client.with_options(max_retries=0)
-        try:
-            said: Any = once.post(f"{self._url}/collective_rpc", body=body, cast_to=object)
-        except openai.InternalServerError as error:
+        if not self._says_what_it_holds:
             raise UserError(
                 f"the server at {self._url} cannot say which weights it holds: start it as `{_START}`, with int-lightning "
                 "installed there"
-            ) from error
-        return joined(map(rows_from, said["results"]))
+            )
+        devices = self._post("/collective_rpc", {"method": "held_rows"})["results"]
+        return joined(map(rows_from, devices))
 
     def sleep(self) -> None:
         """Does nothing: the server's memory is its own."""
@@ -173,6 +170,12 @@ class ServerEngine:
         """Ends the connections; the server continues."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._client.close()
+
+    @cached_property
+    def _says_what_it_holds(self) -> bool:
+        """Asked beforehand, because a method that its workers do not have ends the server."""
+        config = self._get("/server_info?config_format=json")["vllm_config"]
+        return bool(config["parallel_config"]["worker_extension_cls"] == EXTENSION)
 
     def _served_model(self) -> str:
         served = self._get("/v1/models")["data"][0]
