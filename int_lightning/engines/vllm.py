@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from textwrap import shorten
@@ -27,6 +28,7 @@ from int_lightning.model_folder.ends import end_tokens
 from int_lightning.types import Completion, EngineName, Finish, Sampling, TokenValues, UserError
 
 if TYPE_CHECKING:
+    from vllm import LLM
     from vllm.lora.request import LoRARequest
 
 
@@ -152,8 +154,11 @@ class VLLMEngine:
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         """See ``Engine.load_weights``."""
-        self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
-        if not torch.cuda.is_available():
+        if torch.cuda.is_available():
+            self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
+        else:
+            with _experts_packed_again(self._llm):
+                self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
             self._llm.apply_model(_pack_tied_head)
         self._llm.reset_prefix_cache()
 
@@ -187,6 +192,25 @@ class VLLMEngine:
         del self._llm
         if self._owns_process_group:
             cleanup_dist_env_and_memory()
+
+
+@contextmanager
+def _experts_packed_again(llm: LLM) -> Iterator[None]:
+    """Makes vLLM pack the experts that it loads, as a CPU wants them: vLLM 0.32 does so only while it has no kernel for them."""
+    kernels: dict[Any, Any] = {}
+
+    def take_away(model: torch.nn.Module) -> None:
+        for module in model.modules():
+            method = getattr(module, "quant_method", None)
+            if getattr(method, "moe_kernel", None) is not None:
+                kernels[method] = method.moe_kernel
+                method.moe_kernel = None
+
+    llm.apply_model(take_away)
+    yield
+    for method, kernel in kernels.items():
+        if method.moe_kernel is None:  # no weights came for its experts
+            method.moe_kernel = kernel
 
 
 def _pack_tied_head(model: torch.nn.Module) -> None:
