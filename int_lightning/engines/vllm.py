@@ -5,8 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from itertools import count
 from pathlib import Path
 from textwrap import shorten
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from int_lightning.engines.base import EngineConfig, generate_by_steps, room
+from int_lightning.engines.vllm_loading import reload_weights
 from int_lightning.engines.vllm_start import (
     check_devices,
     knows_adapters,
@@ -28,7 +28,6 @@ from int_lightning.model_folder.ends import end_tokens
 from int_lightning.types import Completion, EngineName, Finish, Sampling, TokenValues, UserError
 
 if TYPE_CHECKING:
-    from vllm import LLM
     from vllm.lora.request import LoRARequest
 
 
@@ -154,12 +153,7 @@ class VLLMEngine:
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         """See ``Engine.load_weights``."""
-        if torch.cuda.is_available():
-            self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
-        else:
-            with _experts_packed_again(self._llm):
-                self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
-            self._llm.apply_model(_pack_tied_head)
+        reload_weights(self._llm, weights)
         self._llm.reset_prefix_cache()
 
     def load_adapter(self, folder: Path) -> None:
@@ -192,33 +186,6 @@ class VLLMEngine:
         del self._llm
         if self._owns_process_group:
             cleanup_dist_env_and_memory()
-
-
-@contextmanager
-def _experts_packed_again(llm: LLM) -> Iterator[None]:
-    """Makes vLLM pack the experts that it loads, as a CPU wants them: vLLM 0.32 does so only while it has no kernel for them."""
-    kernels: dict[Any, Any] = {}
-
-    def take_away(model: torch.nn.Module) -> None:
-        for module in model.modules():
-            method = getattr(module, "quant_method", None)
-            if getattr(method, "moe_kernel", None) is not None:
-                kernels[method] = method.moe_kernel
-                method.moe_kernel = None
-
-    llm.apply_model(take_away)
-    yield
-    for method, kernel in kernels.items():
-        if method.moe_kernel is None:  # no weights came for its experts
-            method.moe_kernel = kernel
-
-
-def _pack_tied_head(model: torch.nn.Module) -> None:
-    """Packs the head again, as a CPU wants it: vLLM 0.28 forgets to when the head's weights are the embedding's."""
-    head: Any = getattr(model, "lm_head", None)
-    method = getattr(head, "quant_method", None)
-    if method is not None and getattr(model.config, "tie_word_embeddings", False):
-        method.process_weights_after_loading(head)
 
 
 def _finish(reason: str | None) -> Finish:
