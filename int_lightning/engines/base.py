@@ -111,7 +111,15 @@ class Engine(Protocol):
         ...
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
-        """Replaces the weights, named as in transformers, and forgets every cached prefix."""
+        """Replaces the weights and forgets every cached prefix.
+
+        Args:
+            weights: Named as in a checkpoint, which is what ``named_weights`` and ``weights_of_folder`` give. Those of a
+                layer come one after the other, so that an engine can load layer by layer.
+
+        Raises:
+            UserError: for a tensor that the engine's model does not have.
+        """
         ...
 
     def held_rows(self) -> dict[str, Rows]:

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from int_lightning.engines.base import NO_STRUCTURE, EngineConfig, room
 from int_lightning.engines.kv_cache import growing_cache
 from int_lightning.engines.weight_rows import Rows, by_outputs, rows_of
+from int_lightning.model_folder.checkpoint_names import load_stored
 from int_lightning.model_folder.ends import end_tokens
 from int_lightning.model_folder.weights import load_causal_lm
 from int_lightning.types import Completion, EngineName, Finish, Sampling, UserError
@@ -114,12 +115,9 @@ class TransformersEngine:
             scores.append(logprobs.gather(-1, ids[0, 1:, None]).squeeze(-1).tolist())
         return scores
 
-    @torch.no_grad()
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         """See ``Engine.load_weights``."""
-        own = dict(self._model.named_parameters(remove_duplicate=False))
-        for name, value in weights:
-            own[name].copy_(value)
+        load_stored(self._model, weights)
 
     @torch.no_grad()
     def held_rows(self) -> dict[str, Rows]:

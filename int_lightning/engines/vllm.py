@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from int_lightning.engines.base import EngineConfig, generate_by_steps, room
+from int_lightning.engines.vllm_loading import reload_weights
 from int_lightning.engines.vllm_start import (
     check_devices,
     knows_adapters,
@@ -154,9 +155,7 @@ class VLLMEngine:
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         """See ``Engine.load_weights``."""
-        self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
-        if not torch.cuda.is_available():
-            self._llm.apply_model(_pack_tied_head)
+        reload_weights(self._llm, weights)
         self._llm.reset_prefix_cache()
 
     def held_rows(self) -> dict[str, Rows]:
@@ -200,14 +199,6 @@ class VLLMEngine:
         del self._llm
         if self._owns_process_group:
             cleanup_dist_env_and_memory()
-
-
-def _pack_tied_head(model: torch.nn.Module) -> None:
-    """Packs the head again, as a CPU wants it: vLLM 0.28 forgets to when the head's weights are the embedding's."""
-    head: Any = getattr(model, "lm_head", None)
-    method = getattr(head, "quant_method", None)
-    if method is not None and getattr(model.config, "tie_word_embeddings", False):
-        method.process_weights_after_loading(head)
 
 
 def _finish(reason: str | None) -> Finish:
