@@ -62,6 +62,7 @@ def options_for(config: EngineConfig, on_gpu: bool, lora_rank: int) -> dict[str,
         "trust_remote_code": config.trust_remote_code,
         "enforce_eager": not on_gpu,
         "enable_sleep_mode": on_gpu,
+        "logprobs_mode": "processed_logprobs",
         **(_gpu_options(config) if on_gpu else _cpu_options(config)),
     }
     if lora_rank:
