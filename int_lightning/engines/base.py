@@ -82,7 +82,8 @@ class Engine(Protocol):
     ends: list[int]
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
-        """One completion for each prompt, in order, each drawn with its own seed. Log-probs are those of the unscaled logits.
+        """One completion for each prompt, in order, each drawn with its own seed. Log-probs are those of the distribution that
+        tokens were drawn from; see ``Completion``.
 
         Raises:
             UserError: if a prompt leaves no room for a completion in the context.
@@ -107,7 +108,7 @@ class Engine(Protocol):
         ...
 
     def score(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
-        """Log-probs of tokens 1 .. T-1 of each sequence, given the tokens before them."""
+        """Log-probs of tokens 1 .. T-1 of each sequence, given the tokens before them, at temperature 1 and not truncated."""
         ...
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:

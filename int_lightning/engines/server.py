@@ -39,8 +39,8 @@ SHARD_BYTES = 2**30
 _PROBE = "1+2=3, so 4*5 = 20\n\n\\boxed{7}"
 RETRIES = 3
 _START = (
-    "VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --dtype DTYPE --host 127.0.0.1 --generation-config vllm --worker-extension-cls "
-    + EXTENSION
+    "VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --dtype DTYPE --host 127.0.0.1 --generation-config vllm "
+    f"--logprobs-mode processed_logprobs --worker-extension-cls {EXTENSION}"
 )
 
 
@@ -52,7 +52,8 @@ class ServerEngine:
         config: Address, sizes and limits.
 
     Raises:
-        UserError: if the server does not answer, if its sequences are too short, or if it has another tokenizer.
+        UserError: if the server does not answer, if its sequences are too short, if it has another tokenizer, or if its log-probs
+            are not those of the distribution that it draws from.
     """
 
     name: EngineName = "server"
@@ -74,6 +75,7 @@ class ServerEngine:
         self._weights_folder = config.weights_folder
         self._model = self._served_model()
         self._check_tokenizer()
+        self._check_logprobs()
         self._numbers = count()
         self._ended: SimpleQueue[tuple[int, Future[Completion]]] = SimpleQueue()
         self._threads = ThreadPoolExecutor(config.max_num_seqs, "int-lightning-server")
@@ -193,6 +195,20 @@ class ServerEngine:
             raise UserError(
                 f"the server at {self._url} has another tokenizer than {self.folder}: start it with that folder, or with "
                 "one that has the same tokenizer"
+            )
+
+    def _check_logprobs(self) -> None:
+        """Draws from the likeliest token alone, whose log-prob is then 0; a server that leaves truncation out of its log-probs
+        gives the one that it scores the token with."""
+        prompt, drawn = self.ends[:1], Sampling(max_tokens=8, top_k=1)
+        asked = {"prompt": prompt, "max_tokens": room(1, drawn, self.max_model_len), **sampling_fields(drawn)}
+        asked |= {"min_tokens": 0, "stop": [], "ignore_eos": True, "logprobs": 1, "return_token_ids": True}
+        found = self._complete(asked)
+        scored = np.array(self.score([[*prompt, *found.token_ids.tolist()]])[0])
+        if np.abs(found.logprobs).mean() > np.abs(found.logprobs - scored).mean():
+            raise UserError(
+                f"the server at {self._url} gives log-probs of another distribution than it draws from: start it with "
+                f"--logprobs-mode processed_logprobs, as `{_START}`"
             )
 
     def _complete(self, body: dict[str, Any]) -> Completion:

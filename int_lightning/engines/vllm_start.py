@@ -64,6 +64,7 @@ def options_for(config: EngineConfig, on_gpu: bool, lora_rank: int) -> dict[str,
         "enforce_eager": not on_gpu,
         "enable_sleep_mode": on_gpu,
         "worker_extension_cls": EXTENSION,
+        "logprobs_mode": "processed_logprobs",
         **(_gpu_options(config) if on_gpu else _cpu_options(config)),
     }
     if lora_rank:

@@ -93,14 +93,9 @@ class GroupSampler:
     interventions: Intervening | None = None
 
     @property
-    def engine_logprobs_comparable(self) -> bool:
-        """Whether the engine's log-probs, of the unscaled logits, are those of the distribution that the trainer scores."""
-        return self.sampling.temperature == 1.0
-
-    @property
     def engine_samples_policy(self) -> bool:
-        """Whether the engine samples from that distribution itself."""
-        return self.engine_logprobs_comparable and self.sampling.top_p >= 1.0 and self.sampling.top_k <= 0
+        """Whether the engine draws from the very distribution that the trainer scores, at the same temperature and whole."""
+        return self.sampling.temperature > 0 and not self.sampling.truncates
 
     def synced(self) -> RolloutSampler:
         """A sampler of the newest weights, verified. Every rank calls it."""

@@ -141,11 +141,12 @@ class RolloutStream(IterableDataset[Step]):
     ) -> WaitingStep:
         """Rows of the groups that have an advantage, and of the others where the objective acts on them too; all count in the
         normaliser. What interventions made of a failed group goes with it."""
-        config, with_engine = self.sampler.config, self.sampler.engine_logprobs_comparable
+        config, objective = self.sampler.config, self.module.objective
+        with_engine = self.sampler.engine_samples_policy or objective.importance_cap is not None
         rescued = [rescues[g.problem_id] for g in groups if g.problem_id in rescues]
         guided = list(chain.from_iterable(rescue.groups for rescue in rescued))
         count = loss_count([*groups, *guided], config, self.sampler.sampling)
-        every = self.module.objective.acts_without_advantage
+        every = objective.acts_without_advantage
         rows = loss_rows(groups, config, with_engine, without_advantage=every)
         if self.sampler.interventions is not None:
             weight = self.sampler.interventions.weight
