@@ -19,6 +19,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 
 from int_lightning.grpo.objective import ObjectiveConfig
+from int_lightning.learn.callbacks import log_held_out
 from int_lightning.learn.liger_layers import Layers
 from int_lightning.learn.lora import LoRAConfig, without_adapters
 from int_lightning.learn.micro_batches import MicroBatch, Step, TrainingRow, micro_batches
@@ -123,7 +124,7 @@ class GRPOModule(PolicyModule):
 
     def validation_step(self, step: Step, _: int) -> None:
         """Logs the metrics of held-out problems, which were computed where their rollouts were sampled."""
-        self.log_dict({f"val/{k}": v for k, v in step.metrics.items()}, batch_size=1)
+        log_held_out(self.trainer, step.metrics)
 
     @torch.no_grad()
     def score_rows(
