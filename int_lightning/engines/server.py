@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from int_lightning.engines.address import plain_address
-from int_lightning.engines.base import EngineConfig, generate_by_steps, room
+from int_lightning.engines.base import EngineConfig, Memory, generate_by_steps, room
 from int_lightning.engines.sampling_fields import sampling_fields
 from int_lightning.model_folder.ends import end_tokens
 from int_lightning.model_folder.tokenizer import load_tokenizer
@@ -51,6 +51,7 @@ class ServerEngine:
 
     name: EngineName = "server"
     takes_structure = True
+    sleeps = False
 
     def __init__(self, folder: str, config: EngineConfig) -> None:
         self.folder = folder
@@ -141,7 +142,7 @@ class ServerEngine:
     def sleep(self) -> None:
         """Does nothing: the server's memory is its own."""
 
-    def wake(self) -> None:
+    def wake(self, memory: Memory) -> None:
         """Nothing was freed."""
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from int_lightning.engines.base import NO_STRUCTURE, EngineConfig, room
+from int_lightning.engines.base import NO_STRUCTURE, EngineConfig, Memory, room
 from int_lightning.engines.kv_cache import growing_cache
 from int_lightning.model_folder.ends import end_tokens
 from int_lightning.model_folder.weights import load_causal_lm
@@ -54,6 +54,7 @@ class TransformersEngine:
 
     name: EngineName = "transformers"
     takes_structure = False
+    sleeps = False
 
     def __init__(self, folder: str, config: EngineConfig) -> None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -123,7 +124,7 @@ class TransformersEngine:
     def sleep(self) -> None:
         """Does nothing: the weights stay."""
 
-    def wake(self) -> None:
+    def wake(self, memory: Memory) -> None:
         """Does nothing: the weights stayed."""
 
     def close(self) -> None:

@@ -61,7 +61,7 @@ def options_for(config: EngineConfig, on_gpu: bool, lora_rank: int) -> dict[str,
         "tensor_parallel_size": config.tensor_parallel_size,
         "trust_remote_code": config.trust_remote_code,
         "enforce_eager": not on_gpu,
-        "enable_sleep_mode": on_gpu,
+        "enable_sleep_mode": on_gpu and config.sleep_while_training,
         **(_gpu_options(config) if on_gpu else _cpu_options(config)),
     }
     if lora_rank:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import chain
 from typing import Protocol, TypeVar, runtime_checkable
@@ -104,9 +105,9 @@ class GroupSampler:
         """Whether the engine samples from that distribution itself."""
         return self.engine_logprobs_comparable and self.sampling.top_p >= 1.0 and self.sampling.top_k <= 0
 
-    def synced(self) -> RolloutSampler:
-        """A sampler of the newest weights, verified. Every rank calls it."""
-        return self.trainer.synced_sampler(self.prompts, self.grader)
+    def synced(self) -> AbstractContextManager[RolloutSampler]:
+        """See ``EngineTrainer.sampling``."""
+        return self.trainer.sampling(self.prompts, self.grader)
 
     def draw(self, sampler: RolloutSampler, problems: Sequence[Problem], stage: str) -> list[list[Rollout]]:
         """A group of rollouts for each problem of this rank's share, shown without hints."""

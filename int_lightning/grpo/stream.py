@@ -121,13 +121,14 @@ class RolloutStream(IterableDataset[Step]):
         """
         trainer, progress = self.sampler.trainer, self.position / self.steps
         started = time.perf_counter()
-        sampler = self.sampler.synced()
-        synced, before = time.perf_counter(), sampler.engine.tokens_generated
-        with trainer.limited(f"sampling batch {self.batch}"):
-            batch = self.sampler.batch(sampler, self.batch, self.taken, progress)
-            tokens = sum(gather([sampler.engine.tokens_generated - before]))
+        with self.sampler.synced() as sampler:
+            synced, before = time.perf_counter(), sampler.engine.tokens_generated
+            with trainer.limited(f"sampling batch {self.batch}"):
+                batch = self.sampler.batch(sampler, self.batch, self.taken, progress)
+                tokens = sum(gather([sampler.engine.tokens_generated - before]))
+            generated = time.perf_counter()
         self.taken = batch.taken
-        seconds = {"sync": synced - started, "generate": time.perf_counter() - synced, "train": self._seconds_training}
+        seconds = {"sync": synced - started, "generate": generated - synced, "train": self._seconds_training}
         self._seconds_training = 0.0
         if self.layout.rank == 0:
             self._show(batch)

@@ -38,13 +38,14 @@ def sync(policy: Policy, engine: Engine) -> float:
     Raises:
         SyncError: if it exceeds the tolerance of their dtypes.
     """
-    engine.wake()
+    engine.wake("weights")
     if isinstance(engine, VLLMEngine) and engine.takes_adapters:
         with scratch_folder("adapter") as folder:
             save_adapter(policy.causal_lm, adapter_factors(policy.causal_lm), folder)
             engine.load_adapter(folder)
     else:
         engine.load_weights(named_weights(policy))
+    engine.wake("kv_cache")
     return verify(policy, engine)
 
 
