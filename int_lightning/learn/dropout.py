@@ -30,7 +30,7 @@ def switch_dropout_off(causal_lm: PreTrainedModel) -> list[str]:
             module.p = 0.0
         config = getattr(module, "config", None)
         if module is not causal_lm and isinstance(config, PreTrainedConfig) and dropouts(config):
-            module.config = quiet.setdefault(id(config), _without_dropout(config))
+            module.config = quiet.setdefault(id(config), _without_dropout(config))  # type: ignore[assignment]
     return dropouts(causal_lm.config)
 
 

@@ -45,6 +45,16 @@ def test_interventions_give_failed_groups_something_to_learn_from(use: str, tmp_
     assert all(known[i] == (problem, gold) for i, problem, gold in rows)
 
 
+def test_failed_groups_that_leave_no_room_for_an_oracle_are_left_as_they_are(tmp_path: Path) -> None:
+    hinted, short = "--data.init_args.hints={first: 0.6, last: 0.6}", "--engine.max_model_len=64"
+    options = [HARD, COLD, in_loop("both"), hinted, PORTABLE_ENGINE, short, "--data.init_args.steps=2"]
+    assert fit_grpo(tmp_path, *options) == 0
+    rows = metrics(tmp_path, "train/failed_groups", "train/interventions")
+    assert len(rows) == 2
+    assert rows[0][0] > 0
+    assert all(interventions == 0 for _, interventions in rows)
+
+
 def test_without_interventions_failed_groups_teach_nothing(tmp_path: Path) -> None:
     assert fit_grpo(tmp_path, HARD, COLD, "--data.init_args.steps=2") == 0
     assert all(norm == 0 for (norm,) in metrics(tmp_path, "train/grad_norm"))
