@@ -20,6 +20,7 @@ from transformers import (
     GPT2Config,
     LlamaConfig,
     MistralConfig,
+    MixtralConfig,
     OPTConfig,
     PreTrainedModel,
     Qwen3Config,
@@ -141,5 +142,13 @@ def _opt(rate: float, **common: Any) -> OPTConfig:
     return OPTConfig(num_hidden_layers=2, num_attention_heads=2, **sizes, **rates, **common)
 
 
-DROPPING = {"gpt2": _gpt2, "starcoder2": _starcoder2, "falcon": _falcon, "opt": _opt}
-"""Dropout as modules, as attributes of layers, as keys of the configuration that are read in every pass, and of whole layers."""
+def _mixtral(rate: float, **common: Any) -> MixtralConfig:
+    rates = {"attention_dropout": rate, "router_jitter_noise": rate}
+    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_local_experts": 4, "num_experts_per_tok": 2}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
+    return MixtralConfig(num_hidden_layers=2, **sizes, **heads, **rates, **common)
+
+
+DROPPING = {"gpt2": _gpt2, "starcoder2": _starcoder2, "falcon": _falcon, "opt": _opt, "mixtral": _mixtral}
+"""Dropout as modules, as attributes of layers, as keys of the configuration that are read in every pass, and of whole layers; and
+noise on a router's input."""
