@@ -14,6 +14,7 @@ from int_lightning.types import Completion, EngineName, Sampling, UserError
 
 Dtype = Literal["float32", "bfloat16"]
 EngineChoice = Literal["auto", "vllm", "transformers", "server"]
+Memory = Literal["weights", "kv_cache"]
 
 NO_STRUCTURE = (
     "structured decoding needs vLLM, and this is the transformers engine: install the extra `cpu` or `gpu` and use "
@@ -36,6 +37,8 @@ class EngineConfig:
         threads: CPU threads of the process, training included; 0 leaves PyTorch's choice. Tiny models are faster on one.
         kv_cache_gib: Memory for the KV cache on a CPU, in GiB.
         gpu_memory_utilization: Share of a GPU's memory.
+        sleep_while_training: Free the GPU memory of weights and KV cache while a fit trains. Only vLLM on a GPU can; a fit with
+            another engine says so and keeps it.
         tensor_parallel_size: GPUs one engine spans.
         trust_remote_code: Whether a model folder may bring its own code.
         time_limit: Seconds that one call of the engine, one exchange between processes or one optimiser step of a fit may take.
@@ -51,6 +54,7 @@ class EngineConfig:
     threads: int = 0
     kv_cache_gib: int = 1
     gpu_memory_utilization: float = 0.45
+    sleep_while_training: bool = False
     tensor_parallel_size: int = 1
     trust_remote_code: bool = False
     time_limit: float = 3600.0
@@ -70,8 +74,8 @@ class EngineConfig:
 
 
 class Engine(Protocol):
-    """Generates for the trainer. ``takes_structure`` says whether ``submit`` takes one. A completion ends at any token of
-    ``ends``, and at no other."""
+    """Generates for the trainer. ``takes_structure`` says whether ``submit`` takes one, and ``sleeps`` whether ``sleep`` frees
+    memory. A completion ends at any token of ``ends``, and at no other."""
 
     name: EngineName
     folder: str
@@ -79,6 +83,7 @@ class Engine(Protocol):
     max_model_len: int
     tokens_generated: int
     takes_structure: bool
+    sleeps: bool
     ends: list[int]
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
@@ -129,11 +134,12 @@ class Engine(Protocol):
         ...
 
     def sleep(self) -> None:
-        """Frees memory for training, where the device allows it."""
+        """Frees memory for training, if it ``sleeps``."""
         ...
 
-    def wake(self) -> None:
-        """Reclaims the memory; load weights afterwards."""
+    def wake(self, memory: Memory) -> None:
+        """Reclaims part of the memory, if it is asleep: first that of the weights, which are then loaded, and when they are there
+        that of the KV cache, so that the two and what loading takes are never needed together."""
         ...
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from int_lightning.engines.address import plain_address
-from int_lightning.engines.base import EngineConfig, generate_by_steps, room
+from int_lightning.engines.base import EngineConfig, Memory, generate_by_steps, room
 from int_lightning.engines.sampling_fields import sampling_fields
 from int_lightning.engines.vllm_weights import EXTENSION, rows_from
 from int_lightning.engines.weight_rows import Rows, joined
@@ -58,6 +58,7 @@ class ServerEngine:
 
     name: EngineName = "server"
     takes_structure = True
+    sleeps = False
 
     def __init__(self, folder: str, config: EngineConfig) -> None:
         self.folder = folder
@@ -165,7 +166,7 @@ class ServerEngine:
     def sleep(self) -> None:
         """Does nothing: the server's memory is its own."""
 
-    def wake(self) -> None:
+    def wake(self, memory: Memory) -> None:
         """Nothing was freed."""
 
     def close(self) -> None:

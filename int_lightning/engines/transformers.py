@@ -13,7 +13,7 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from int_lightning.engines.base import NO_STRUCTURE, EngineConfig, room
+from int_lightning.engines.base import NO_STRUCTURE, EngineConfig, Memory, room
 from int_lightning.engines.kv_cache import growing_cache
 from int_lightning.engines.weight_rows import Rows, by_outputs, rows_of
 from int_lightning.model_folder.checkpoint_names import load_stored
@@ -56,6 +56,7 @@ class TransformersEngine:
 
     name: EngineName = "transformers"
     takes_structure = False
+    sleeps = False
 
     def __init__(self, folder: str, config: EngineConfig) -> None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -128,7 +129,7 @@ class TransformersEngine:
     def sleep(self) -> None:
         """Does nothing: the weights stay."""
 
-    def wake(self) -> None:
+    def wake(self, memory: Memory) -> None:
         """Does nothing: the weights stayed."""
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from int_lightning.engines.base import EngineConfig, generate_by_steps, room
+from int_lightning.engines.base import EngineConfig, Memory, generate_by_steps, room
 from int_lightning.engines.vllm_loading import reload_weights
 from int_lightning.engines.vllm_start import (
     check_devices,
@@ -76,7 +76,8 @@ class VLLMEngine:
         self.takes_adapters = knows_adapters(folder, lora_rank)
         self._adapter: LoRARequest | None = None
         self._numbers = count()
-        self._sleeps = on_gpu
+        self.sleeps = on_gpu and config.sleep_while_training
+        self._asleep: set[Memory] = set()
         if not self._owns_process_group:  # vLLM reads the ranks under the names that torchrun gives them
             os.environ.setdefault("RANK", str(torch.distributed.get_rank()))
             os.environ.setdefault("LOCAL_RANK", str(torch.cuda.current_device() if on_gpu else 0))
@@ -183,13 +184,16 @@ class VLLMEngine:
 
     def sleep(self) -> None:
         """Frees weights and KV cache of a GPU; the weights wait in main memory if only adapters will be loaded."""
-        if self._sleeps:
+        if self.sleeps and not self._asleep:
             self._llm.sleep(level=1 if self.takes_adapters else 2)
+            self._asleep = {"weights", "kv_cache"}
 
-    def wake(self) -> None:
-        """Reclaims the memory."""
-        if self._sleeps:
-            self._llm.wake_up()
+    def wake(self, memory: Memory) -> None:
+        """See ``Engine.wake``."""
+        if memory in self._asleep:
+            torch.cuda.empty_cache()  # what training, or gathering weights, left in PyTorch's own pool
+            self._llm.wake_up(tags=[memory])
+            self._asleep.remove(memory)
 
     def close(self) -> None:
         """Shuts down the engine core, and the process group if vLLM made it, so that another engine can be started."""

@@ -48,8 +48,8 @@ class RolloutData(L.LightningDataModule):
         hints: Show problems with the beginning of their reference solution (hint-guided RL); null shows none of it.
         show_every: Batches between tables of sampled rollouts on the console; 0 shows none.
         limit: Use only the first problems of the source.
-        validation: Where held-out problems come from, for ``val/pass@k`` at the end and every ``trainer.val_check_interval``
-            steps.
+        validation: Where held-out problems come from, for ``val/pass@k`` every ``trainer.val_check_interval`` steps; without that
+            key, after the last step.
     """
 
     def __init__(

@@ -44,13 +44,14 @@ def sync(policy: Policy, engine: Engine) -> float:
     Raises:
         SyncError: see ``verify``.
     """
-    engine.wake()
+    engine.wake("weights")
     if isinstance(engine, VLLMEngine) and engine.takes_adapters:
         with scratch_folder("adapter") as folder:
             save_adapter(policy.causal_lm, adapter_factors(policy.causal_lm), folder)
             engine.load_adapter(folder)
     else:
         engine.load_weights(named_weights(policy))
+    engine.wake("kv_cache")
     return verify(policy, engine)
 
 

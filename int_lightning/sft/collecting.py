@@ -124,6 +124,6 @@ class CollectInterventions(Callback):
         self._todo = Collector(self.store, self.collection.batch_problems).todo(self.fitting)
 
     async def _work(self, batch: list[Todo]) -> list[Work]:
-        sampler = self.trainer.synced_sampler(PromptSet(self.prompts), self.grader)
-        stages = ProblemStages(sampler, self.oracle, self.collection, own_attempts(self.sources))
-        return list(await asyncio.gather(*(stages.run(problem, earlier) for problem, earlier in batch)))
+        with self.trainer.sampling(PromptSet(self.prompts), self.grader) as sampler:
+            stages = ProblemStages(sampler, self.oracle, self.collection, own_attempts(self.sources))
+            return list(await asyncio.gather(*(stages.run(problem, earlier) for problem, earlier in batch)))
