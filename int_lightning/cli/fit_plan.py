@@ -135,7 +135,8 @@ def _engine(trainer: EngineTrainer, weights: int) -> list[Part]:
         total = torch.cuda.get_device_properties(trainer.strategy.root_device).total_memory / GIB
         share = engine.gpu_memory_utilization * total
         return [Part("engine: weights and KV cache, asleep while training", "cuda", share)]
+    held = DTYPES[engine.dtype].itemsize * weights / engine.tensor_parallel_size
     return [
-        Part(f"engine: weights, {engine.dtype}", "cpu", DTYPES[engine.dtype].itemsize * weights / GIB),
+        Part(f"engine: weights, {engine.dtype}", "cpu", held / GIB),
         Part("engine: KV cache", "cpu", float(engine.kv_cache_gib)),
     ]
