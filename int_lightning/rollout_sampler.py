@@ -32,6 +32,7 @@ from int_lightning.steps import decode
 from int_lightning.types import Completion, Problem, Provenance, Rollout, Sampling, UserError, derive_seed
 
 T = TypeVar("T")
+_IDLE_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +141,22 @@ class RolloutSampler:
         return EngineLoop(self.engine)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Runs coroutines that draw. In a fit every rank calls it, also one that has nothing to draw, because an engine may be
-        shared with other ranks that have."""
-        done = asyncio.run(work)
-        if isinstance(self.engine, TensorParallelEngine):
-            self.engine.finish()
+        """Runs a coroutine that draws. In a fit every rank calls it, also one that has nothing to draw: its engine may be part of
+        one that other ranks draw from, and steps with theirs."""
+        if not isinstance(self.engine, TensorParallelEngine):
+            return asyncio.run(work)
+        done = asyncio.run(self._beside_other_ranks(self.engine, work))
+        self.engine.finish()
         return done
+
+    async def _beside_other_ranks(self, engine: TensorParallelEngine, work: Coroutine[Any, Any, T]) -> T:
+        """Steps the engine also while the work waits for something else, such as a server's proposals."""
+        running = asyncio.create_task(work)
+        while not running.done():
+            if self.loop.idle:
+                engine.step()
+            await asyncio.sleep(_IDLE_SECONDS)
+        return running.result()
 
     def _requests(self, draws: Sequence[Draw], stage: str) -> tuple[list[list[int]], list[int]]:
         starts = {(d.start.problem.id, d.start.attempt): d.start for d in draws}

@@ -65,9 +65,9 @@ class TensorParallelEngine(VLLMEngine):
     def submit(self, prompt: Sequence[int], sampling: Sampling, seed: int, structure: str | None = None) -> int:
         """See ``Engine.submit``."""
         room(len(prompt), sampling, self.max_model_len)
-        request = _Request(next(self._own_numbers), list(prompt), sampling, seed, structure)
-        self._untold.append(request)
-        return request.number
+        number = next(self._own_numbers)
+        self._untold.append(_Request(number, list(prompt), sampling, seed, structure))
+        return number
 
     def step(self) -> list[tuple[int, Completion]]:
         """See ``Engine.step``. It waits until every rank of the group has called it or ``finish``."""
