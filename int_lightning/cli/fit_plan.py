@@ -136,7 +136,8 @@ def _engine(trainer: EngineTrainer, weights: int) -> list[Part]:
         share = engine.gpu_memory_utilization * total
         asleep = ", asleep while training" if engine.sleep_while_training else ""
         return [Part(f"engine: weights and KV cache{asleep}", "cuda", share)]
+    held = DTYPES[engine.dtype].itemsize * weights / engine.tensor_parallel_size
     return [
-        Part(f"engine: weights, {engine.dtype}", "cpu", DTYPES[engine.dtype].itemsize * weights / GIB),
+        Part(f"engine: weights, {engine.dtype}", "cpu", held / GIB),
         Part("engine: KV cache", "cpu", float(engine.kv_cache_gib)),
     ]

@@ -39,7 +39,8 @@ class EngineConfig:
         gpu_memory_utilization: Share of a GPU's memory.
         sleep_while_training: Free the GPU memory of weights and KV cache while a fit trains. Only vLLM on a GPU can; a fit with
             another engine says so and keeps it.
-        tensor_parallel_size: GPUs one engine spans.
+        tensor_parallel_size: Devices that one engine spans, with vLLM in this process. In a fit they are those of as many
+            consecutive processes, which decode together; the number of processes is a multiple of it.
         trust_remote_code: Whether a model folder may bring its own code.
         time_limit: Seconds that one call of the engine, one exchange between processes or one optimiser step of a fit may take.
             One that takes longer is named and ends the process.
@@ -63,6 +64,7 @@ class EngineConfig:
         for name in ("max_model_len", "max_num_seqs", "kv_cache_gib", "tensor_parallel_size"):
             if getattr(self, name) < 1:
                 raise UserError(f"engine.{name} is {getattr(self, name)}: give at least 1")
+        check_spans(self.name, self.tensor_parallel_size)
         if self.threads < 0:
             raise UserError(f"engine.threads is {self.threads}: give a number of threads, or 0 for PyTorch's choice")
         if not 0 < self.gpu_memory_utilization <= 1:
@@ -71,6 +73,22 @@ class EngineConfig:
             )
         if not 0 < self.time_limit <= TIMEOUT_MAX:
             raise UserError(f"engine.time_limit is {self.time_limit:g}: give seconds above 0")
+
+
+def check_spans(name: EngineChoice, tensor_parallel_size: int) -> None:
+    """Refuses more than one device for an engine that does not span several.
+
+    Raises:
+        UserError: with what to set.
+    """
+    if tensor_parallel_size == 1 or name in ("auto", "vllm"):
+        return
+    remedy = "set engine.name to vllm, or tensor_parallel_size to 1"
+    if name == "server":
+        remedy = f"start the server with --tensor-parallel-size {tensor_parallel_size}, and set it to 1 here"
+    raise UserError(
+        f"engine.tensor_parallel_size is {tensor_parallel_size}, which engine.name {name} would ignore: {remedy}"
+    )
 
 
 class Engine(Protocol):

@@ -19,6 +19,7 @@ from int_lightning.engines.base import EngineConfig, Memory, generate_by_steps, 
 from int_lightning.engines.vllm_loading import reload_weights
 from int_lightning.engines.vllm_start import (
     check_devices,
+    exchange_without_shared_memory,
     knows_adapters,
     of_one_model,
     options_for,
@@ -66,6 +67,7 @@ class VLLMEngine:
         if not on_gpu:
             # on a CPU, compiling vLLM's small functions takes longer than it ever saves; the setting holds in all threads
             torch.compiler.set_stance("force_eager")
+            exchange_without_shared_memory()
         self.folder = folder
         self.config = config
         self.dtype = config.dtype

@@ -47,6 +47,14 @@ def check_devices(config: EngineConfig, on_gpu: bool) -> None:
         )
 
 
+def exchange_without_shared_memory() -> None:
+    """Has processes that share an engine on CPUs exchange through gloo. vLLM names their shared memory by their ranks alone, so
+    that a second fit on the machine would not start, nor any after one that was killed."""
+    from vllm.distributed.device_communicators.cpu_communicator import CpuCommunicator
+
+    CpuCommunicator._all_group_ranks_share_shm_group_name = lambda self: False
+
+
 def options_for(config: EngineConfig, on_gpu: bool, lora_rank: int) -> dict[str, Any]:
     """Arguments of ``vllm.LLM``.
 

@@ -41,7 +41,7 @@ class Intervening(Protocol):
         config: GroupConfig,
         sampling: Sampling,
     ) -> list[Rescue]:
-        """What becomes of this rank's failed groups."""
+        """What becomes of this rank's failed groups. Every rank calls it."""
 
 
 @dataclass(frozen=True, slots=True)

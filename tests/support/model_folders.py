@@ -84,6 +84,20 @@ def remove(file: str) -> Change:
     return lambda folder: (folder / file).unlink()
 
 
+def with_four_heads(folder: Path) -> str:
+    """The mini model with a fourth head that adds nothing, and never will: its values and what is made of them are 0. Two
+    processes can share it."""
+
+    def add_head(held: dict[str, Tensor]) -> None:
+        for name, weight in held.items():
+            if name.endswith(("q_proj.weight", "k_proj.weight", "v_proj.weight")):
+                held[name] = torch.cat([weight, weight.new_zeros(weight.shape[0] // 3, weight.shape[1])])
+            elif name.endswith("o_proj.weight"):
+                held[name] = torch.cat([weight, weight.new_zeros(weight.shape[0], weight.shape[1] // 3)], 1)
+
+    return changed(folder, tensors(add_head), settings("config.json", num_attention_heads=4, num_key_value_heads=4))
+
+
 def in_hub_cache(monkeypatch: pytest.MonkeyPatch, cache: Path, name: str, folder: str) -> None:
     """Puts a copy of a folder where the hub's client keeps the model of a name, and takes the hub itself away."""
     stored = cache / f"models--{name.replace('/', '--')}"
