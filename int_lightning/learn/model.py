@@ -19,7 +19,8 @@ from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from int_lightning.learn.liger_layers import Layers, liger_negative_log_likelihood, obstacle, use_layers
 from int_lightning.learn.lora import LoRAConfig, adapt
 from int_lightning.learn.micro_batches import MicroBatch
-from int_lightning.learn.packed_attention import PACKED, can_pack, positions
+from int_lightning.learn.packed_attention import PACKED, positions, unpackable
+from int_lightning.learn.self_test import self_test
 from int_lightning.model_folder.check import load_config
 from int_lightning.model_folder.weights import check_finite, load_causal_lm
 from int_lightning.types import UserError
@@ -80,9 +81,15 @@ class Policy(nn.Module):
         self.temperature = temperature * logit_divisor(causal_lm.config)
         self.dtype = dtype
         self.head = head
-        self.packs = can_pack(causal_lm)
-        if self.packs:
+        self.unpackable = unpackable(causal_lm)
+        """Why rows cannot share a sequence, or None if they can."""
+        if self.unpackable is None:
             causal_lm.set_attn_implementation(PACKED)
+
+    @property
+    def packs(self) -> bool:
+        """Whether rows can share a sequence."""
+        return self.unpackable is None
 
     def forward(
         self,
@@ -113,9 +120,9 @@ class Policy(nn.Module):
         body = self.causal_lm.get_decoder()
         with torch.autocast(input_ids.device.type, self.dtype, enabled=self.dtype != torch.float32):
             if attention_mask is None:
-                if not self.packs:
+                if self.unpackable is not None:
                     raise UserError(
-                        f"{type(self.causal_lm).__name__} cannot take several rows in one sequence: set data.packing to false"
+                        f"{type(self.causal_lm).__name__} cannot take several rows in one sequence: {self.unpackable}"
                     )
                 where = {"position_ids": positions(lengths, input_ids.device), "lengths": lengths}
             else:
@@ -201,6 +208,9 @@ def load_policy(
         lora: Adapters to train instead of the weights.
         layers: See ``use_layers``.
         device: Where the policy will be moved.
+
+    Raises:
+        UserError: if the model cannot be scored; see ``self_test``.
     """
     weights = torch.float32 if lora is None else dtype
     if random_init:
@@ -208,13 +218,19 @@ def load_policy(
     else:
         check_finite(folder)
         causal_lm = load_causal_lm(folder, dtype=weights)
+    own_attention = causal_lm.config._attn_implementation
+    policy = Policy(causal_lm, temperature, dtype, head)
+    tested = Policy(causal_lm, dtype=weights, head="reference")
+    tested.unpackable = None
+    policy.unpackable = self_test(
+        causal_lm, lambda batch: tested.log_probs(batch, batch.trained).logprob, own_attention
+    )
     if checkpointing:
         causal_lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     use_layers(causal_lm, layers, device)
     missing = obstacle(device) if head == "liger" else None
     if missing:
         raise UserError(f"head: liger: {missing}: set head to auto")
-    policy = Policy(causal_lm, temperature, dtype, head)
     if lora is not None:
         adapt(causal_lm, lora)
     return policy.train()
