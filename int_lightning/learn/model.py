@@ -117,7 +117,7 @@ class Policy(nn.Module):
         Raises:
             UserError: for a packed batch, if the architecture cannot take one.
         """
-        body = self.causal_lm.get_decoder()
+        body = decoder(self.causal_lm)
         with torch.autocast(input_ids.device.type, self.dtype, enabled=self.dtype != torch.float32):
             if attention_mask is None:
                 if self.unpackable is not None:
@@ -177,6 +177,18 @@ class Policy(nn.Module):
         loss = self(*place, batch.trained, entropy=entropy, token_loss=token_loss)
         assert isinstance(loss, Loss)
         return loss
+
+
+def decoder(causal_lm: PreTrainedModel) -> PreTrainedModel:
+    """The model without its head. Some architectures answer ``get_decoder`` with the whole model, or with the head."""
+    found = [causal_lm.get_decoder(), causal_lm.base_model, getattr(causal_lm, "model", None)]
+    return next((m for m in found if isinstance(m, PreTrainedModel) and m is not causal_lm), causal_lm)
+
+
+def decoder_layers(causal_lm: PreTrainedModel) -> nn.ModuleList:
+    """The layers, whatever the architecture calls them."""
+    lists = [child for child in decoder(causal_lm).children() if isinstance(child, nn.ModuleList)]
+    return max(lists, key=len, default=nn.ModuleList())
 
 
 def logit_divisor(config: PretrainedConfig) -> float:
@@ -244,6 +256,6 @@ def shard(policy: Policy, mesh: DeviceMesh) -> None:
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
     precision = MixedPrecisionPolicy(param_dtype=policy.dtype, reduce_dtype=torch.float32)
-    for layer in policy.causal_lm.get_decoder().layers:
+    for layer in decoder_layers(policy.causal_lm):
         fully_shard(layer, mesh=mesh, mp_policy=precision)
     fully_shard(policy, mesh=mesh, mp_policy=precision)

@@ -2,8 +2,8 @@
 
 Architectures differ in what they pass on to attention, in what their layers carry from token to token, in how they place tokens
 and in what they do to logits. None of these mistakes raises an error. So a few rows of random tokens go through the model as it
-was loaded: on the CPU, without dropout, in the dtype of its weights, before it is sharded, adapted or given other layers. Sliding
-windows are cut short meanwhile, so that the rows reach over them. Packed rows go through causal SDPA one by one, as in float32 on
+was loaded: on the CPU, without dropout, in the dtype of its weights, before it is sharded, adapted or given other layers. Windows
+are cut short meanwhile, so that the rows reach over them. Packed rows go through causal SDPA one by one, as in float32 on
 any device; the flash kernel of 16-bit rows on a GPU is not part of this test.
 """
 
@@ -29,7 +29,10 @@ Score = Callable[[MicroBatch], Float32[Tensor, " N"]]
 
 _LENGTHS = 11, 16
 _WINDOW = 5
-_WINDOWS = "sliding_window", "window_size", "attention_window_size", "sliding_window_size", "local_attention"
+_WINDOWS = (
+    *("sliding_window", "sliding_window_size", "window_size", "attention_window_size", "local_attention"),
+    *("attention_chunk_size", "keep_window_size", "index_topk"),
+)
 _TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.15, torch.float16: 0.15}
 """In nats a token, the mean of a row, by the dtype of the weights."""
 _MOVED = {torch.float32: 1e-3, torch.bfloat16: 0.03, torch.float16: 0.03}
@@ -50,34 +53,43 @@ def self_test(causal_lm: PreTrainedModel, score: Score, own_attention: str) -> s
         Why rows cannot be packed, or None if they can.
 
     Raises:
-        UserError: if padded rows do not get their own scores either, or if tokens see those that come after them.
+        UserError: if padded rows do not get their own scores either, if the model does more to its logits than ``Policy``
+            knows, or if tokens see those that come after them.
     """
     dtype = causal_lm.dtype
-    first, second, other = _rows(causal_lm.config.get_text_config().vocab_size)
     with _at_rest(causal_lm):
         causal_lm.set_attn_implementation(own_attention)
-        try:
+        with _refusing(causal_lm, "transformers cannot score a row of tokens with it"):
+            first, second, other = _rows(causal_lm.config.get_text_config().vocab_size)
             alone = [_own_scores(causal_lm, row) for row in (first, second)]
-            _check_causal(causal_lm, second, alone[1])
-        except UserError:
-            raise
-        except Exception as error:
-            raise _refusal(causal_lm, f"transformers cannot score a row of tokens with it ({_said(error)})") from error
+            cut = len(second) // 2
+            start = _own_scores(causal_lm, second[:cut])
+        _compare(
+            causal_lm,
+            [start],
+            [alone[1][: cut - 1]],
+            "the scores of a row's start move by {} nats a token when the row goes on",
+        )
+        with _refusing(causal_lm, "its layers do not work without its head"):
+            by_policy = [_scores(score, pad(_weighted(row), 0, [0]))[0] for row in (first, second)]
+        _compare(
+            causal_lm,
+            by_policy,
+            alone,
+            "it does more to its logits than is known here, which changes scores by {} nats a token",
+        )
         why = unpackable(causal_lm)
         if why is None:
             causal_lm.set_attn_implementation(PACKED)
             why = _packing_fails(score, (first, second, other), alone, dtype)
         if why is not None:
             causal_lm.set_attn_implementation(own_attention)
-        try:
+        with _refusing(causal_lm, "it does not take padded rows"):
             padded = _scores(score, pad(_weighted(first, second), 0, [0, 1]))
-        except Exception as error:
-            raise _refusal(causal_lm, f"its layers cannot be used without its head ({_said(error)})") from error
-    off = _difference(padded, alone)
-    if not off <= _TOLERANCE[dtype]:
-        raise _refusal(
-            causal_lm, f"rows of a padded batch score {off:.2g} nats a token off what transformers gives each alone"
-        )
+        _compare(causal_lm, padded, alone, "padding changes the scores of its rows by {} nats a token")
+        with _refusing(causal_lm, "it does not take rows of any length in training"), torch.random.fork_rng(devices=[]):
+            causal_lm.train()
+            score(pad(_weighted(first, second), 0, [0, 1]))
     return why
 
 
@@ -125,11 +137,25 @@ def _difference(found: Sequence[Float32[Tensor, " _"]], expected: Sequence[Float
     return float(torch.stack([(a - b).abs().mean() for a, b in zip(found, expected, strict=True)]).max())
 
 
-def _check_causal(causal_lm: PreTrainedModel, row: list[int], scores: Float32[Tensor, " _"]) -> None:
-    cut = len(row) // 2
-    moved = _difference([_own_scores(causal_lm, row[:cut])], [scores[: cut - 1]])
-    if not moved <= _TOLERANCE[causal_lm.dtype]:
-        raise _refusal(causal_lm, f"its scores move by {moved:.2g} nats a token with tokens that come after them")
+def _compare(
+    causal_lm: PreTrainedModel,
+    found: Sequence[Float32[Tensor, " _"]],
+    expected: Sequence[Float32[Tensor, " _"]],
+    why: str,
+) -> None:
+    """Refuses a model if scores differ, by the nats that ``why`` has a place for."""
+    off = _difference(found, expected)
+    if not off <= _TOLERANCE[causal_lm.dtype]:
+        raise _refusal(causal_lm, why.format(f"{off:.2g}"))
+
+
+@contextmanager
+def _refusing(causal_lm: PreTrainedModel, why: str) -> Iterator[None]:
+    """Whatever the model raises during the block refuses it."""
+    try:
+        yield
+    except Exception as error:
+        raise _refusal(causal_lm, f"{why} ({_said(error)})") from error
 
 
 def _refusal(causal_lm: PreTrainedModel, why: str) -> UserError:
