@@ -232,7 +232,7 @@ def load_policy(
         causal_lm = load_causal_lm(folder, dtype=weights)
     own_attention = causal_lm.config._attn_implementation
     policy = Policy(causal_lm, temperature, dtype, head)
-    tested = Policy(causal_lm, dtype=weights, head="reference")
+    tested = Policy(causal_lm, dtype=weights)
     tested.unpackable = None
     policy.unpackable = self_test(
         causal_lm, lambda batch: tested.log_probs(batch, batch.trained).logprob, own_attention
