@@ -12,8 +12,8 @@ import torch
 from benchmarks.families.tiny_models import FAMILIES, tiny_model
 from int_lightning.engines.base import EngineConfig
 from int_lightning.engines.opening import open_engine
-from int_lightning.learn.model import load_policy
-from int_lightning.learn.sync import sync
+from int_lightning.learn.model import Policy, load_policy
+from int_lightning.learn.sync import sync, verify
 from int_lightning.types import UserError
 
 NOT_IN_VLLM = "not in vLLM"
@@ -28,14 +28,30 @@ def checked(family: str, folder: Path) -> str:
     tiny_model(family, folder)
     try:
         policy = load_policy(str(folder), dtype=torch.float32)
-        with torch.no_grad():
-            for weight in policy.parameters():
-                weight += 0.1 * weight.std() * torch.randn_like(weight) if weight.numel() > 1 else 0.0
         engine = open_engine(str(folder), EngineConfig(name="vllm", max_model_len=128, max_num_seqs=8, threads=1))
+    except UserError as error:
+        return f"refused: {_line(error, folder)}"
+    try:
+        verify(policy, engine)
+    except UserError as error:
+        return f"refused, with the folder's own weights: {_line(error, folder)}"
+    train(policy)
+    try:
         gap = sync(policy, engine)
     except UserError as error:
-        return f"refused: {' '.join(str(error).replace(str(folder), 'the folder').split())}"
+        return f"refused: {_line(error, folder)}"
     return f"equal, {gap:.1g} nats"
+
+
+@torch.no_grad()
+def train(policy: Policy) -> None:
+    """Moves every weight, as far as many steps would."""
+    for weight in policy.parameters():
+        weight += 0.1 * weight.abs().mean() * torch.randn_like(weight)
+
+
+def _line(error: UserError, folder: Path) -> str:
+    return " ".join(str(error).replace(str(folder), "the folder").split())
 
 
 if __name__ == "__main__":
