@@ -158,9 +158,8 @@ class RolloutData(L.LightningDataModule):
     def train_dataloader(self) -> StatefulDataLoader[Step]:
         """The stream of optimiser steps."""
         trainer = self.engine_trainer
-        layout = Layout(
-            pad_id(self.module.tokenizer), self.max_tokens, self.packing, trainer.global_rank, trainer.world_size
-        )
+        packed = self.packing and self.module.packs
+        layout = Layout(pad_id(self.module.tokenizer), self.max_tokens, packed, trainer.global_rank, trainer.world_size)
         stream = RolloutStream(
             self.sampler,
             self.module,
