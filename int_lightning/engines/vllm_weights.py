@@ -52,8 +52,7 @@ class ReadableWeights:
             for kind, values in _weights(module):
                 for name, rows in _rows(module, names, kind, values, worker.model_config.dtype):
                     held[name] = [rows.dtype, rows.numbers.tolist(), rows.is_part]
-            for name, values in _adapters(module, names):
-                rows = rows_of(values, values.dtype, _first_column(module.base_layer, values))
+            for name, rows in _adapters(module, names):
                 held[name] = [rows.dtype, rows.numbers.tolist(), rows.is_part]
         return held
 
@@ -115,10 +114,10 @@ def _first_column(module: Any, values: Shaped[Tensor, "*shape"], copies: int = 1
     return module.tp_rank * values.shape[-1] if is_part else None
 
 
-def _adapters(module: Any, names: Sequence[str]) -> Iterator[tuple[str, Shaped[Tensor, "rows columns"]]]:
-    """A and B of the only adapter, B with its scale."""
+def _adapters(module: Any, names: Sequence[str]) -> Iterator[tuple[str, Rows]]:
+    """A and B of the only adapter, B with its scale. What is dealt over devices is A's columns or B's rows."""
     if isinstance(getattr(module, "lora_a_stacked", None), tuple):
         layers = names if len(names) == len(module.lora_a_stacked) else [""]
         for name, a, b in zip(layers, module.lora_a_stacked, module.lora_b_stacked, strict=True):
-            yield f"{name}.lora_A.weight", a[0, 0]
-            yield f"{name}.lora_B.weight", b[0, 0]
+            yield f"{name}.lora_A.weight", rows_of(a[0, 0], a.dtype, _first_column(module.base_layer, a[0, 0]))
+            yield f"{name}.lora_B.weight", rows_of(b[0, 0], b.dtype)
