@@ -13,8 +13,10 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from int_lightning.engines.base import NO_STRUCTURE, EngineConfig, room
+from int_lightning.engines.base import NO_STRUCTURE, EngineConfig, Memory, room
 from int_lightning.engines.kv_cache import growing_cache
+from int_lightning.engines.weight_rows import Rows, by_outputs, rows_of
+from int_lightning.model_folder.checkpoint_names import load_stored
 from int_lightning.model_folder.ends import end_tokens
 from int_lightning.model_folder.weights import load_causal_lm
 from int_lightning.types import Completion, EngineName, Finish, Sampling, UserError
@@ -54,6 +56,7 @@ class TransformersEngine:
 
     name: EngineName = "transformers"
     takes_structure = False
+    sleeps = False
 
     def __init__(self, folder: str, config: EngineConfig) -> None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -113,17 +116,20 @@ class TransformersEngine:
             scores.append(logprobs.gather(-1, ids[0, 1:, None]).squeeze(-1).tolist())
         return scores
 
-    @torch.no_grad()
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         """See ``Engine.load_weights``."""
-        own = dict(self._model.named_parameters(remove_duplicate=False))
-        for name, value in weights:
-            own[name].copy_(value)
+        load_stored(self._model, weights)
+
+    @torch.no_grad()
+    def held_rows(self) -> dict[str, Rows]:
+        """See ``Engine.held_rows``."""
+        state = self._model.state_dict()
+        return {n: rows_of(by_outputs(self._model, n, v), self._model.dtype) for n, v in state.items()}
 
     def sleep(self) -> None:
         """Does nothing: the weights stay."""
 
-    def wake(self) -> None:
+    def wake(self, memory: Memory) -> None:
         """Does nothing: the weights stayed."""
 
     def close(self) -> None:

@@ -48,8 +48,8 @@ class RolloutData(L.LightningDataModule):
         hints: Show problems with the beginning of their reference solution (hint-guided RL); null shows none of it.
         show_every: Batches between tables of sampled rollouts on the console; 0 shows none.
         limit: Use only the first problems of the source.
-        validation: Where held-out problems come from, for ``val/pass@k`` at the end and every ``trainer.val_check_interval``
-            steps.
+        validation: Where held-out problems come from, for ``val/pass@k`` every ``trainer.val_check_interval`` steps; without that
+            key, after the last step.
     """
 
     def __init__(
@@ -158,9 +158,8 @@ class RolloutData(L.LightningDataModule):
     def train_dataloader(self) -> StatefulDataLoader[Step]:
         """The stream of optimiser steps."""
         trainer = self.engine_trainer
-        layout = Layout(
-            pad_id(self.module.tokenizer), self.max_tokens, self.packing, trainer.global_rank, trainer.world_size
-        )
+        packed = self.packing and self.module.packs
+        layout = Layout(pad_id(self.module.tokenizer), self.max_tokens, packed, trainer.global_rank, trainer.world_size)
         stream = RolloutStream(
             self.sampler,
             self.module,

@@ -16,15 +16,18 @@ from typing import Literal
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from rich.markup import escape
 from torch import Tensor
 
+from int_lightning.console import say
 from int_lightning.grpo.objective import ObjectiveConfig
+from int_lightning.learn.callbacks import log_held_out
+from int_lightning.learn.dropout import switch_dropout_off
 from int_lightning.learn.liger_layers import Layers
 from int_lightning.learn.lora import LoRAConfig, without_adapters
 from int_lightning.learn.micro_batches import MicroBatch, Step, TrainingRow, micro_batches
 from int_lightning.learn.model import LogitsDtype, Policy
 from int_lightning.learn.module import PolicyModule
-from int_lightning.model_folder.check import dropouts
 from int_lightning.types import TokenValues, UserError
 from int_lightning_kernels import (
     MAX,
@@ -98,16 +101,12 @@ class GRPOModule(PolicyModule):
         self._reference: list[Policy | Unadapted] = []
 
     def configure_model(self) -> None:
-        """Loads the policy and, where the KL term needs it, the frozen reference.
-
-        Raises:
-            UserError: if the model itself has dropout.
-        """
+        """Loads the policy, without dropout, and, where the KL term needs it, the frozen reference."""
         super().configure_model()
-        if found := dropouts(self.scorer.causal_lm.config):
-            raise UserError(
-                f"{self.folder}: config.json has {', '.join(found)}: GRPO samples from the policy that it trains, which dropout "
-                "would change: set it to 0 there"
+        if found := switch_dropout_off(self.scorer.causal_lm):
+            say(
+                f"[yellow]note:[/] {escape(self.folder)}: config.json has {escape(', '.join(found))}: GRPO trains without it, "
+                "because it compares the log-probs of the policy that it samples from"
             )
         if self.objective.kl_coefficient and not self._reference:
             if self.lora is not None:
@@ -129,7 +128,7 @@ class GRPOModule(PolicyModule):
 
     def validation_step(self, step: Step, _: int) -> None:
         """Logs the metrics of held-out problems, which were computed where their rollouts were sampled."""
-        self.log_dict({f"val/{k}": v for k, v in step.metrics.items()}, batch_size=1)
+        log_held_out(self.trainer, step.metrics)
 
     @torch.no_grad()
     def score_rows(

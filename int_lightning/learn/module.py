@@ -13,11 +13,13 @@ import lightning as L
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.strategies import ModelParallelStrategy
+from rich.markup import escape
 from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from transformers import PreTrainedTokenizerBase
 
+from int_lightning.console import say
 from int_lightning.learn.export import export
 from int_lightning.learn.liger_layers import Layers
 from int_lightning.learn.lightning_internals import forget_step_metrics
@@ -25,6 +27,7 @@ from int_lightning.learn.lora import LoRAConfig, keep_state_of_adapters_only
 from int_lightning.learn.micro_batches import MicroBatch
 from int_lightning.learn.model import Head, LogitsDtype, Policy, load_policy, shard
 from int_lightning.learn.schedule import WarmupCosine
+from int_lightning.learn.step_stream import gather
 from int_lightning.model_folder.tokenizer import load_tokenizer
 from int_lightning.models.resolve import resolve_model
 from int_lightning.types import UserError
@@ -125,6 +128,13 @@ class PolicyModule(L.LightningModule):
         """Loads the policy once, and shards it under a model-parallel strategy."""
         if self.policy is None:
             self.policy = self._load(self.random_init)
+            reasons = [why for why in gather([self.policy.unpackable]) if why is not None]
+            self.policy.unpackable = reasons[0] if reasons else None
+            if reasons and getattr(self.trainer.datamodule, "packing", False):  # type: ignore[attr-defined]
+                name = type(self.policy.causal_lm).__name__
+                say(
+                    f"[yellow]note:[/] rows of {name} are padded and not packed, which costs time: {escape(reasons[0])}"
+                )
             if self.lora is not None:
                 keep_state_of_adapters_only(self)
                 self.strict_loading = False
@@ -160,6 +170,11 @@ class PolicyModule(L.LightningModule):
             return False
         scheduler = self.scheduler_factory(torch.optim.SGD([torch.nn.Parameter(torch.zeros(()))], lr=1.0))
         return isinstance(scheduler, WarmupCosine) and not scheduler.total_steps
+
+    @property
+    def packs(self) -> bool:
+        """Whether rows can share a sequence; not known, and taken to be so, until the policy is loaded."""
+        return self.policy is None or self.policy.packs
 
     @property
     def scorer(self) -> Policy:
