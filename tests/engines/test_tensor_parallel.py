@@ -105,6 +105,12 @@ def test_engines_that_span_one_device_refuse_two(name: EngineChoice, remedy: str
         EngineConfig(name, tensor_parallel_size=2)
 
 
+@needs_vllm
+def test_heads_that_two_devices_cannot_share_are_refused_before_vllm_starts() -> None:
+    with pytest.raises(UserError, match=r"engine\.tensor_parallel_size is 2, and .* has 3 attention heads"):
+        open_engine(resolve_model("mini"), EngineConfig("vllm", max_model_len=64, tensor_parallel_size=2))
+
+
 def test_two_devices_are_refused_where_vllm_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening.vllm, "available", lambda: False)
     with pytest.raises(UserError, match=r"tensor_parallel_size is 2, which engine\.name transformers would ignore"):
