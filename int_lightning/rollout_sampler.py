@@ -160,7 +160,7 @@ class RolloutSampler:
 
     def _requests(self, draws: Sequence[Draw], stage: str) -> tuple[list[list[int]], list[int]]:
         starts = {(d.start.problem.id, d.start.attempt): d.start for d in draws}
-        asked = {key: encode_chat(self.tokenizer, self._conversation(start)) for key, start in starts.items()}
+        asked = {key: self._asked(start) for key, start in starts.items()}
         prompts = [asked[d.start.problem.id, d.start.attempt] + d.start.token_ids for d in draws]
         for draw, prompt in zip(draws, prompts, strict=True):
             if len(prompt) >= self.engine.max_model_len:
@@ -171,10 +171,19 @@ class RolloutSampler:
         seeds = [derive_seed(self.seed, stage, d.start.problem.id, d.start.parent, d.sample) for d in draws]
         return prompts, seeds
 
-    def _conversation(self, start: Continuation) -> list[dict[str, str]]:
+    def prompt(self, start: Continuation) -> list[int]:
+        """Token ids of what the engine is asked to continue. Whoever asks about more than a problem, whose own prompt is known
+        to fit, checks first that they leave room in ``engine.max_model_len``."""
+        return self._asked(start) + start.token_ids
+
+    def _asked(self, start: Continuation) -> list[int]:
         if start.attempt:
-            return self.prompts.refine(start.problem, start.attempt)
-        return self.prompts.hint(start.problem, start.hint) if start.hint else self.prompts.solve(start.problem)
+            conversation = self.prompts.refine(start.problem, start.attempt)
+        elif start.hint:
+            conversation = self.prompts.hint(start.problem, start.hint)
+        else:
+            conversation = self.prompts.solve(start.problem)
+        return encode_chat(self.tokenizer, conversation)
 
     def _texts(self, draws: Sequence[Draw], completions: Sequence[Completion]) -> list[str]:
         return [

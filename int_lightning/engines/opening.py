@@ -48,7 +48,9 @@ def open_engine(folder: str, config: EngineConfig, lora_rank: int = 0) -> Engine
     check_finite(folder)
     running = _held.engine
     if running and _held.takes(config, lora_rank) and _architecture(running.folder) == _architecture(folder):
+        running.wake("weights")
         running.load_weights(weights_of_folder(folder))
+        running.wake("kv_cache")
         running.folder, running.ends = folder, end_tokens(folder)
         return running
     _held.close()

@@ -103,8 +103,8 @@ class CollectInterventions(Callback):
                 finish_collection(self.out, self.store, self.pool, found)
             return False
         order = {problem.id: i for i, (problem, _) in enumerate(batch)}
-        sampler = self.trainer.synced_sampler(PromptSet(self.prompts), self.grader)
-        own = sampler.run(self._work(sampler, batch[rank::world]))
+        with self.trainer.sampling(PromptSet(self.prompts), self.grader) as sampler:
+            own = sampler.run(self._work(sampler, batch[rank::world]))
         works = sorted(gather(own), key=lambda work: order[work.problem.id])
         if rank == 0:
             commit(self.store, works)
