@@ -66,8 +66,9 @@ def weights_to_hold(
             yield name.replace(BASE, "."), by_outputs(causal_lm, name, full(values))
         else:
             kind = name.removeprefix(layer + factor)[0]
-            scale = causal_lm.get_submodule(layer).scaling[NAME] if kind == "B" else 1
-            yield f"{layer}.lora_{kind}.weight", full(values).to(dtype) * scale
+            adapted: Any = causal_lm.get_submodule(layer)
+            factor_values = full(values).to(dtype)
+            yield f"{layer}.lora_{kind}.weight", factor_values * adapted.scaling[NAME] if kind == "B" else factor_values
 
 
 def differences(held: Mapping[str, Rows], weights: Weights) -> list[Difference]:

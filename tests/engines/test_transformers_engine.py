@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from drawn_from import drawn_logprobs, written_out
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -17,8 +18,6 @@ from int_lightning.mini.world import load_split
 from int_lightning.prompts.chat import encode_chat
 from int_lightning.prompts.prompt_set import PromptSet
 from int_lightning.types import Completion, Sampling, UserError
-
-from drawn_from import drawn_logprobs, written_out
 
 pytestmark = pytest.mark.numeric
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from drawn_from import drawn_logprobs
 from transformers import AutoModelForCausalLM
 
 from int_lightning.engines import vllm
@@ -18,8 +19,6 @@ from int_lightning.models.resolve import resolve_model
 from int_lightning.prompts.chat import encode_chat
 from int_lightning.prompts.prompt_set import PromptSet
 from int_lightning.types import Sampling, UserError
-
-from drawn_from import drawn_logprobs
 
 pytestmark = pytest.mark.skipif(not vllm.available(), reason="vLLM is not installed")
 CONFIG = EngineConfig(name="vllm", max_model_len=128, max_num_seqs=32, threads=1)
