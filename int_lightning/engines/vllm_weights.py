@@ -52,8 +52,8 @@ class ReadableWeights:
             for kind, values in _weights(module):
                 for name, rows in _rows(module, names, kind, values, worker.model_config.dtype):
                     held[name] = [rows.dtype, rows.numbers.tolist(), rows.is_part]
-            for name, values in _adapters(module, names):
-                rows = rows_of(values, values.dtype, _first_column(module.base_layer, values))
+            for name, values, first_column in _adapters(module, names):
+                rows = rows_of(values, values.dtype, first_column)
                 held[name] = [rows.dtype, rows.numbers.tolist(), rows.is_part]
         return held
 
@@ -115,10 +115,11 @@ def _first_column(module: Any, values: Shaped[Tensor, "*shape"], copies: int = 1
     return module.tp_rank * values.shape[-1] if is_part else None
 
 
-def _adapters(module: Any, names: Sequence[str]) -> Iterator[tuple[str, Shaped[Tensor, "rows columns"]]]:
-    """A and B of the only adapter, B with its scale."""
+def _adapters(module: Any, names: Sequence[str]) -> Iterator[tuple[str, Shaped[Tensor, "rows columns"], int | None]]:
+    """A and B of the only adapter, B with its scale, and where this device's columns begin: A has the layer's inputs, which
+    devices may share out, and B those of the adapter."""
     if isinstance(getattr(module, "lora_a_stacked", None), tuple):
         layers = names if len(names) == len(module.lora_a_stacked) else [""]
         for name, a, b in zip(layers, module.lora_a_stacked, module.lora_b_stacked, strict=True):
-            yield f"{name}.lora_A.weight", a[0, 0]
-            yield f"{name}.lora_B.weight", b[0, 0]
+            yield f"{name}.lora_A.weight", a[0, 0], _first_column(module.base_layer, a[0, 0])
+            yield f"{name}.lora_B.weight", b[0, 0], None
