@@ -42,7 +42,7 @@ def fit_alone(out: Path, *given: str) -> None:
 def fit_sharing(out: Path, *given: str) -> None:
     """In two processes that share an engine."""
     command = parallel(2, "ddp", *given, f"--out={out}", *SHARED, LINEAR)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
 
 
