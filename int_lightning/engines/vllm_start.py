@@ -52,7 +52,7 @@ def exchange_without_shared_memory() -> None:
     that a second fit on the machine would not start, nor any after one that was killed."""
     from vllm.distributed.device_communicators.cpu_communicator import CpuCommunicator
 
-    CpuCommunicator._all_group_ranks_share_shm_group_name = lambda self: False
+    CpuCommunicator._all_group_ranks_share_shm_group_name = lambda self: False  # type: ignore[method-assign]
 
 
 def options_for(config: EngineConfig, on_gpu: bool, lora_rank: int) -> dict[str, Any]:
