@@ -135,8 +135,10 @@ def _engine(trainer: EngineTrainer, weights: int) -> list[Part]:
     if trainer.strategy.root_device.type == "cuda":
         total = torch.cuda.get_device_properties(trainer.strategy.root_device).total_memory / GIB
         share = engine.gpu_memory_utilization * total
-        return [Part("engine: weights and KV cache, asleep while training", "cuda", share)]
+        asleep = ", asleep while training" if engine.sleep_while_training else ""
+        return [Part(f"engine: weights and KV cache{asleep}", "cuda", share)]
+    held = DTYPES[engine.dtype].itemsize * weights / engine.tensor_parallel_size
     return [
-        Part(f"engine: weights, {engine.dtype}", "cpu", DTYPES[engine.dtype].itemsize * weights / GIB),
+        Part(f"engine: weights, {engine.dtype}", "cpu", held / GIB),
         Part("engine: KV cache", "cpu", float(engine.kv_cache_gib)),
     ]

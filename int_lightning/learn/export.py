@@ -1,4 +1,4 @@
-"""The policy's weights under the names that transformers gives them: for an engine, and as a model folder."""
+"""The policy's weights under the names of its checkpoint: for an engine, and as a model folder."""
 
 from __future__ import annotations
 
@@ -6,30 +6,38 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from transformers import GenerationConfig
 
 from int_lightning.learn.lora import full, is_adapted, merged, save_adapter
 from int_lightning.learn.model import PREFIX, Policy
+from int_lightning.model_folder.checkpoint_names import as_stored
 from int_lightning.model_folder.ends import GENERATION, end_tokens
 from int_lightning.model_folder.files import read_json
 from int_lightning.run_files import write_json
 
 
 def named_weights(policy: Policy) -> Iterator[tuple[str, Tensor]]:
-    """Full weights one by one under their transformers names, with adapters merged, for an engine.
+    """Full weights and persistent buffers one by one, as ``save_pretrained`` would name and write them, with adapters merged, for
+    an engine.
 
-    A tied head is yielded too, because engines that pack the head would keep a stale copy of it. Under FSDP2 every rank must
-    iterate in lockstep: each parameter is gathered when its turn comes.
+    A tied head is yielded too, because engines that pack the head would keep a stale copy of it. At most one layer is in memory
+    a second time. Under FSDP2 every rank must iterate in lockstep: each parameter is gathered when its turn comes.
     """
     causal_lm = policy.causal_lm
-    head_seen = False
-    for name, weight in merged(causal_lm, dict(causal_lm.named_parameters())):
-        head_seen = head_seen or name == "lm_head.weight"
-        yield name, weight
-    if not head_seen:
-        yield "lm_head.weight", full(causal_lm.get_output_embeddings().weight)
+    state, tied = causal_lm.state_dict(), tied_names(causal_lm)
+    yield from as_stored(causal_lm, merged(causal_lm, {n: value for n, value in state.items() if n not in tied}))
+    head = causal_lm.get_output_embeddings()
+    for name in tied:
+        if causal_lm.get_submodule(name.rpartition(".")[0]) is head:
+            yield from as_stored(causal_lm, [(name, full(state[name]))])
+
+
+def tied_names(module: nn.Module) -> set[str]:
+    """Names of parameters that have another name too, which comes first."""
+    once, every = (module.named_parameters(remove_duplicate=twice) for twice in (True, False))
+    return {name for name, _ in every} - {name for name, _ in once}
 
 
 def export(policy: Policy, folder: Path, tokenizer: Any, is_writer: bool) -> None:
@@ -37,10 +45,16 @@ def export(policy: Policy, folder: Path, tokenizer: Any, is_writer: bool) -> Non
     Adapters are merged, and also written to ``adapter/``. Every rank calls it, and the writer writes."""
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     state = get_model_state_dict(policy, options=options)
-    tied = {n for n, _ in policy.named_parameters(remove_duplicate=False)} - {n for n, _ in policy.named_parameters()}
+    tied = tied_names(policy)
     if is_writer:
         plain = {k.removeprefix(PREFIX): v for k, v in state.items() if isinstance(v, Tensor) and k not in tied}
-        tensors = {k: v.to(policy.dtype) for k, v in merged(policy.causal_lm, plain)}
+        exact = [n for n, _ in policy.causal_lm.named_buffers()] + list(policy.causal_lm._keep_in_fp32_modules_strict)
+        tensors = {}
+        for name, value in merged(policy.causal_lm, plain):
+            rounded = not any(
+                part in name for part in exact
+            )  # a router's correction in half precision is another router
+            tensors[name] = value.to(policy.dtype) if rounded else value
         generation = policy.causal_lm.generation_config
         policy.causal_lm.generation_config = GenerationConfig()  # transformers reads settings that it refuses to write
         policy.causal_lm.save_pretrained(folder, state_dict=tensors)

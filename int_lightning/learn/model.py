@@ -39,6 +39,7 @@ PREFIX = "causal_lm."
 CPU = torch.device("cpu")
 
 Head = Literal[Implementation, "liger"]
+LogitsDtype = Literal["float32"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Policy(nn.Module):
         dtype: Of the arithmetic. Trained weights stay float32, because small updates vanish in bfloat16 weights.
         head: Implementation of the head's log-probs. ``auto`` suits the device, ``reference`` writes all logits out, ``liger`` is
             Liger's cross-entropy for a ``NegativeLogLikelihood`` and ``auto`` for any other loss.
+        logits_dtype: What logits are rounded to; None rounds them to ``dtype``.
     """
 
     def __init__(
@@ -75,9 +77,11 @@ class Policy(nn.Module):
         temperature: float = 1.0,
         dtype: torch.dtype = torch.float32,
         head: Head = "auto",
+        logits_dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         self.causal_lm = causal_lm
+        self.logits_dtype = logits_dtype
         self.temperature = temperature * logit_divisor(causal_lm.config)
         self.dtype = dtype
         self.head = head
@@ -155,6 +159,7 @@ class Policy(nn.Module):
                     softcap=softcap,
                     implementation=implementation,
                     entropy=entropy,
+                    logits_dtype=self.logits_dtype,
                 )
             return linear_logprob(
                 *tokens,
@@ -163,6 +168,7 @@ class Policy(nn.Module):
                 softcap=softcap,
                 entropy=entropy,
                 implementation=implementation,
+                logits_dtype=self.logits_dtype,
             )
 
     def log_probs(self, batch: MicroBatch, scored: Bool[Tensor, "B P"], entropy: bool = False) -> LogProbs:
@@ -204,6 +210,7 @@ def load_policy(
     temperature: float = 1.0,
     checkpointing: bool = False,
     head: Head = "auto",
+    logits_dtype: LogitsDtype | None = None,
     lora: LoRAConfig | None = None,
     layers: Layers = "transformers",
     device: torch.device = CPU,
@@ -217,6 +224,7 @@ def load_policy(
         temperature: See ``Policy``.
         checkpointing: Whether to recompute activations in the backward pass.
         head: See ``Policy``.
+        logits_dtype: See ``Policy``.
         lora: Adapters to train instead of the weights.
         layers: See ``use_layers``.
         device: Where the policy will be moved.
@@ -231,7 +239,7 @@ def load_policy(
         check_finite(folder)
         causal_lm = load_causal_lm(folder, dtype=weights)
     own_attention = causal_lm.config._attn_implementation
-    policy = Policy(causal_lm, temperature, dtype, head)
+    policy = Policy(causal_lm, temperature, dtype, head, None if logits_dtype is None else torch.float32)
     tested = Policy(causal_lm, dtype=weights)
     tested.unpackable = None
     policy.unpackable = self_test(

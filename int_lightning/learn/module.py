@@ -25,7 +25,7 @@ from int_lightning.learn.liger_layers import Layers
 from int_lightning.learn.lightning_internals import forget_step_metrics
 from int_lightning.learn.lora import LoRAConfig, keep_state_of_adapters_only
 from int_lightning.learn.micro_batches import MicroBatch
-from int_lightning.learn.model import Head, Policy, load_policy, shard
+from int_lightning.learn.model import Head, LogitsDtype, Policy, load_policy, shard
 from int_lightning.learn.schedule import WarmupCosine
 from int_lightning.learn.step_stream import gather
 from int_lightning.model_folder.tokenizer import load_tokenizer
@@ -62,9 +62,11 @@ class PolicyModule(L.LightningModule):
             adapters alone: a run continues from the same ``model``.
         layers: Whose RMSNorm, RoPE and SwiGLU the model has: auto (Liger's on a GPU where it knows the architecture), liger, or
             transformers.
+        logits_dtype: float32 keeps the head's logits unrounded under ``dtype: bfloat16``, so that log-probs of two passes differ
+            less; logits then take twice the memory. Null rounds them to ``dtype``.
 
     Raises:
-        UserError: for adapters of random weights.
+        UserError: for adapters of random weights, and for ``logits_dtype`` with a head that rounds logits all the same.
     """
 
     def __init__(
@@ -79,10 +81,16 @@ class PolicyModule(L.LightningModule):
         random_init: bool = False,
         lora: LoRAConfig | None = None,
         layers: Layers = "auto",
+        logits_dtype: LogitsDtype | None = None,
     ) -> None:
         super().__init__()
         if random_init and lora is not None:
             raise UserError("random_init leaves nothing for adapters to adapt: drop it, or lora")
+        if logits_dtype is not None and head in ("liger", "reference"):
+            raise UserError(
+                f"model.init_args.head: {head} rounds logits to dtype whatever logits_dtype says: set head to auto, or drop "
+                "logits_dtype"
+            )
         self.automatic_optimization = False
         self.model = model
         self.optimizer_factory = optimizer
@@ -98,6 +106,7 @@ class PolicyModule(L.LightningModule):
         self.random_init = random_init
         self.lora = lora
         self.layers = layers
+        self.logits_dtype = logits_dtype
         self.temperature = 1.0
         self.policy: Policy | None = None
 
@@ -264,6 +273,7 @@ class PolicyModule(L.LightningModule):
             head=self.head,
             lora=self.lora,
             layers=self.layers,
+            logits_dtype=self.logits_dtype,
             device=self.trainer.strategy.root_device,
         )
         if isinstance(self.trainer.strategy, ModelParallelStrategy):

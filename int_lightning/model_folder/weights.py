@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from safetensors import safe_open
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from int_lightning.model_folder.checkpoint_names import layer_of
 from int_lightning.model_folder.files import INDEX, WEIGHTS, reason, weight_files
 from int_lightning.types import UserError
 
@@ -75,22 +77,21 @@ def check_finite(folder: str) -> None:
 
 
 def weights_of_folder(folder: str) -> Iterator[tuple[str, Tensor]]:
-    """The tensors of a model folder or hub id. The head of a tied model is also given under its own name.
+    """The tensors of a model folder or hub id, layer by layer. The head of a tied model is also given under its own name.
 
     Raises:
         UserError: if a file is missing, or cannot be fetched from the hub.
     """
-    tied, head_seen = None, False
-    for file in weight_files(_local(folder)):
-        with safe_open(file, framework="pt") as tensors:
-            for name in tensors.keys():  # noqa: SIM118
-                head_seen = head_seen or name == "lm_head.weight"
-                value = tensors.get_tensor(name)
-                if name.endswith("embed_tokens.weight"):
-                    tied = value
-                yield name, value
-    if not head_seen and tied is not None:
-        yield "lm_head.weight", tied
+    stored: dict[str, Any] = {}
+    with ExitStack() as files:
+        for file in weight_files(_local(folder)):
+            tensors = files.enter_context(safe_open(file, framework="pt"))
+            stored.update(dict.fromkeys(tensors.keys(), tensors))
+        for name in sorted(stored, key=layer_of):  # a layer may be spread over several files
+            yield name, stored[name].get_tensor(name)
+        embeddings = [name for name in stored if name.endswith("embed_tokens.weight")]
+        if "lm_head.weight" not in stored and embeddings:
+            yield "lm_head.weight", stored[embeddings[-1]].get_tensor(embeddings[-1])
 
 
 def _local(folder: str) -> str:
