@@ -53,7 +53,9 @@ _NAMES: dict[float, str] = {
         encoder_hash_byte_group_vocab ngram_vocab_size_base""",
     0.2: "initializer_range init_std initializer_factor",
 }
-_SIZES = {name: size for size, names in _NAMES.items() for name in names.split()}
+_SIZES: dict[str, float] = {}
+for _size, _names in _NAMES.items():
+    _SIZES |= dict.fromkeys(_names.split(), _size)
 _TOKENS = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2}
 _ROPE = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [6, 5, 5]}
 _ATTENTION = {"layer_types": ["sliding_attention", "full_attention"] * 2}
