@@ -62,9 +62,14 @@ def _names(path: str, module: nn.Module, joined: Mapping[str, Sequence[str]]) ->
     parent, dot, own = path.removesuffix(".base_layer").removesuffix(".routed_experts").rpartition(".")
     sizes = getattr(getattr(module, "base_layer", module), "output_partition_sizes", [])
     layers = joined.get(own, [own])
+<<<<<<< HEAD
+    named = layers if len(layers) == len(sizes) else [own]
+    return [f"{parent}{dot}{layer}" for layer in named]
+=======
     if len(layers) != len(sizes):
         layers = [own]
     return [f"{parent}{dot}{layer}" for layer in layers]
+>>>>>>> main
 
 
 def _weights(module: Any) -> Iterator[tuple[str, Shaped[Tensor, "*shape"]]]:
@@ -73,7 +78,8 @@ def _weights(module: Any) -> Iterator[tuple[str, Shaped[Tensor, "*shape"]]]:
         if parameter.numel():
             yield kind, _plain(module, kind, parameter.detach())
     if "cpu_linear" in vars(module) and module.weight.dim() < 3:
-        width = getattr(module, "input_size_per_partition", None) or module.embedding_dim
+        sizes = (getattr(module, name, None) for name in ("input_size_per_partition", "input_size", "embedding_dim"))
+        width = next(size for size in sizes if size is not None)
         columns = torch.eye(width, dtype=module.weight.dtype).split(_COLUMNS)
         kind = f"weight{PACKED}" if module.weight.numel() else "weight"
         yield kind, torch.cat([module.cpu_linear(x, module.weight, None).T for x in columns], -1)

@@ -8,6 +8,7 @@ they hardly move a log-prob.
 from __future__ import annotations
 
 import random
+from textwrap import shorten
 
 import numpy as np
 import torch
@@ -51,7 +52,15 @@ def sync(policy: Policy, engine: Engine) -> float:
             save_adapter(policy.causal_lm, adapter_factors(policy.causal_lm), folder)
             engine.load_adapter(folder)
     else:
-        engine.load_weights(named_weights(policy))
+        try:
+            engine.load_weights(named_weights(policy))
+        except UserError:
+            raise
+        except Exception as error:  # each of vLLM's models has a loader of its own
+            reason = shorten(f"{type(error).__name__}: {error}", 300)
+            raise SyncError(
+                f"engine {engine.name} does not take the trainer's weights ({reason}). Nothing was sampled from them"
+            ) from error
     engine.wake("kv_cache")
     return verify(policy, engine)
 
