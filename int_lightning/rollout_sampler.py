@@ -7,12 +7,12 @@ how the work was cut into batches or where it was resumed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product, starmap
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -20,6 +20,7 @@ from transformers import PreTrainedTokenizerBase
 from int_lightning.engines.base import Engine, EngineConfig
 from int_lightning.engines.loop import EngineLoop
 from int_lightning.engines.opening import open_engine
+from int_lightning.engines.tensor_parallel import TensorParallelEngine
 from int_lightning.grading.extraction import final_answer
 from int_lightning.grading.grader import Grader
 from int_lightning.model_folder.tokenizer import load_tokenizer
@@ -29,6 +30,9 @@ from int_lightning.prompts.prompt_set import PromptSet
 from int_lightning.prompts.round_trip import check_shown
 from int_lightning.steps import decode
 from int_lightning.types import Completion, Problem, Provenance, Rollout, Sampling, UserError, derive_seed
+
+T = TypeVar("T")
+_IDLE_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +140,27 @@ class RolloutSampler:
         """The engine as coroutines share it."""
         return EngineLoop(self.engine)
 
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Runs a coroutine that draws. In a fit every rank calls it, also one that has nothing to draw: its engine may be part of
+        one that other ranks draw from, and steps with theirs."""
+        if not isinstance(self.engine, TensorParallelEngine):
+            return asyncio.run(work)
+        done = asyncio.run(self._beside_other_ranks(self.engine, work))
+        self.engine.finish()
+        return done
+
+    async def _beside_other_ranks(self, engine: TensorParallelEngine, work: Coroutine[Any, Any, T]) -> T:
+        """Steps the engine also while the work waits for something else, such as a server's proposals."""
+        running = asyncio.create_task(work)
+        while not running.done():
+            if self.loop.idle:
+                engine.step()
+            await asyncio.sleep(_IDLE_SECONDS)
+        return running.result()
+
     def _requests(self, draws: Sequence[Draw], stage: str) -> tuple[list[list[int]], list[int]]:
         starts = {(d.start.problem.id, d.start.attempt): d.start for d in draws}
-        asked = {key: encode_chat(self.tokenizer, self._conversation(start)) for key, start in starts.items()}
+        asked = {key: self._asked(start) for key, start in starts.items()}
         prompts = [asked[d.start.problem.id, d.start.attempt] + d.start.token_ids for d in draws]
         for draw, prompt in zip(draws, prompts, strict=True):
             if len(prompt) >= self.engine.max_model_len:
@@ -149,10 +171,19 @@ class RolloutSampler:
         seeds = [derive_seed(self.seed, stage, d.start.problem.id, d.start.parent, d.sample) for d in draws]
         return prompts, seeds
 
-    def _conversation(self, start: Continuation) -> list[dict[str, str]]:
+    def prompt(self, start: Continuation) -> list[int]:
+        """Token ids of what the engine is asked to continue. Whoever asks about more than a problem, whose own prompt is known
+        to fit, checks first that they leave room in ``engine.max_model_len``."""
+        return self._asked(start) + start.token_ids
+
+    def _asked(self, start: Continuation) -> list[int]:
         if start.attempt:
-            return self.prompts.refine(start.problem, start.attempt)
-        return self.prompts.hint(start.problem, start.hint) if start.hint else self.prompts.solve(start.problem)
+            conversation = self.prompts.refine(start.problem, start.attempt)
+        elif start.hint:
+            conversation = self.prompts.hint(start.problem, start.hint)
+        else:
+            conversation = self.prompts.solve(start.problem)
+        return encode_chat(self.tokenizer, conversation)
 
     def _texts(self, draws: Sequence[Draw], completions: Sequence[Completion]) -> list[str]:
         return [

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
+from typing import BinaryIO
 
 _PREFIX = "int-lightning-"
 _LOCK = "owner"
@@ -26,23 +27,36 @@ def scratch_folder(what: str, parent: str | None = None) -> Iterator[Path]:
     place = Path(parent or gettempdir())
     for other in place.glob(f"{_PREFIX}{what}-*"):
         _remove_if_left(other)
-    with TemporaryDirectory(prefix=f"{_PREFIX}{what}-", dir=place, ignore_cleanup_errors=True) as made:
-        folder = Path(made)
-        with open(folder / _LOCK, "wb") as lock:  # held by this process while it lives
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            _held.add(folder)
-            try:
-                inner = folder / what
-                inner.mkdir()
-                yield inner
-            finally:
-                _held.discard(folder)
+    made, lock = _made_and_locked(f"{_PREFIX}{what}-", place)
+    with made, lock:
+        folder = Path(made.name)
+        _held.add(folder)
+        try:
+            inner = folder / what
+            inner.mkdir()
+            yield inner
+        finally:
+            _held.discard(folder)
 
 
 def remove_scratch_folders() -> None:
     """Removes the folders of this process, which is about to end without leaving its blocks."""
     for folder in list(_held):
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _made_and_locked(prefix: str, place: Path) -> tuple[TemporaryDirectory[str], BinaryIO]:
+    """A new folder and its lock, which this process holds while it lives. Before it does, another process may take the folder
+    for one that was left, and remove it: then another one is made."""
+    while True:
+        made = TemporaryDirectory(prefix=prefix, dir=place, ignore_cleanup_errors=True)
+        path = Path(made.name) / _LOCK
+        lock = open(path, "wb")  # noqa: SIM115
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if path.exists():
+            return made, lock
+        lock.close()
+        made.cleanup()
 
 
 def _remove_if_left(folder: Path) -> None:

@@ -13,6 +13,9 @@ from typing import NoReturn
 from int_lightning.console import USER_ERROR, complain_at_end
 from int_lightning.scratch import remove_scratch_folders
 
+MARGIN = 60.0
+"""Seconds by which exchanges between processes may take longer than ``engine.time_limit``, whose message then comes first."""
+
 AT_END: list[Callable[[], None]] = [remove_scratch_folders]
 """What ``end_process`` calls before the process ends."""
 

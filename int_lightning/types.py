@@ -69,7 +69,7 @@ class Sampling:
     Args:
         max_tokens: Longest completion, in tokens.
         temperature: Divides the logits; 0 is greedy.
-        top_p: Nucleus mass, in (0, 1]; log-probs of a rollout are those of the full distribution all the same.
+        top_p: Nucleus mass, in (0, 1], of what top_k keeps.
         top_k: Keep the k likeliest tokens; 0 keeps all.
 
     Example:
@@ -90,6 +90,11 @@ class Sampling:
             raise UserError(f"sampling.top_p is {self.top_p}: give a value in (0, 1]")
         if self.top_k < 0:
             raise UserError(f"sampling.top_k is {self.top_k}: give 0 (all tokens) or more")
+
+    @property
+    def truncates(self) -> bool:
+        """Whether some tokens are never drawn, whatever their probability."""
+        return self.top_p < 1 or self.top_k > 0
 
 
 class WithArrays:
@@ -122,7 +127,9 @@ class Completion(WithArrays):
 
     Args:
         token_ids: What was sampled, int32, shape (length,); the end token is the last where one was sampled.
-        logprobs: Of these tokens under the full distribution, float32, shape (length,), in nats.
+        logprobs: Of these tokens under the distribution that they were drawn from, float32, shape (length,), in nats: logits
+            divided by the temperature, truncated by top_k and top_p, and normalised. Greedy tokens have that of the whole
+            distribution at temperature 1.
         finish: Why it ended.
 
     Example:
@@ -176,7 +183,8 @@ class Rollout(WithArrays):
         sample: Number among the rollouts of its owner and stage, from 0.
         prompt_ids: What it continues: the prompt, and for a guided rollout the prefix; int32, shape (prompt,).
         token_ids: What was sampled, int32, shape (length,); the end token is the last where one was sampled.
-        logprobs: Of the sampled tokens under the full distribution, float32, shape (length,), in nats.
+        logprobs: Of the sampled tokens under the distribution that they were drawn from, float32, shape (length,), in nats; see
+            ``Completion``.
         text: What the tokens say, for a guided rollout with its prefix.
         finish: Why it ended.
         answer: Its final answer as extracted, "" if there is none.

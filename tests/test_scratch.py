@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from json import dumps, loads
 from pathlib import Path
@@ -111,4 +112,17 @@ def test_a_sync_that_the_time_limit_ends_leaves_no_weights(hanging_server: str, 
     assert done.returncode == 2, done.stderr
     assert "the sync of weights into the engine did not end within 10 s" in done.stdout
     assert Server.weights == ["model-00000.safetensors"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_processes_that_make_folders_at_the_same_time_leave_one_another_theirs(tmp_path: Path) -> None:
+    def make(_: int) -> bool:
+        with scratch_folder("weights", str(tmp_path)) as folder:
+            (folder / "shard").touch()
+        return True
+
+    with ThreadPoolExecutor(
+        8
+    ) as threads:  # a lock belongs to an open file, so that threads shut one another out as well
+        assert all(threads.map(make, range(400)))
     assert list(tmp_path.iterdir()) == []

@@ -33,7 +33,7 @@ from int_lightning.console import (
 )
 from int_lightning.engines.base import EngineConfig
 from int_lightning.grpo.module import GRPOModule
-from int_lightning.learn.callbacks import ExportModel, FitProgress, StepTimeLimit
+from int_lightning.learn.callbacks import ExportModel, ExportSteps, FitProgress, StepTimeLimit
 from int_lightning.learn.lightning_internals import CommandLine, rank_of_process
 from int_lightning.learn.module import PolicyModule
 from int_lightning.learn.ranks import RanksAlive
@@ -97,6 +97,13 @@ class IntCLI(CommandLine):
             parser.add_argument(
                 "--checkpoint_every", type=PositiveInt, default=50, help="Optimiser steps between checkpoints."
             )
+            parser.add_argument(
+                "--export_every",
+                type=PositiveInt | None,
+                default=None,
+                help="Optimiser steps between exports to exports/step-N; null exports the model at the end only.",
+            )
+            parser.add_argument("--exports_kept", type=PositiveInt, default=3, help="Newest of these that are kept.")
             parser.add_argument("--dry_run", type=bool, default=False, help="Only say what would be done.")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -192,6 +199,8 @@ class IntCLI(CommandLine):
                 callbacks.append(RunRecord(Path(out), self.resolved, self.settings, self.checkpoint))
             if self.subcommand == "fit" and not any(isinstance(c, ModelCheckpoint) for c in callbacks):
                 callbacks.append(run_checkpoints(out, self._get(self.config, "checkpoint_every")))
+            if self.subcommand == "fit" and (every := self._get(self.config, "export_every")):
+                callbacks.append(ExportSteps(out, every, self._get(self.config, "exports_kept")))
             trainer = super().instantiate_trainer(**kwargs, callbacks=callbacks)
             prepare_strategy(trainer, self._get(self.config_init, "engine"))
             ranks.watch(trainer)

@@ -14,6 +14,7 @@ from int_lightning.console import say, show_table
 from int_lightning.grpo.data import RolloutData
 from int_lightning.grpo.module import GRPOModule
 from int_lightning.learn.lora import adapt
+from int_lightning.learn.model import decoder_layers
 from int_lightning.learn.module import DTYPES, PolicyModule
 from int_lightning.learn.trainer import EngineTrainer
 from int_lightning.sft.data import InterventionData
@@ -107,7 +108,7 @@ def _weights(config: PretrainedConfig, module: PolicyModule) -> tuple[int, int, 
     with torch.device("meta"):
         causal_lm = AutoModelForCausalLM.from_config(config)
     base = sum(p.numel() for p in causal_lm.parameters())
-    layers = [sum(p.numel() for p in layer.parameters()) for layer in causal_lm.get_decoder().layers]
+    layers = [sum(p.numel() for p in layer.parameters()) for layer in decoder_layers(causal_lm)]
     unit = max([base - sum(layers), *layers])
     if module.lora is None:
         return base, 0, unit
@@ -134,8 +135,10 @@ def _engine(trainer: EngineTrainer, weights: int) -> list[Part]:
     if trainer.strategy.root_device.type == "cuda":
         total = torch.cuda.get_device_properties(trainer.strategy.root_device).total_memory / GIB
         share = engine.gpu_memory_utilization * total
-        return [Part("engine: weights and KV cache, asleep while training", "cuda", share)]
+        asleep = ", asleep while training" if engine.sleep_while_training else ""
+        return [Part(f"engine: weights and KV cache{asleep}", "cuda", share)]
+    held = DTYPES[engine.dtype].itemsize * weights / engine.tensor_parallel_size
     return [
-        Part(f"engine: weights, {engine.dtype}", "cpu", DTYPES[engine.dtype].itemsize * weights / GIB),
+        Part(f"engine: weights, {engine.dtype}", "cpu", held / GIB),
         Part("engine: KV cache", "cpu", float(engine.kv_cache_gib)),
     ]

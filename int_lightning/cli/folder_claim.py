@@ -128,7 +128,8 @@ def _start_afresh(folder: Path, ours: bool) -> None:
                 f"--out {folder} holds a finished run or one of another command, and no checkpoint: choose another folder"
             )
         (folder / "metrics.csv").unlink(missing_ok=True)
-        shutil.rmtree(folder / "rollouts", ignore_errors=True)
+        for name in ("rollouts", "exports"):
+            shutil.rmtree(folder / name, ignore_errors=True)
     say(f"{escape(str(folder / 'checkpoints'))} holds no checkpoint yet: the run starts from its first step")
 
 

@@ -158,6 +158,13 @@ def _common(command: str) -> list[Argument]:
     if command == "fit":
         keys += [
             Argument("checkpoint_every", "int", "50", "Optimiser steps between checkpoints."),
+            Argument(
+                "export_every",
+                "int | null",
+                "null",
+                "Optimiser steps between exports to exports/step-N; null exports the model at the end only.",
+            ),
+            Argument("exports_kept", "int", "3", "Newest of these that are kept."),
             Argument("dry_run", "bool", "false", "Only say what would be done."),
         ]
     if command in FITTING:

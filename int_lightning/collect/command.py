@@ -117,6 +117,7 @@ def finish_collection(
     write_json(out / RESULTS, summary)
     counts = [[k, str(v)] for k, v in summary.items() if isinstance(v, int)]
     counts += [[f"rejected: {reason}", str(n)] for reason, n in summary["rejected"].items()]
+    counts += [[f"attempts not rewritten: {reason}", str(n)] for reason, n in summary["not_rewritten"].items()]
     show_table(f"Interventions in {out}", ["", "count"], counts)
     show_conditioning(summary["conditioning"])
     say(escape(f"statistics: {out / 'collection.json'}, plots: {', '.join(p.name for p in plots)} in {out / 'plots'}"))

@@ -13,6 +13,7 @@ from itertools import chain, islice
 from typing import Any, TypeVar
 
 from int_lightning.collect.categories import ErrorCategory
+from int_lightning.collect.refining import Unrefined
 from int_lightning.collect.stages import ProblemStages, Work
 from int_lightning.collect.store import OUTCOMES, Store
 from int_lightning.types import Intervention, Problem, Proposal, Rollout
@@ -26,6 +27,7 @@ TABLES: dict[str, type[Any]] = {
     "naive": Rollout,
     "categories": ErrorCategory,
     "refined": Rollout,
+    "unrefined": Unrefined,
 }
 
 T = TypeVar("T")

@@ -20,6 +20,8 @@ from itertools import chain
 from int_lightning.collect.categories import TEMPLATE, ErrorCategory, error_categories
 from int_lightning.collect.config import CollectConfig
 from int_lightning.collect.leakage import Leak, find_leaks
+from int_lightning.collect.refining import TEMPLATE as REFINE
+from int_lightning.collect.refining import Unrefined, refine
 from int_lightning.defects import Defect, DefectKind
 from int_lightning.oracles.base import Attempt, Oracle, check_proposals, is_too_long, is_waiting
 from int_lightning.oracles.policy import PolicyOracle
@@ -43,6 +45,7 @@ class Work:
     naive: list[Rollout] = field(default_factory=list)
     categories: list[ErrorCategory] = field(default_factory=list)
     refined: list[Rollout] = field(default_factory=list)
+    unrefined: list[Unrefined] = field(default_factory=list)
     waiting: bool = False
     stored: Counter[str] = field(default_factory=Counter)
 
@@ -94,7 +97,7 @@ class ProblemStages:
             raise UserError(
                 f"{sampler.prompts.folder} has no verify.txt, which the policy needs to propose: add it or use another oracle"
             )
-        asked_for = {"categories": (config.categories, TEMPLATE), "refined": (config.refined, "refine")}
+        asked_for = {"categories": (config.categories, TEMPLATE), "refined": (config.refined, REFINE)}
         for name, (wanted, template) in asked_for.items():
             if wanted and template not in sampler.prompts.templates:
                 raise UserError(
@@ -118,7 +121,11 @@ class ProblemStages:
             asked_about = {a.rollout.id: a for a, _ in answered}
             checked = [(asked_about[i.rollout_id], i) for i in interventions if i.guided_total]
             work.categories += await error_categories(checked, self.sampler)
-        work.refined += await self._refined([a for a, _ in answered])
+        if self.config.refined:
+            asked = [a for a, _ in answered]
+            rewritten, too_long = await refine(asked, range(self.config.refined), self.config.sampling, self.sampler)
+            work.refined += rewritten
+            work.unrefined += too_long
         if self.config.conditioning and not work.naive and any(i.guided_total for i in work.interventions):
             start = Continuation(problem, [], "")
             work.naive = await self.sampler.draw(start, range(self.config.guided), self.config.sampling, "naive")
@@ -132,12 +139,6 @@ class ProblemStages:
             if any(a.correct for a in attempts):
                 break
         return attempts
-
-    async def _refined(self, attempts: Sequence[Attempt]) -> list[Rollout]:
-        """The policy's rewritings of attempts."""
-        starts = [Continuation(a.problem, [], a.rollout.id, a.rollout.text) for a in attempts]
-        drawn = (self.sampler.draw(s, range(self.config.refined), self.config.sampling, "refined") for s in starts)
-        return list(chain.from_iterable(await asyncio.gather(*drawn)))
 
     async def _answers(self, work: Work) -> list[tuple[Attempt, list[Proposal]]]:
         """The attempts that are still to be taken to the oracle, each with the proposals for it."""
@@ -216,7 +217,9 @@ class ProblemStages:
             intervention_ids = encode_text(self.sampler.tokenizer, step)
             if not rejected and decode(self.sampler.tokenizer, intervention_ids).strip() != step.strip():
                 rejected = Defect(DefectKind.UNSAYABLE, "it holds special tokens or unknown characters")
-        length = len(attempt.rollout.prompt_ids) + len(prefix_ids) + len(intervention_ids)
+        # the prompt of an attempt that saw a hint is not that of the rollouts that continue it
+        own = len(self.sampler.prompt(Continuation(attempt.problem, [], "")))
+        length = max(own, len(attempt.rollout.prompt_ids)) + len(prefix_ids) + len(intervention_ids)
         if not rejected and length >= self.sampler.engine.max_model_len:
             rejected = Defect(DefectKind.NO_ROOM, f"{length} tokens with prefix and intervention")
         return Intervention(

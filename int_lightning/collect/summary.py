@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from int_lightning.collect.refining import Unrefined
 from int_lightning.collect.store import Store
 from int_lightning.console import show_table
 from int_lightning.metrics import bootstrap
@@ -65,6 +66,7 @@ def summarise(store: Store) -> dict[str, Any]:
         "problems_with_accepted": len(with_accepted),
         "inexact_cuts": inexact,
         "rejected": dict(sorted(rejected.items(), key=lambda item: (-item[1], item[0]))),
+        "not_rewritten": dict(Counter(u.defect.kind for u in store.read("unrefined", Unrefined))),
         "conditioning": {
             "naive": _condition([naive[p] for p in first if p in naive]),
             "from_prefix": _condition([(c, n) for _, _, c, n in first.values() if n]),

@@ -9,10 +9,12 @@ from typing import Literal, Protocol
 
 from torch import Tensor
 
+from int_lightning.engines.weight_rows import Rows
 from int_lightning.types import Completion, EngineName, Sampling, UserError
 
 Dtype = Literal["float32", "bfloat16"]
 EngineChoice = Literal["auto", "vllm", "transformers", "server"]
+Memory = Literal["weights", "kv_cache"]
 
 NO_STRUCTURE = (
     "structured decoding needs vLLM, and this is the transformers engine: install the extra `cpu` or `gpu` and use "
@@ -35,7 +37,10 @@ class EngineConfig:
         threads: CPU threads of the process, training included; 0 leaves PyTorch's choice. Tiny models are faster on one.
         kv_cache_gib: Memory for the KV cache on a CPU, in GiB.
         gpu_memory_utilization: Share of a GPU's memory.
-        tensor_parallel_size: GPUs one engine spans.
+        sleep_while_training: Free the GPU memory of weights and KV cache while a fit trains. Only vLLM on a GPU can; a fit with
+            another engine says so and keeps it.
+        tensor_parallel_size: Devices that one engine spans, with vLLM in this process. In a fit they are those of as many
+            consecutive processes, which decode together; the number of processes is a multiple of it.
         trust_remote_code: Whether a model folder may bring its own code.
         time_limit: Seconds that one call of the engine, one exchange between processes or one optimiser step of a fit may take.
             One that takes longer is named and ends the process.
@@ -50,6 +55,7 @@ class EngineConfig:
     threads: int = 0
     kv_cache_gib: int = 1
     gpu_memory_utilization: float = 0.45
+    sleep_while_training: bool = False
     tensor_parallel_size: int = 1
     trust_remote_code: bool = False
     time_limit: float = 3600.0
@@ -58,6 +64,7 @@ class EngineConfig:
         for name in ("max_model_len", "max_num_seqs", "kv_cache_gib", "tensor_parallel_size"):
             if getattr(self, name) < 1:
                 raise UserError(f"engine.{name} is {getattr(self, name)}: give at least 1")
+        check_spans(self.name, self.tensor_parallel_size)
         if self.threads < 0:
             raise UserError(f"engine.threads is {self.threads}: give a number of threads, or 0 for PyTorch's choice")
         if not 0 < self.gpu_memory_utilization <= 1:
@@ -68,9 +75,25 @@ class EngineConfig:
             raise UserError(f"engine.time_limit is {self.time_limit:g}: give seconds above 0")
 
 
+def check_spans(name: EngineChoice, tensor_parallel_size: int) -> None:
+    """Refuses more than one device for an engine that does not span several.
+
+    Raises:
+        UserError: with what to set.
+    """
+    if tensor_parallel_size == 1 or name in ("auto", "vllm"):
+        return
+    remedy = "set engine.name to vllm, or tensor_parallel_size to 1"
+    if name == "server":
+        remedy = f"start the server with --tensor-parallel-size {tensor_parallel_size}, and set it to 1 here"
+    raise UserError(
+        f"engine.tensor_parallel_size is {tensor_parallel_size}, which engine.name {name} would ignore: {remedy}"
+    )
+
+
 class Engine(Protocol):
-    """Generates for the trainer. ``takes_structure`` says whether ``submit`` takes one. A completion ends at any token of
-    ``ends``, and at no other."""
+    """Generates for the trainer. ``takes_structure`` says whether ``submit`` takes one, and ``sleeps`` whether ``sleep`` frees
+    memory. A completion ends at any token of ``ends``, and at no other."""
 
     name: EngineName
     folder: str
@@ -78,10 +101,12 @@ class Engine(Protocol):
     max_model_len: int
     tokens_generated: int
     takes_structure: bool
+    sleeps: bool
     ends: list[int]
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
-        """One completion for each prompt, in order, each drawn with its own seed. Log-probs are those of the unscaled logits.
+        """One completion for each prompt, in order, each drawn with its own seed. Log-probs are those of the distribution that
+        tokens were drawn from; see ``Completion``.
 
         Raises:
             UserError: if a prompt leaves no room for a completion in the context.
@@ -106,7 +131,7 @@ class Engine(Protocol):
         ...
 
     def score(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
-        """Log-probs of tokens 1 .. T-1 of each sequence, given the tokens before them."""
+        """Log-probs of tokens 1 .. T-1 of each sequence, given the tokens before them, at temperature 1 and not truncated."""
         ...
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
@@ -121,12 +146,18 @@ class Engine(Protocol):
         """
         ...
 
-    def sleep(self) -> None:
-        """Frees memory for training, where the device allows it."""
+    def held_rows(self) -> dict[str, Rows]:
+        """The rows of all weights and adapters that it computes with, by transformers' names as far as they are known. Every rank
+        calls it."""
         ...
 
-    def wake(self) -> None:
-        """Reclaims the memory; load weights afterwards."""
+    def sleep(self) -> None:
+        """Frees memory for training, if it ``sleeps``."""
+        ...
+
+    def wake(self, memory: Memory) -> None:
+        """Reclaims part of the memory, if it is asleep: first that of the weights, which are then loaded, and when they are there
+        that of the KV cache, so that the two and what loading takes are never needed together."""
         ...
 
     def close(self) -> None:

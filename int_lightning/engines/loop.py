@@ -48,10 +48,15 @@ class EngineLoop:
         structures = structures or [None] * len(prompts)
         for i, (prompt, seed, structure) in enumerate(zip(prompts, seeds, structures, strict=True)):
             self._waiting[self.engine.submit(prompt, sampling, seed, structure)] = (asked, i)
-        if self._stepping is None or self._stepping.done():
+        if self.idle:
             self._stepping = asyncio.create_task(self._step())
         await asked.done
         return [c for c in asked.completions if c is not None]
+
+    @property
+    def idle(self) -> bool:
+        """Whether no coroutine waits for the engine."""
+        return self._stepping is None or self._stepping.done()
 
     def _drop_cancelled(self) -> bool:
         """Forgets callers that were cancelled; returns whether any are left."""

@@ -6,9 +6,12 @@ import json
 import logging
 from pathlib import Path
 
+import torch.distributed as dist
+
 from int_lightning.engines import vllm
-from int_lightning.engines.base import Engine, EngineChoice, EngineConfig
+from int_lightning.engines.base import Engine, EngineChoice, EngineConfig, check_spans
 from int_lightning.engines.held import HeldEngine
+from int_lightning.engines.tensor_parallel import TensorParallelEngine
 from int_lightning.engines.transformers import TransformersEngine
 from int_lightning.engines.vllm import VLLMEngine
 from int_lightning.model_folder.check import check_context
@@ -36,15 +39,17 @@ def open_engine(folder: str, config: EngineConfig, lora_rank: int = 0) -> Engine
         lora_rank: Of the adapters that it will be given, if it can take them; 0 for none.
 
     Raises:
-        UserError: if vLLM was asked for by name and is not installed, or if the folder's context is too short or a weight is not
-            finite.
+        UserError: if vLLM was asked for by name, or for several devices, and is not installed, or if the folder's context is
+            too short or a weight is not finite.
     """
     name = _choose(config)
     check_context(folder, config.max_model_len, config.trust_remote_code)
     check_finite(folder)
     running = _held.engine
     if running and _held.takes(config, lora_rank) and _architecture(running.folder) == _architecture(folder):
+        running.wake("weights")
         running.load_weights(weights_of_folder(folder))
+        running.wake("kv_cache")
         running.folder, running.ends = folder, end_tokens(folder)
         return running
     _held.close()
@@ -60,7 +65,10 @@ def _start(name: EngineChoice, folder: str, config: EngineConfig, lora_rank: int
         server = ServerEngine(folder, config)
         server.load_weights(weights_of_folder(folder))
         return server
-    return VLLMEngine(folder, config, lora_rank) if name == "vllm" else TransformersEngine(folder, config)
+    if name == "transformers":
+        return TransformersEngine(folder, config)
+    spans_processes = config.tensor_parallel_size > 1 and dist.is_initialized()
+    return (TensorParallelEngine if spans_processes else VLLMEngine)(folder, config, lora_rank)
 
 
 def tokens_generated() -> int:
@@ -75,6 +83,7 @@ def _choose(config: EngineConfig) -> EngineChoice:
         return config.name
     if vllm.available():
         return "vllm"
+    check_spans("transformers", config.tensor_parallel_size)
     log.warning("vLLM is not installed: generating with the transformers engine")
     return "transformers"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
@@ -21,8 +22,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from int_lightning.engines.address import plain_address
-from int_lightning.engines.base import EngineConfig, generate_by_steps, room
+from int_lightning.engines.base import EngineConfig, Memory, generate_by_steps, room
 from int_lightning.engines.sampling_fields import sampling_fields
+from int_lightning.engines.vllm_weights import EXTENSION, rows_from
+from int_lightning.engines.weight_rows import Rows, joined
 from int_lightning.model_folder.ends import end_tokens
 from int_lightning.model_folder.tokenizer import load_tokenizer
 from int_lightning.run_files import written
@@ -35,7 +38,10 @@ KEY = "VLLM_API_KEY"
 SHARD_BYTES = 2**30
 _PROBE = "1+2=3, so 4*5 = 20\n\n\\boxed{7}"
 RETRIES = 3
-_START = "VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --dtype DTYPE --host 127.0.0.1 --generation-config vllm"
+_START = (
+    "VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --dtype DTYPE --host 127.0.0.1 --generation-config vllm "
+    f"--logprobs-mode processed_logprobs --worker-extension-cls {EXTENSION}"
+)
 
 
 class ServerEngine:
@@ -46,11 +52,13 @@ class ServerEngine:
         config: Address, sizes and limits.
 
     Raises:
-        UserError: if the server does not answer, if its sequences are too short, or if it has another tokenizer.
+        UserError: if the server does not answer, if its sequences are too short, if it has another tokenizer, or if its log-probs
+            are not those of the distribution that it draws from.
     """
 
     name: EngineName = "server"
     takes_structure = True
+    sleeps = False
 
     def __init__(self, folder: str, config: EngineConfig) -> None:
         self.folder = folder
@@ -68,6 +76,7 @@ class ServerEngine:
         self._weights_folder = config.weights_folder
         self._model = self._served_model()
         self._check_tokenizer()
+        self._check_logprobs()
         self._numbers = count()
         self._ended: SimpleQueue[tuple[int, Future[Completion]]] = SimpleQueue()
         self._threads = ThreadPoolExecutor(config.max_num_seqs, "int-lightning-server")
@@ -138,16 +147,38 @@ class ServerEngine:
         if torch.distributed.is_initialized():
             torch.distributed.barrier()
 
+    def held_rows(self) -> dict[str, Rows]:
+        """See ``Engine.held_rows``. Only the first rank asks; the others get none.
+
+        Raises:
+            UserError: if the server cannot say.
+        """
+        if torch.distributed.is_initialized() and torch.distributed.get_rank() > 0:
+            return {}
+        if not self._says_what_it_holds:
+            raise UserError(
+                f"the server at {self._url} cannot say which weights it holds: start it as `{_START}`, with int-lightning "
+                "installed there"
+            )
+        devices = self._post("/collective_rpc", {"method": "held_rows"})["results"]
+        return joined(map(rows_from, devices))
+
     def sleep(self) -> None:
         """Does nothing: the server's memory is its own."""
 
-    def wake(self) -> None:
+    def wake(self, memory: Memory) -> None:
         """Nothing was freed."""
 
     def close(self) -> None:
         """Ends the connections; the server continues."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._client.close()
+
+    @cached_property
+    def _says_what_it_holds(self) -> bool:
+        """Asked beforehand, because a method that its workers do not have ends the server."""
+        config = self._get("/server_info?config_format=json")["vllm_config"]
+        return bool(config["parallel_config"]["worker_extension_cls"] == EXTENSION)
 
     def _served_model(self) -> str:
         served = self._get("/v1/models")["data"][0]
@@ -165,6 +196,20 @@ class ServerEngine:
             raise UserError(
                 f"the server at {self._url} has another tokenizer than {self.folder}: start it with that folder, or with "
                 "one that has the same tokenizer"
+            )
+
+    def _check_logprobs(self) -> None:
+        """Draws from the likeliest token alone, whose log-prob is then 0; a server that leaves truncation out of its log-probs
+        gives the one that it scores the token with."""
+        prompt, drawn = self.ends[:1], Sampling(max_tokens=8, top_k=1)
+        asked = {"prompt": prompt, "max_tokens": room(1, drawn, self.max_model_len), **sampling_fields(drawn)}
+        asked |= {"min_tokens": 0, "stop": [], "ignore_eos": True, "logprobs": 1, "return_token_ids": True}
+        found = self._complete(asked)
+        scored = np.array(self.score([[*prompt, *found.token_ids.tolist()]])[0])
+        if np.abs(found.logprobs).mean() > np.abs(found.logprobs - scored).mean():
+            raise UserError(
+                f"the server at {self._url} gives log-probs of another distribution than it draws from: start it with "
+                f"--logprobs-mode processed_logprobs, as `{_START}`"
             )
 
     def _complete(self, body: dict[str, Any]) -> Completion:

@@ -13,8 +13,9 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from int_lightning.engines.base import NO_STRUCTURE, EngineConfig, room
+from int_lightning.engines.base import NO_STRUCTURE, EngineConfig, Memory, room
 from int_lightning.engines.kv_cache import growing_cache
+from int_lightning.engines.weight_rows import Rows, by_outputs, rows_of
 from int_lightning.model_folder.checkpoint_names import load_stored
 from int_lightning.model_folder.ends import end_tokens
 from int_lightning.model_folder.weights import load_causal_lm
@@ -55,6 +56,7 @@ class TransformersEngine:
 
     name: EngineName = "transformers"
     takes_structure = False
+    sleeps = False
 
     def __init__(self, folder: str, config: EngineConfig) -> None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -118,10 +120,16 @@ class TransformersEngine:
         """See ``Engine.load_weights``."""
         load_stored(self._model, weights)
 
+    @torch.no_grad()
+    def held_rows(self) -> dict[str, Rows]:
+        """See ``Engine.held_rows``."""
+        state = self._model.state_dict()
+        return {n: rows_of(by_outputs(self._model, n, v), self._model.dtype) for n, v in state.items()}
+
     def sleep(self) -> None:
         """Does nothing: the weights stay."""
 
-    def wake(self) -> None:
+    def wake(self, memory: Memory) -> None:
         """Does nothing: the weights stayed."""
 
     def close(self) -> None:
@@ -152,8 +160,9 @@ class TransformersEngine:
                 of_row = torch.tensor([numbers[tuple(p)] for p in prompts], device=device)
                 logits, mask, positions = logits[of_row], mask[of_row], positions[of_row]
                 cache.batch_select_indices(of_row)
-            chosen = _sample(logits, sampling, side_by_side)
-            picked = logits.log_softmax(-1).gather(-1, chosen[:, None]).squeeze(-1)
+            logprobs = drawn_from(logits, sampling)
+            chosen = logprobs.argmax(-1) if sampling.temperature == 0 else _draw(logprobs, side_by_side)
+            picked = logprobs.gather(-1, chosen[:, None]).squeeze(-1)
             for row, token, logprob in zip(side_by_side, chosen.tolist(), picked.tolist(), strict=True):
                 row.take(token, logprob, self.ends)
             live = [i for i, row in enumerate(side_by_side) if row.live]
@@ -178,20 +187,28 @@ def _left_padded(
     return ids, mask, (mask.cumsum(-1) - 1).clamp(min=0)
 
 
-def _sample(logits: Float32[Tensor, "B V"], sampling: Sampling, rows: Sequence[_Row]) -> Int64[Tensor, " B"]:
-    """One token for each row: the likeliest at temperature 0, else drawn from the truncated distribution. The smallest of V
-    exponential times with rates p_v is that of v with probability p_v, so that each row needs its own generator only."""
+def drawn_from(logits: Float32[Tensor, "B V"], sampling: Sampling) -> Float32[Tensor, "B V"]:
+    """Log-probs of the distributions that tokens are drawn from: of logits / temperature, -inf for tokens that top_k, and then
+    top_p, leave out. At temperature 0 those of the logits themselves."""
     if sampling.temperature == 0:
-        return logits.argmax(-1)
-    probs = (logits / sampling.temperature).softmax(-1)
-    if 0 < sampling.top_k < probs.shape[-1]:
-        probs = probs.masked_fill(probs < probs.topk(sampling.top_k).values[:, -1:], 0)
+        return logits.log_softmax(-1)
+    logprobs = (logits / sampling.temperature).log_softmax(-1)
+    if 0 < sampling.top_k < logprobs.shape[-1]:
+        smallest = logprobs.topk(sampling.top_k).values[:, -1:]
+        logprobs = logprobs.masked_fill(logprobs < smallest, -torch.inf).log_softmax(-1)
     if sampling.top_p < 1:
-        ordered, order = probs.sort(descending=True)
-        beyond = ordered.cumsum(-1) - ordered >= sampling.top_p * ordered.sum(-1, keepdim=True)
-        probs = probs.masked_fill(torch.zeros_like(beyond).scatter(-1, order, beyond), 0)
-    race = torch.ones_like(probs)
+        ordered, order = logprobs.exp().sort(descending=True)
+        beyond = ordered.cumsum(-1) - ordered >= sampling.top_p
+        outside = torch.zeros_like(beyond).scatter(-1, order, beyond)
+        logprobs = logprobs.masked_fill(outside, -torch.inf).log_softmax(-1)
+    return logprobs
+
+
+def _draw(logprobs: Float32[Tensor, "B V"], rows: Sequence[_Row]) -> Int64[Tensor, " B"]:
+    """One token for each row. The smallest of V exponential times with rates p_v is that of v with probability p_v, so that each
+    row needs its own generator only."""
+    race = torch.ones_like(logprobs)
     for numbers, row in zip(race, rows, strict=True):
         if row.live:
             numbers.exponential_(generator=row.generator)
-    return (probs / race).argmax(-1)
+    return (logprobs.exp() / race).argmax(-1)

@@ -15,15 +15,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from int_lightning.engines.base import EngineConfig, generate_by_steps, room
+from int_lightning.engines.base import EngineConfig, Memory, generate_by_steps, room
 from int_lightning.engines.vllm_loading import reload_weights
 from int_lightning.engines.vllm_start import (
     check_devices,
+    exchange_without_shared_memory,
     knows_adapters,
     of_one_model,
     options_for,
     without_garbage_collection,
 )
+from int_lightning.engines.vllm_weights import rows_from
+from int_lightning.engines.weight_rows import Rows, joined
 from int_lightning.model_folder.ends import end_tokens
 from int_lightning.types import Completion, EngineName, Finish, Sampling, TokenValues, UserError
 
@@ -64,6 +67,7 @@ class VLLMEngine:
         if not on_gpu:
             # on a CPU, compiling vLLM's small functions takes longer than it ever saves; the setting holds in all threads
             torch.compiler.set_stance("force_eager")
+            exchange_without_shared_memory()
         self.folder = folder
         self.config = config
         self.dtype = config.dtype
@@ -74,7 +78,8 @@ class VLLMEngine:
         self.takes_adapters = knows_adapters(folder, lora_rank)
         self._adapter: LoRARequest | None = None
         self._numbers = count()
-        self._sleeps = on_gpu
+        self.sleeps = on_gpu and config.sleep_while_training
+        self._asleep: set[Memory] = set()
         if not self._owns_process_group:  # vLLM reads the ranks under the names that torchrun gives them
             os.environ.setdefault("RANK", str(torch.distributed.get_rank()))
             os.environ.setdefault("LOCAL_RANK", str(torch.cuda.current_device() if on_gpu else 0))
@@ -156,6 +161,17 @@ class VLLMEngine:
         reload_weights(self._llm, weights)
         self._llm.reset_prefix_cache()
 
+    def held_rows(self) -> dict[str, Rows]:
+        """See ``Engine.held_rows``."""
+        own = self._llm.collective_rpc("held_rows")
+        if self.config.tensor_parallel_size > 1:
+            from vllm.distributed import get_tp_group
+
+            devices: list[Any] = [None] * self.config.tensor_parallel_size
+            torch.distributed.all_gather_object(devices, own[0], group=get_tp_group().cpu_group)
+            own = devices
+        return joined(map(rows_from, own))
+
     def load_adapter(self, folder: Path) -> None:
         """Puts the low-rank adapters of a folder (peft's format) on top of the weights, in place of earlier ones, if
         ``takes_adapters``. The folder is not read again."""
@@ -170,13 +186,16 @@ class VLLMEngine:
 
     def sleep(self) -> None:
         """Frees weights and KV cache of a GPU; the weights wait in main memory if only adapters will be loaded."""
-        if self._sleeps:
+        if self.sleeps and not self._asleep:
             self._llm.sleep(level=1 if self.takes_adapters else 2)
+            self._asleep = {"weights", "kv_cache"}
 
-    def wake(self) -> None:
-        """Reclaims the memory."""
-        if self._sleeps:
-            self._llm.wake_up()
+    def wake(self, memory: Memory) -> None:
+        """See ``Engine.wake``."""
+        if memory in self._asleep:
+            torch.cuda.empty_cache()  # what training, or gathering weights, left in PyTorch's own pool
+            self._llm.wake_up(tags=[memory])
+            self._asleep.remove(memory)
 
     def close(self) -> None:
         """Shuts down the engine core, and the process group if vLLM made it, so that another engine can be started."""

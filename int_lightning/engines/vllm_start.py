@@ -13,6 +13,7 @@ import torch
 from transformers import AutoConfig
 
 from int_lightning.engines.base import EngineConfig
+from int_lightning.engines.vllm_weights import EXTENSION
 from int_lightning.model_folder.files import weight_files
 from int_lightning.types import UserError
 
@@ -49,6 +50,14 @@ def check_devices(config: EngineConfig, on_gpu: bool) -> None:
         )
 
 
+def exchange_without_shared_memory() -> None:
+    """Has processes that share an engine on CPUs exchange through gloo. vLLM names their shared memory by their ranks alone, so
+    that a second fit on the machine would not start, nor any after one that was killed."""
+    from vllm.distributed.device_communicators.cpu_communicator import CpuCommunicator
+
+    CpuCommunicator._all_group_ranks_share_shm_group_name = lambda self: False
+
+
 def options_for(config: EngineConfig, on_gpu: bool, lora_rank: int) -> dict[str, Any]:
     """Arguments of ``vllm.LLM``.
 
@@ -64,7 +73,9 @@ def options_for(config: EngineConfig, on_gpu: bool, lora_rank: int) -> dict[str,
         "tensor_parallel_size": config.tensor_parallel_size,
         "trust_remote_code": config.trust_remote_code,
         "enforce_eager": not on_gpu,
-        "enable_sleep_mode": on_gpu,
+        "enable_sleep_mode": on_gpu and config.sleep_while_training,
+        "worker_extension_cls": EXTENSION,
+        "logprobs_mode": "processed_logprobs",
         **(_gpu_options(config) if on_gpu else _cpu_options(config)),
     }
     if lora_rank:

@@ -90,9 +90,12 @@ class HeldOutPassAtK(Callback):
     def _sample(self, trainer: L.Trainer) -> None:
         assert isinstance(trainer, EngineTrainer)
         own = self.problems[trainer.global_rank :: trainer.world_size]
-        with isolate_rng():  # an engine that starts seeds the generators that dropout draws from
-            sampler = trainer.synced_sampler(self.prompts, self.grader)
-            with trainer.limited("sampling held-out problems"):
-                sampled = sampler.sample(own, range(self.rollouts), self.sampling, f"held_out/{trainer.global_step}")
-                metrics = held_out_metrics(sampled)
+        # an engine that starts seeds the generators that dropout draws from
+        with (
+            isolate_rng(),
+            trainer.sampling(self.prompts, self.grader) as sampler,
+            trainer.limited("sampling held-out problems"),
+        ):
+            sampled = sampler.sample(own, range(self.rollouts), self.sampling, f"held_out/{trainer.global_step}")
+            metrics = held_out_metrics(sampled)
         log_held_out(trainer, metrics)

@@ -12,6 +12,7 @@ from int_lightning.grading.grader import Grader
 from int_lightning.grpo.groups import GroupConfig
 from int_lightning.grpo.hints import HintConfig
 from int_lightning.grpo.module import GRPOModule
+from int_lightning.grpo.objective import check_importance
 from int_lightning.grpo.rewards import RewardConfig, Rewards
 from int_lightning.grpo.sampling import GroupSampler, Intervening
 from int_lightning.grpo.stream import RolloutStream
@@ -47,8 +48,8 @@ class RolloutData(L.LightningDataModule):
         hints: Show problems with the beginning of their reference solution (hint-guided RL); null shows none of it.
         show_every: Batches between tables of sampled rollouts on the console; 0 shows none.
         limit: Use only the first problems of the source.
-        validation: Where held-out problems come from, for ``val/pass@k`` at the end and every ``trainer.val_check_interval``
-            steps.
+        validation: Where held-out problems come from, for ``val/pass@k`` every ``trainer.val_check_interval`` steps; without that
+            key, after the last step.
     """
 
     def __init__(
@@ -128,15 +129,13 @@ class RolloutData(L.LightningDataModule):
             interventions=callback_of(self.engine_trainer, Intervening),  # type: ignore[type-abstract]
         )
         self.module.temperature = self.sampling.temperature or 1.0
-        if self.module.objective.importance_cap is not None and not self.sampler.engine_samples_policy:
-            raise UserError(
-                "model.objective.importance_cap weighs tokens by pi_old / pi_engine, known only where the engine samples from "
-                "the whole distribution: set data.sampling to temperature 1, top_p 1 and top_k 0, or drop importance_cap"
-            )
-        if not self.sampler.engine_samples_policy and self.sampling.temperature == 1.0:
+        self.module.engine_samples_policy = self.sampler.engine_samples_policy
+        check_importance(self.module.objective, self.sampling)
+        if self.sampling.truncates and self.module.objective.importance_cap is None:
             say(
                 "[yellow]note:[/] with top_p or top_k the engine samples from a part of the policy's distribution; ratios are "
-                "those of the whole distribution, so that the gradient is off-policy by that much"
+                "those of the whole distribution, so that the gradient is off-policy by that much. Set "
+                "model.init_args.objective.importance_cap to weigh it"
             )
 
     def _usable(self, problems: list[Problem], of: str = "") -> list[Problem]:
@@ -159,9 +158,8 @@ class RolloutData(L.LightningDataModule):
     def train_dataloader(self) -> StatefulDataLoader[Step]:
         """The stream of optimiser steps."""
         trainer = self.engine_trainer
-        layout = Layout(
-            pad_id(self.module.tokenizer), self.max_tokens, self.packing, trainer.global_rank, trainer.world_size
-        )
+        packed = self.packing and self.module.packs
+        layout = Layout(pad_id(self.module.tokenizer), self.max_tokens, packed, trainer.global_rank, trainer.world_size)
         stream = RolloutStream(
             self.sampler,
             self.module,

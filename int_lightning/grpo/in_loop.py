@@ -84,7 +84,7 @@ class InterveneOnFailedGroups(Callback):
         config: GroupConfig,
         sampling: Sampling,
     ) -> list[Rescue]:
-        """What becomes of this rank's failed groups."""
+        """What becomes of this rank's failed groups. Every rank calls it."""
         collection = CollectConfig(
             attempts_per_problem=self.attempts_per_group,
             guided=self.guided,
@@ -98,7 +98,7 @@ class InterveneOnFailedGroups(Callback):
         async def works() -> list[Work]:
             return list(await asyncio.gather(*(stages.run(p, Work(p, attempts=g.rollouts)) for p, g in failed)))
 
-        return [self._rescue(work, rewards, config) for work in asyncio.run(works())] if failed else []
+        return [self._rescue(work, rewards, config) for work in sampler.run(works())]
 
     def _rescue(self, work: Work, rewards: Rewards, config: GroupConfig) -> Rescue:
         accepted = [i for i in work.interventions if not i.rejected]

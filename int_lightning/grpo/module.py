@@ -16,15 +16,18 @@ from typing import Literal
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from rich.markup import escape
 from torch import Tensor
 
+from int_lightning.console import say
 from int_lightning.grpo.objective import ObjectiveConfig
+from int_lightning.learn.callbacks import log_held_out
+from int_lightning.learn.dropout import switch_dropout_off
 from int_lightning.learn.liger_layers import Layers
 from int_lightning.learn.lora import LoRAConfig, without_adapters
 from int_lightning.learn.micro_batches import MicroBatch, Step, TrainingRow, micro_batches
-from int_lightning.learn.model import Policy
+from int_lightning.learn.model import LogitsDtype, Policy
 from int_lightning.learn.module import PolicyModule
-from int_lightning.model_folder.check import dropouts
 from int_lightning.types import TokenValues, UserError
 from int_lightning_kernels import (
     MAX,
@@ -55,6 +58,8 @@ class GRPOModule(PolicyModule):
             Checkpoints hold the adapters alone: a run continues from the same ``model``.
         layers: Whose RMSNorm, RoPE and SwiGLU the model has: auto (Liger's on a GPU where it knows the architecture), liger, or
             transformers.
+        logits_dtype: float32 keeps the head's logits unrounded under ``dtype: bfloat16``, so that log-probs of two passes differ
+            less; logits then take twice the memory. Null rounds them to ``dtype``.
 
     Raises:
         UserError: for adapters with dropout.
@@ -72,6 +77,7 @@ class GRPOModule(PolicyModule):
         head: Implementation = "auto",
         lora: LoRAConfig | None = None,
         layers: Layers = "auto",
+        logits_dtype: LogitsDtype | None = None,
     ) -> None:
         if lora is not None and lora.dropout:
             raise UserError(
@@ -87,21 +93,20 @@ class GRPOModule(PolicyModule):
             head=head,
             lora=lora,
             layers=layers,
+            logits_dtype=logits_dtype,
         )
         self.objective = objective
+        self.engine_samples_policy = True
+        """Whether the engine draws from the very distribution that the trainer scores, which top_p and top_k truncate."""
         self._reference: list[Policy | Unadapted] = []
 
     def configure_model(self) -> None:
-        """Loads the policy and, where the KL term needs it, the frozen reference.
-
-        Raises:
-            UserError: if the model itself has dropout.
-        """
+        """Loads the policy, without dropout, and, where the KL term needs it, the frozen reference."""
         super().configure_model()
-        if found := dropouts(self.scorer.causal_lm.config):
-            raise UserError(
-                f"{self.folder}: config.json has {', '.join(found)}: GRPO samples from the policy that it trains, which dropout "
-                "would change: set it to 0 there"
+        if found := switch_dropout_off(self.scorer.causal_lm):
+            say(
+                f"[yellow]note:[/] {escape(self.folder)}: config.json has {escape(', '.join(found))}: GRPO trains without it, "
+                "because it compares the log-probs of the policy that it samples from"
             )
         if self.objective.kl_coefficient and not self._reference:
             if self.lora is not None:
@@ -123,7 +128,7 @@ class GRPOModule(PolicyModule):
 
     def validation_step(self, step: Step, _: int) -> None:
         """Logs the metrics of held-out problems, which were computed where their rollouts were sampled."""
-        self.log_dict({f"val/{k}": v for k, v in step.metrics.items()}, batch_size=1)
+        log_held_out(self.trainer, step.metrics)
 
     @torch.no_grad()
     def score_rows(
@@ -143,33 +148,46 @@ class GRPOModule(PolicyModule):
         def of_tokens(values: Tensor | None) -> Tensor | None:
             return None if values is None else values[:, 1:][trained]
 
+        old_logprob, engine_logprob = of_tokens(batch.old_logprobs), of_tokens(batch.engine_logprobs)
         tokens = PolicyTokens(
             advantage=batch.advantages[:, 1:][trained],
             weight=batch.weights[:, 1:][trained] / step.count,
-            old_logprob=of_tokens(batch.old_logprobs),
+            old_logprob=old_logprob,
             reference_logprob=of_tokens(batch.reference_logprobs),
-            engine_logprob=of_tokens(batch.engine_logprobs),
-            sequence_ratio=self._sequence_ratio(batch),
+            engine_logprob=engine_logprob,
+            sequence_ratio=self._sequence_ratio(batch, old_logprob),
+            sequence_importance=self._sequence_importance(batch, old_logprob, engine_logprob),
         )
 
         def token_loss(logprob: Tensor, entropy: Tensor, rows: Rows) -> tuple[Tensor, Metrics]:
             return token_policy_loss(logprob, entropy, tokens.rows(rows), self.objective)
 
         loss, sums = self.scorer.loss(batch, token_loss, entropy=True)
+        if not self.engine_samples_policy:  # the difference would be that of a truncated distribution to a whole one
+            sums = {name: value for name, value in sums.items() if not name.startswith("engine_")}
         means = {name: value / step.trained for name, value in sums.items() if not name.endswith(MAX)}
         return Loss(loss, sums | means)
 
     @torch.no_grad()
-    def _sequence_ratio(self, batch: MicroBatch) -> Tensor | None:
+    def _sequence_ratio(self, batch: MicroBatch, old_logprob: Tensor | None) -> Tensor | None:
         """[N] float32: exp(mean_t(log pi - log pi_old)) of each scored token's rollout; None where it is exactly 1 or not asked
         for."""
-        if self.objective.ratio == "token" or batch.old_logprobs is None:
+        if self.objective.ratio == "token" or old_logprob is None:
             return None
-        gap = self.scorer.log_probs(batch, batch.trained).logprob - batch.old_logprobs[:, 1:][batch.trained]
-        row = batch.row_of_token[:, 1:][batch.trained]
-        sums = gap.new_zeros(len(batch.lengths), dtype=torch.float64).index_add(0, row, gap.double())
-        means = sums / row.bincount(minlength=len(sums)).clamp(min=1)
-        return means.exp().float()[row]
+        gap = self.scorer.log_probs(batch, batch.trained).logprob - old_logprob
+        return (batch.sums(gap) / batch.sums(torch.ones_like(gap))).exp().float()
+
+    @torch.no_grad()
+    def _sequence_importance(
+        self, batch: MicroBatch, old_logprob: Tensor | None, engine_logprob: Tensor | None
+    ) -> Tensor | None:
+        """[N] float32: exp(sum_t(log pi_old - log pi_engine)) of each scored token's rollout, over the tokens that the engine
+        sampled; None where it is not asked for."""
+        if self.objective.importance_level == "token" or engine_logprob is None:
+            return None
+        if old_logprob is None:
+            old_logprob = self.scorer.log_probs(batch, batch.trained).logprob
+        return batch.sums((old_logprob - engine_logprob).nan_to_num(nan=0.0)).exp().float()
 
 
 class Unadapted:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import chain
 from typing import Protocol, TypeVar, runtime_checkable
@@ -16,7 +17,7 @@ from int_lightning.grpo.rewards import Rewards
 from int_lightning.learn.step_stream import gather
 from int_lightning.learn.trainer import EngineTrainer
 from int_lightning.prompts.prompt_set import PromptSet
-from int_lightning.rollout_sampler import RolloutSampler
+from int_lightning.rollout_sampler import Continuation, RolloutSampler
 from int_lightning.types import Group, Problem, Rollout, Sampling, derive_seed
 
 T = TypeVar("T")
@@ -40,7 +41,7 @@ class Intervening(Protocol):
         config: GroupConfig,
         sampling: Sampling,
     ) -> list[Rescue]:
-        """What becomes of this rank's failed groups."""
+        """What becomes of this rank's failed groups. Every rank calls it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class Batch:
         kept: Those to train on, the ones with an advantage first.
         rescues: What interventions made of failed groups, by problem.
         taken: How many problems of the run were taken by the end of the batch.
+        unhinted: Problems of all ranks that were shown without their hint, because it leaves no room in the context.
     """
 
     problems: Mapping[str, Problem]
@@ -60,6 +62,7 @@ class Batch:
     kept: list[Group]
     rescues: Mapping[str, Rescue]
     taken: int
+    unhinted: list[str]
 
 
 @dataclass(frozen=True)
@@ -93,18 +96,13 @@ class GroupSampler:
     interventions: Intervening | None = None
 
     @property
-    def engine_logprobs_comparable(self) -> bool:
-        """Whether the engine's log-probs, of the unscaled logits, are those of the distribution that the trainer scores."""
-        return self.sampling.temperature == 1.0
-
-    @property
     def engine_samples_policy(self) -> bool:
-        """Whether the engine samples from that distribution itself."""
-        return self.engine_logprobs_comparable and self.sampling.top_p >= 1.0 and self.sampling.top_k <= 0
+        """Whether the engine draws from the very distribution that the trainer scores, at the same temperature and whole."""
+        return self.sampling.temperature > 0 and not self.sampling.truncates
 
-    def synced(self) -> RolloutSampler:
-        """A sampler of the newest weights, verified. Every rank calls it."""
-        return self.trainer.synced_sampler(self.prompts, self.grader)
+    def synced(self) -> AbstractContextManager[RolloutSampler]:
+        """See ``EngineTrainer.sampling``."""
+        return self.trainer.sampling(self.prompts, self.grader)
 
     def draw(self, sampler: RolloutSampler, problems: Sequence[Problem], stage: str) -> list[list[Rollout]]:
         """A group of rollouts for each problem of this rank's share, shown without hints."""
@@ -123,6 +121,7 @@ class GroupSampler:
         problems: dict[str, Problem] = {}
         drawn: list[Group] = []
         kept: list[Group] = []
+        unhinted: list[str] = []
         for round in range(1 + self.config.resample):
             useful = [g for g in kept if not g.zero_advantage]
             if round and len(useful) == self.prompts_per_batch:
@@ -131,12 +130,14 @@ class GroupSampler:
             new = self.problems_from(taken, wanted)
             taken += wanted
             problems |= {p.id: p for p in new}
-            groups = self._groups(sampler, new, f"grpo/{number}" + (f"/{round}" if round else ""), progress)
+            hints = self._hints(sampler, self._share(new), progress)
+            unhinted += gather([id for id, text in hints.items() if not text])
+            groups = self._groups(sampler, new, f"grpo/{number}" + (f"/{round}" if round else ""), hints)
             drawn += groups
             useful += [g for g in groups if not g.zero_advantage]
             rest = [g for g in chain(kept, groups) if g.zero_advantage]
             kept = [*useful, *rest][: self.prompts_per_batch]
-        return Batch(problems, drawn, kept, self._rescues(sampler, kept, problems), taken)
+        return Batch(problems, drawn, kept, self._rescues(sampler, kept, problems), taken, unhinted)
 
     def problems_from(self, taken: int, count: int) -> list[Problem]:
         """The ``count`` problems after the first ``taken``; each pass over all problems has its own order."""
@@ -152,11 +153,20 @@ class GroupSampler:
         """How much of the reference is shown once ``progress`` of the run is done."""
         return self.hints.share(progress) if self.hints else 0.0
 
-    def _groups(self, sampler: RolloutSampler, problems: Sequence[Problem], stage: str, progress: float) -> list[Group]:
+    def _hints(self, sampler: RolloutSampler, problems: Sequence[Problem], progress: float) -> dict[str, str]:
+        """The hint of each problem that has one now, "" where it would leave no room in the context."""
+        share, longest = self.hinted_share(progress), sampler.engine.max_model_len
+        hints = {p.id: text for p in problems if (text := hint(p, share))}
+        for p in problems:
+            if p.id in hints and len(sampler.prompt(Continuation(p, [], "", hint=hints[p.id]))) >= longest:
+                hints[p.id] = ""
+        return hints
+
+    def _groups(
+        self, sampler: RolloutSampler, problems: Sequence[Problem], stage: str, hints: Mapping[str, str]
+    ) -> list[Group]:
         """All ranks' groups, in the order of the problems."""
         own = self._share(problems)
-        share = self.hinted_share(progress)
-        hints = {p.id: hint(p, share) for p in own} if share else {}
         sampled = sampler.sample(own, range(self.rollouts_per_prompt), self.sampling, stage, hints)
         groups = gather(rewarded_groups(sampled, {p.id: p for p in own}, self.rewards, self.config))
         order = {p.id: i for i, p in enumerate(problems)}

@@ -14,8 +14,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
 from torch.utils.data import IterableDataset
 
+from int_lightning.console import say
 from int_lightning.grpo.groups import (
     Rescue,
     group_metrics,
@@ -95,6 +97,7 @@ class RolloutStream(IterableDataset[Step]):
         self.idle = 0
         self.waiting: list[WaitingStep] = []
         self._seconds_training = 0.0
+        self._said_unhinted = False
 
     def __len__(self) -> int:
         return self.steps
@@ -118,13 +121,14 @@ class RolloutStream(IterableDataset[Step]):
         """
         trainer, progress = self.sampler.trainer, self.position / self.steps
         started = time.perf_counter()
-        sampler = self.sampler.synced()
-        synced, before = time.perf_counter(), sampler.engine.tokens_generated
-        with trainer.limited(f"sampling batch {self.batch}"):
-            batch = self.sampler.batch(sampler, self.batch, self.taken, progress)
-            tokens = sum(gather([sampler.engine.tokens_generated - before]))
+        with self.sampler.synced() as sampler:
+            synced, before = time.perf_counter(), sampler.engine.tokens_generated
+            with trainer.limited(f"sampling batch {self.batch}"):
+                batch = self.sampler.batch(sampler, self.batch, self.taken, progress)
+                tokens = sum(gather([sampler.engine.tokens_generated - before]))
+            generated = time.perf_counter()
         self.taken = batch.taken
-        seconds = {"sync": synced - started, "generate": time.perf_counter() - synced, "train": self._seconds_training}
+        seconds = {"sync": synced - started, "generate": generated - synced, "train": self._seconds_training}
         self._seconds_training = 0.0
         if self.layout.rank == 0:
             self._show(batch)
@@ -141,11 +145,12 @@ class RolloutStream(IterableDataset[Step]):
     ) -> WaitingStep:
         """Rows of the groups that have an advantage, and of the others where the objective acts on them too; all count in the
         normaliser. What interventions made of a failed group goes with it."""
-        config, with_engine = self.sampler.config, self.sampler.engine_logprobs_comparable
+        config, objective = self.sampler.config, self.module.objective
+        with_engine = self.sampler.engine_samples_policy or objective.importance_cap is not None
         rescued = [rescues[g.problem_id] for g in groups if g.problem_id in rescues]
         guided = list(chain.from_iterable(rescue.groups for rescue in rescued))
         count = loss_count([*groups, *guided], config, self.sampler.sampling)
-        every = self.module.objective.acts_without_advantage
+        every = objective.acts_without_advantage
         rows = loss_rows(groups, config, with_engine, without_advantage=every)
         if self.sampler.interventions is not None:
             weight = self.sampler.interventions.weight
@@ -184,11 +189,19 @@ class RolloutStream(IterableDataset[Step]):
             metrics["groups_sampled"] = float(len(batch.drawn))
         if sampler.hints is not None:
             metrics["hint"] = sampler.hinted_share(progress)
+            metrics["hints_left_out"] = float(len(batch.unhinted))
         if sampler.interventions is not None:
             metrics |= rescue_metrics(batch.rescues.values())
         return metrics
 
     def _show(self, batch: Batch) -> None:
+        if batch.unhinted and not self._said_unhinted:
+            self._said_unhinted = True
+            say(
+                f"[yellow]note:[/] batch {self.batch}: {len(batch.unhinted)} problems are shown without their hint, which leaves "
+                f"no room in engine.max_model_len, {escape(batch.unhinted[0])} among them; train/hints_left_out counts them from "
+                "here on. Raise engine.max_model_len, or lower data.hints.first"
+            )
         rescued = chain.from_iterable(rescue.groups for rescue in batch.rescues.values())
         write_rollouts(self.folder, self.batch, [*batch.drawn, *rescued], batch.problems)
         if self.show_every and self.batch % self.show_every == 0:

@@ -32,8 +32,7 @@ class ValidationStream(IterableDataset[Step]):
         return 1
 
     def __iter__(self) -> Iterator[Step]:
-        sampler = self.sampler.synced()
-        with self.sampler.trainer.limited("sampling held-out problems"):
+        with self.sampler.synced() as sampler, self.sampler.trainer.limited("sampling held-out problems"):
             metrics = held_out_metrics(self.sampler.draw(sampler, self.problems, "validation"))
         yield Step([], 0.0, 0.0, metrics)
 

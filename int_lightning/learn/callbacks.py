@@ -1,4 +1,4 @@
-"""Callbacks of every fit: progress for the user, the exported model, and a time limit for each step."""
+"""Callbacks of every fit: progress for the user, exported models, and a time limit for each step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import Callback
 
 from int_lightning.console import progress
 from int_lightning.learn.module import PolicyModule
-from int_lightning.run_files import RESULTS, replacing, write_json
+from int_lightning.run_files import RESULTS, remove, replacing, write_json
 from int_lightning.time_limit import time_limit
 
 
@@ -75,12 +75,46 @@ class ExportModel(Callback):
     def _export(self, trainer: L.Trainer, module: L.LightningModule, steps: int) -> None:
         assert isinstance(module, PolicyModule)
         model = self.folder / "model"
-        with replacing(model, trainer.is_global_zero) as aside:
-            if trainer.is_global_zero:
-                aside.mkdir()
-            module.export_to(aside)
+        write_model(module, model)
         if trainer.is_global_zero:
             write_json(self.folder / RESULTS, {"steps": steps, "model": model.name})
+
+
+class ExportSteps(Callback):
+    """Writes the policy in training as a Hugging Face folder ``exports/step-N`` every ``every`` steps. A run that is resumed from
+    an earlier step writes the later ones again, as it reaches them.
+
+    Args:
+        folder: The run's folder.
+        every: Optimiser steps from one export to the next.
+        kept: How many are kept: the newest.
+    """
+
+    def __init__(self, folder: str, every: int, kept: int) -> None:
+        self.folder = Path(folder) / "exports"
+        self.every = every
+        self.kept = kept
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        assert isinstance(pl_module, PolicyModule)
+        if trainer.global_step % self.every:
+            return
+        self.folder.mkdir(exist_ok=True)
+        write_model(pl_module, self.folder / f"step-{trainer.global_step}")
+        if trainer.is_global_zero:
+            names = (path.name.removeprefix("step-") for path in self.folder.iterdir())
+            until_now = sorted(int(n) for n in names if n.isdigit() and int(n) <= trainer.global_step)
+            for step in until_now[: -self.kept]:
+                remove(self.folder / f"step-{step}")
+
+
+def write_model(module: PolicyModule, folder: Path) -> None:
+    """Writes the policy as a Hugging Face folder, which is there whole or not at all. Every rank calls it."""
+    is_writer = module.trainer.is_global_zero
+    with replacing(folder, is_writer) as aside:
+        if is_writer:
+            aside.mkdir()
+        module.export_to(aside)
 
 
 def finished_steps(folder: Path) -> int | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Int32, Int64
+from jaxtyping import Bool, Float32, Float64, Int32, Int64
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -27,7 +27,8 @@ class TrainingRow(WithArrays):
         token_ids: Prompt and completion.
         weights: In the loss; that of token i applies to its prediction from the tokens before it.
         advantage: A_i of the rollout (GRPO), the same for every weighted token.
-        engine_logprobs: With which the engine sampled; 0 for tokens of the prompt, NaN for those that no engine sampled.
+        engine_logprobs: Under the distribution that the engine drew from (see ``Completion``); 0 for tokens of the prompt, NaN
+            for those that no engine sampled.
         old_logprobs: Under the policy that sampled, by the trainer; None where they were not computed.
         reference_logprobs: Under the reference policy; None where there is none.
 
@@ -107,6 +108,12 @@ class MicroBatch:
         if self.attention_mask is not None:
             return [line[:n] for line, n in zip(grid.cpu().numpy(), self.lengths, strict=True)]
         return np.split(grid[0].cpu().numpy(), np.cumsum(self.lengths)[:-1])
+
+    def sums(self, values: Float32[Tensor, " N"]) -> Float64[Tensor, " N"]:
+        """For each of the N ``trained`` predictions the sum of the values of its row."""
+        row = self.row_of_token[:, 1:][self.trained]
+        sums = values.new_zeros(len(self.lengths), dtype=torch.float64)
+        return sums.index_add(0, row, values.double())[row]
 
     def to(self, device: torch.device) -> MicroBatch:
         """The same micro-batch on a device."""

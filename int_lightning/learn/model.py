@@ -19,7 +19,8 @@ from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from int_lightning.learn.liger_layers import Layers, liger_negative_log_likelihood, obstacle, use_layers
 from int_lightning.learn.lora import LoRAConfig, adapt
 from int_lightning.learn.micro_batches import MicroBatch
-from int_lightning.learn.packed_attention import PACKED, can_pack, positions
+from int_lightning.learn.packed_attention import PACKED, positions, unpackable
+from int_lightning.learn.self_test import self_test
 from int_lightning.model_folder.check import load_config
 from int_lightning.model_folder.weights import check_finite, load_causal_lm
 from int_lightning.types import UserError
@@ -38,6 +39,7 @@ PREFIX = "causal_lm."
 CPU = torch.device("cpu")
 
 Head = Literal[Implementation, "liger"]
+LogitsDtype = Literal["float32"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Policy(nn.Module):
         dtype: Of the arithmetic. Trained weights stay float32, because small updates vanish in bfloat16 weights.
         head: Implementation of the head's log-probs. ``auto`` suits the device, ``reference`` writes all logits out, ``liger`` is
             Liger's cross-entropy for a ``NegativeLogLikelihood`` and ``auto`` for any other loss.
+        logits_dtype: What logits are rounded to; None rounds them to ``dtype``.
     """
 
     def __init__(
@@ -74,15 +77,23 @@ class Policy(nn.Module):
         temperature: float = 1.0,
         dtype: torch.dtype = torch.float32,
         head: Head = "auto",
+        logits_dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         self.causal_lm = causal_lm
+        self.logits_dtype = logits_dtype
         self.temperature = temperature * logit_divisor(causal_lm.config)
         self.dtype = dtype
         self.head = head
-        self.packs = can_pack(causal_lm)
-        if self.packs:
+        self.unpackable = unpackable(causal_lm)
+        """Why rows cannot share a sequence, or None if they can."""
+        if self.unpackable is None:
             causal_lm.set_attn_implementation(PACKED)
+
+    @property
+    def packs(self) -> bool:
+        """Whether rows can share a sequence."""
+        return self.unpackable is None
 
     def forward(
         self,
@@ -110,12 +121,12 @@ class Policy(nn.Module):
         Raises:
             UserError: for a packed batch, if the architecture cannot take one.
         """
-        body = self.causal_lm.get_decoder()
+        body = decoder(self.causal_lm)
         with torch.autocast(input_ids.device.type, self.dtype, enabled=self.dtype != torch.float32):
             if attention_mask is None:
-                if not self.packs:
+                if self.unpackable is not None:
                     raise UserError(
-                        f"{type(self.causal_lm).__name__} cannot take several rows in one sequence: set data.packing to false"
+                        f"{type(self.causal_lm).__name__} cannot take several rows in one sequence: {self.unpackable}"
                     )
                 where = {"position_ids": positions(lengths, input_ids.device), "lengths": lengths}
             else:
@@ -148,6 +159,7 @@ class Policy(nn.Module):
                     softcap=softcap,
                     implementation=implementation,
                     entropy=entropy,
+                    logits_dtype=self.logits_dtype,
                 )
             return linear_logprob(
                 *tokens,
@@ -156,6 +168,7 @@ class Policy(nn.Module):
                 softcap=softcap,
                 entropy=entropy,
                 implementation=implementation,
+                logits_dtype=self.logits_dtype,
             )
 
     def log_probs(self, batch: MicroBatch, scored: Bool[Tensor, "B P"], entropy: bool = False) -> LogProbs:
@@ -172,6 +185,18 @@ class Policy(nn.Module):
         return loss
 
 
+def decoder(causal_lm: PreTrainedModel) -> PreTrainedModel:
+    """The model without its head. Some architectures answer ``get_decoder`` with the whole model, or with the head."""
+    found = [causal_lm.get_decoder(), causal_lm.base_model, getattr(causal_lm, "model", None)]
+    return next((m for m in found if isinstance(m, PreTrainedModel) and m is not causal_lm), causal_lm)
+
+
+def decoder_layers(causal_lm: PreTrainedModel) -> nn.ModuleList:
+    """The layers, whatever the architecture calls them."""
+    lists = [child for child in decoder(causal_lm).children() if isinstance(child, nn.ModuleList)]
+    return max(lists, key=len, default=nn.ModuleList())
+
+
 def logit_divisor(config: PretrainedConfig) -> float:
     """What the architecture divides its logits by (Granite), or the inverse of what it multiplies them with (Cohere)."""
     return float(getattr(config, "logits_scaling", None) or 1 / (getattr(config, "logit_scale", None) or 1))
@@ -185,6 +210,7 @@ def load_policy(
     temperature: float = 1.0,
     checkpointing: bool = False,
     head: Head = "auto",
+    logits_dtype: LogitsDtype | None = None,
     lora: LoRAConfig | None = None,
     layers: Layers = "transformers",
     device: torch.device = CPU,
@@ -198,9 +224,13 @@ def load_policy(
         temperature: See ``Policy``.
         checkpointing: Whether to recompute activations in the backward pass.
         head: See ``Policy``.
+        logits_dtype: See ``Policy``.
         lora: Adapters to train instead of the weights.
         layers: See ``use_layers``.
         device: Where the policy will be moved.
+
+    Raises:
+        UserError: if the model cannot be scored; see ``self_test``.
     """
     weights = torch.float32 if lora is None else dtype
     if random_init:
@@ -208,13 +238,19 @@ def load_policy(
     else:
         check_finite(folder)
         causal_lm = load_causal_lm(folder, dtype=weights)
+    own_attention = causal_lm.config._attn_implementation
+    policy = Policy(causal_lm, temperature, dtype, head, None if logits_dtype is None else torch.float32)
+    tested = Policy(causal_lm, dtype=weights)
+    tested.unpackable = None
+    policy.unpackable = self_test(
+        causal_lm, lambda batch: tested.log_probs(batch, batch.trained).logprob, own_attention
+    )
     if checkpointing:
         causal_lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     use_layers(causal_lm, layers, device)
     missing = obstacle(device) if head == "liger" else None
     if missing:
         raise UserError(f"head: liger: {missing}: set head to auto")
-    policy = Policy(causal_lm, temperature, dtype, head)
     if lora is not None:
         adapt(causal_lm, lora)
     return policy.train()
@@ -228,6 +264,6 @@ def shard(policy: Policy, mesh: DeviceMesh) -> None:
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
     precision = MixedPrecisionPolicy(param_dtype=policy.dtype, reduce_dtype=torch.float32)
-    for layer in policy.causal_lm.get_decoder().layers:
+    for layer in decoder_layers(policy.causal_lm):
         fully_shard(layer, mesh=mesh, mp_policy=precision)
     fully_shard(policy, mesh=mesh, mp_policy=precision)

@@ -13,18 +13,21 @@ import lightning as L
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.strategies import ModelParallelStrategy
+from rich.markup import escape
 from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from transformers import PreTrainedTokenizerBase
 
+from int_lightning.console import say
 from int_lightning.learn.export import export
 from int_lightning.learn.liger_layers import Layers
 from int_lightning.learn.lightning_internals import forget_step_metrics
 from int_lightning.learn.lora import LoRAConfig, keep_state_of_adapters_only
 from int_lightning.learn.micro_batches import MicroBatch
-from int_lightning.learn.model import Head, Policy, load_policy, shard
+from int_lightning.learn.model import Head, LogitsDtype, Policy, load_policy, shard
 from int_lightning.learn.schedule import WarmupCosine
+from int_lightning.learn.step_stream import gather
 from int_lightning.model_folder.tokenizer import load_tokenizer
 from int_lightning.models.resolve import resolve_model
 from int_lightning.types import UserError
@@ -59,9 +62,11 @@ class PolicyModule(L.LightningModule):
             adapters alone: a run continues from the same ``model``.
         layers: Whose RMSNorm, RoPE and SwiGLU the model has: auto (Liger's on a GPU where it knows the architecture), liger, or
             transformers.
+        logits_dtype: float32 keeps the head's logits unrounded under ``dtype: bfloat16``, so that log-probs of two passes differ
+            less; logits then take twice the memory. Null rounds them to ``dtype``.
 
     Raises:
-        UserError: for adapters of random weights.
+        UserError: for adapters of random weights, and for ``logits_dtype`` with a head that rounds logits all the same.
     """
 
     def __init__(
@@ -76,10 +81,16 @@ class PolicyModule(L.LightningModule):
         random_init: bool = False,
         lora: LoRAConfig | None = None,
         layers: Layers = "auto",
+        logits_dtype: LogitsDtype | None = None,
     ) -> None:
         super().__init__()
         if random_init and lora is not None:
             raise UserError("random_init leaves nothing for adapters to adapt: drop it, or lora")
+        if logits_dtype is not None and head in ("liger", "reference"):
+            raise UserError(
+                f"model.init_args.head: {head} rounds logits to dtype whatever logits_dtype says: set head to auto, or drop "
+                "logits_dtype"
+            )
         self.automatic_optimization = False
         self.model = model
         self.optimizer_factory = optimizer
@@ -95,6 +106,7 @@ class PolicyModule(L.LightningModule):
         self.random_init = random_init
         self.lora = lora
         self.layers = layers
+        self.logits_dtype = logits_dtype
         self.temperature = 1.0
         self.policy: Policy | None = None
 
@@ -116,6 +128,13 @@ class PolicyModule(L.LightningModule):
         """Loads the policy once, and shards it under a model-parallel strategy."""
         if self.policy is None:
             self.policy = self._load(self.random_init)
+            reasons = [why for why in gather([self.policy.unpackable]) if why is not None]
+            self.policy.unpackable = reasons[0] if reasons else None
+            if reasons and getattr(self.trainer.datamodule, "packing", False):  # type: ignore[attr-defined]
+                name = type(self.policy.causal_lm).__name__
+                say(
+                    f"[yellow]note:[/] rows of {name} are padded and not packed, which costs time: {escape(reasons[0])}"
+                )
             if self.lora is not None:
                 keep_state_of_adapters_only(self)
                 self.strict_loading = False
@@ -151,6 +170,11 @@ class PolicyModule(L.LightningModule):
             return False
         scheduler = self.scheduler_factory(torch.optim.SGD([torch.nn.Parameter(torch.zeros(()))], lr=1.0))
         return isinstance(scheduler, WarmupCosine) and not scheduler.total_steps
+
+    @property
+    def packs(self) -> bool:
+        """Whether rows can share a sequence; not known, and taken to be so, until the policy is loaded."""
+        return self.policy is None or self.policy.packs
 
     @property
     def scorer(self) -> Policy:
@@ -249,6 +273,7 @@ class PolicyModule(L.LightningModule):
             head=self.head,
             lora=self.lora,
             layers=self.layers,
+            logits_dtype=self.logits_dtype,
             device=self.trainer.strategy.root_device,
         )
         if isinstance(self.trainer.strategy, ModelParallelStrategy):

@@ -66,7 +66,7 @@ def packed_attention(
         )
         return output, None
     if any(more.get(name) is not None for name in ("s_aux", "softcap", "position_bias")):
-        raise UserError(f"packing does not know the attention of {type(module).__name__}: set data.packing to false")
+        raise UserError(f"packing does not know the attention of {type(module).__name__}")
     if query.is_cuda and flash_takes(query, value):
         return flash_attention(query, key, value, lengths, scaling, sliding_window), None
     key, value = _for_every_head(key, value, query.shape[1])
@@ -75,14 +75,16 @@ def packed_attention(
     return torch.cat(outputs, 2).transpose(1, 2).contiguous(), None
 
 
-def can_pack(causal_lm: PreTrainedModel) -> bool:
-    """Whether a model takes several documents in one sequence. It does not if its layers carry a state from token to token, or if
-    their attention is softcapped or has sinks."""
-    kinds = set(getattr(causal_lm.config, "layer_types", None) or ["full_attention"])
-    plain = getattr(causal_lm.config, "attn_logit_softcapping", None) is None
-    plain &= not any(hasattr(module, "sinks") for module in causal_lm.modules())
-    known = causal_lm._supports_attention_backend and not causal_lm._is_stateful
-    return known and plain and kinds <= _ATTENTION_KINDS
+def unpackable(causal_lm: PreTrainedModel) -> str | None:
+    """Why a model is known not to take several documents in one sequence, or None if it may."""
+    if not causal_lm._supports_attention_backend:
+        return "its attention cannot be exchanged"
+    kinds = set(getattr(causal_lm.config.get_text_config(), "layer_types", None) or [])
+    if causal_lm._is_stateful or not kinds <= _ATTENTION_KINDS:
+        return "its layers carry a state from token to token, or choose the tokens that they see"
+    if getattr(causal_lm.config.get_text_config(), "attn_logit_softcapping", None) is not None:
+        return "its attention is softcapped"
+    return "its attention has sinks" if any(hasattr(m, "sinks") for m in causal_lm.modules()) else None
 
 
 def positions(lengths: Sequence[int], device: torch.device) -> Int64[Tensor, "1 T"]:

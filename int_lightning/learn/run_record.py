@@ -19,10 +19,11 @@ from int_lightning.run_folder.settings import differences
 from int_lightning.types import UserError
 
 _FREE = {
-    "": "out config verbose dry_run ckpt_path weights_only checkpoint_every",
+    "": "out config verbose dry_run ckpt_path weights_only checkpoint_every export_every exports_kept",
     "trainer.": "accelerator devices num_nodes strategy logger log_every_n_steps max_steps max_time val_check_interval "
     "check_val_every_n_epoch limit_val_batches enable_progress_bar enable_model_summary default_root_dir profiler",
-    "engine.": "name url weights_folder max_num_seqs threads kv_cache_gib gpu_memory_utilization tensor_parallel_size time_limit",
+    "engine.": "name url weights_folder max_num_seqs threads kv_cache_gib gpu_memory_utilization sleep_while_training "
+    "tensor_parallel_size time_limit",
     "model.init_args.": "gradient_checkpointing head layers",
     "data.init_args.": "epochs steps max_tokens packing patience collect_config show_every",
 }

@@ -7,9 +7,8 @@ from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Sin
 
 from int_lightning.engines.base import EngineConfig
 from int_lightning.learn.lightning_internals import let_exchanges_take, mesh_sizes, starts_its_processes
+from int_lightning.time_limit import MARGIN
 from int_lightning.types import UserError
-
-_MARGIN = 60.0
 
 
 def prepare_strategy(trainer: L.Trainer, engine: EngineConfig) -> None:
@@ -22,7 +21,7 @@ def prepare_strategy(trainer: L.Trainer, engine: EngineConfig) -> None:
     Raises:
         UserError: with the strategy to write instead.
     """
-    _check_engine(engine)
+    _check_engine(engine, trainer.world_size)
     strategy = trainer.strategy
     mesh = f"{{data_parallel_size: {trainer.world_size}, tensor_parallel_size: 1}}"
     fsdp = f"{{class_path: ModelParallelStrategy, init_args: {mesh}}}"
@@ -43,13 +42,12 @@ def prepare_strategy(trainer: L.Trainer, engine: EngineConfig) -> None:
             f"trainer.strategy starts its processes by fork or spawn, which a fit cannot: write ddp, or {fsdp}"
         )
     if isinstance(strategy, DDPStrategy | ModelParallelStrategy):
-        let_exchanges_take(strategy, engine.time_limit + _MARGIN)
+        let_exchanges_take(strategy, engine.time_limit + MARGIN)
 
 
-def _check_engine(engine: EngineConfig) -> None:
-    if engine.tensor_parallel_size > 1:
+def _check_engine(engine: EngineConfig, processes: int) -> None:
+    if processes % engine.tensor_parallel_size:
         raise UserError(
-            f"engine.tensor_parallel_size is {engine.tensor_parallel_size}: in a fit each process has its own engine, on its own "
-            "device. Set it to 1, or use engine.name server with a vLLM server started with "
-            f"--tensor-parallel-size {engine.tensor_parallel_size}"
+            f"engine.tensor_parallel_size is {engine.tensor_parallel_size}, and the fit has {processes} process(es): an engine "
+            "spans that many of them. Set trainer.devices to a multiple of it, or engine.tensor_parallel_size to 1"
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import lightning as L
 
@@ -34,18 +35,32 @@ class EngineTrainer(L.Trainer):
             if isinstance(module, PolicyModule) and module.dtype_name != self.engine_config.dtype:
                 say(
                     f"[yellow]note:[/] model.dtype is {module.dtype_name} and engine.dtype {self.engine_config.dtype}: their "
-                    "log-probs differ by rounding, and syncs are verified only up to that of bfloat16"
+                    "log-probs differ by rounding"
                 )
             self._engine = open_engine(folder, self.engine_config, lora.rank if lora else 0)
+            if self.engine_config.sleep_while_training and not self._engine.sleeps:
+                say(
+                    f"[yellow]note:[/] engine.sleep_while_training needs vLLM on a GPU: this engine ({self._engine.name}) keeps "
+                    "its memory while the policy is trained"
+                )
         return self._engine
 
-    def synced_sampler(self, prompts: PromptSet, grader: Grader) -> RolloutSampler:
-        """A sampler of the newest weights of the policy in training. Every rank calls it. It sets ``sync_gap``, the mean absolute
-        difference between the log-probs of engine and trainer on fixed tokens.
+    @contextmanager
+    def sampling(self, prompts: PromptSet, grader: Grader) -> Iterator[RolloutSampler]:
+        """Yields a sampler of the newest weights of the policy in training. Every rank enters it. It sets ``sync_gap``, the mean
+        absolute difference between the log-probs of engine and trainer on fixed tokens. When the block ends the engine goes to
+        sleep, if ``engine.sleep_while_training``: nothing is trained or scored inside.
 
         Raises:
             SyncError: if the engine does not serve those weights then.
         """
+        sampler = self._synced(prompts, grader)
+        yield sampler
+        if self.engine_config.sleep_while_training:
+            with self.limited("putting the engine to sleep"):
+                sampler.engine.sleep()
+
+    def _synced(self, prompts: PromptSet, grader: Grader) -> RolloutSampler:
         module = self.lightning_module
         assert isinstance(module, PolicyModule)
         with self.limited("the sync of weights into the engine"):

@@ -135,8 +135,13 @@ def dropouts(config: PretrainedConfig) -> list[str]:
     return [
         f"{key} {value}"
         for key, value in settings.items()
-        if ("dropout" in key or key.endswith("pdrop")) and isinstance(value, float) and value > 0
+        if is_dropout(key) and isinstance(value, float) and value > 0
     ]
+
+
+def is_dropout(key: str) -> bool:
+    """Whether a name is that of a rate of dropout: resid_pdrop, attention_dropout, layerdrop."""
+    return "drop" in key
 
 
 def _say_disagreement(report: ModelReport) -> None:

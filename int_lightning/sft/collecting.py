@@ -28,6 +28,7 @@ from int_lightning.oracles.policy import PolicyOracle
 from int_lightning.preflight import Fitting, check_golds, check_legible
 from int_lightning.prompts.prompt_set import PromptSet
 from int_lightning.prompts.recorded_tokenizer import record_tokenizer
+from int_lightning.rollout_sampler import RolloutSampler
 from int_lightning.run_folder.lock import locked
 from int_lightning.sft.data import InterventionData
 from int_lightning.sources.pool import open_pool
@@ -102,7 +103,9 @@ class CollectInterventions(Callback):
                 finish_collection(self.out, self.store, self.pool, found)
             return False
         order = {problem.id: i for i, (problem, _) in enumerate(batch)}
-        works = sorted(gather(asyncio.run(self._work(batch[rank::world]))), key=lambda work: order[work.problem.id])
+        with self.trainer.sampling(PromptSet(self.prompts), self.grader) as sampler:
+            own = sampler.run(self._work(sampler, batch[rank::world]))
+        works = sorted(gather(own), key=lambda work: order[work.problem.id])
         if rank == 0:
             commit(self.store, works)
         if world > 1:
@@ -123,7 +126,6 @@ class CollectInterventions(Callback):
             self.store.begin()
         self._todo = Collector(self.store, self.collection.batch_problems).todo(self.fitting)
 
-    async def _work(self, batch: list[Todo]) -> list[Work]:
-        sampler = self.trainer.synced_sampler(PromptSet(self.prompts), self.grader)
+    async def _work(self, sampler: RolloutSampler, batch: list[Todo]) -> list[Work]:
         stages = ProblemStages(sampler, self.oracle, self.collection, own_attempts(self.sources))
         return list(await asyncio.gather(*(stages.run(problem, earlier) for problem, earlier in batch)))

@@ -265,9 +265,8 @@ class InterventionData(L.LightningDataModule):
     def _layout(self) -> Layout:
         assert self.trainer is not None
         trainer = self.trainer
-        return Layout(
-            pad_id(self._module.tokenizer), self.max_tokens, self.packing, trainer.global_rank, trainer.world_size
-        )
+        packed = self.packing and self._module.packs
+        return Layout(pad_id(self._module.tokenizer), self.max_tokens, packed, trainer.global_rank, trainer.world_size)
 
 
 def training_row(example: SFTExample) -> TrainingRow:

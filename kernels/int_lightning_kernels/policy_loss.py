@@ -3,9 +3,10 @@
 With rho = pi(y) / pi_old(y), where pi is the current policy and pi_old the one that sampled, both as the trainer computes
 them; A the advantage of the token's rollout; w the token's weight (which carries the aggregation: 1 / tokens of the batch,
 1 / (sequences * tokens of the sequence), or a constant); and s = pi_old(y) / pi_engine(y), bounded, or 1, which corrects for
-an engine whose log-probs differ from the trainer's:
+an engine that samples from another distribution pi_engine, be it by rounding or by truncation (top_p, top_k):
 
     clip   (PPO, GRPO; DAPO with clip_high > clip_low)   -min(rho A, clip(rho, 1 - clip_low, 1 + clip_high) A)
+    dual   (clip with dual_clip c; Ye et al. 2020)        where A < 0: at most -c A, so that a large rho has no gradient
     gspo   (clip with sequence_ratio for rho)             one ratio for all tokens of a rollout
     cispo  (MiniMax-M1)                                   -stop_gradient(min(rho, 1 + clip_high)) A log pi(y)
 
@@ -41,6 +42,7 @@ class PolicyObjective:
         form: ``clip`` or ``cispo``.
         clip_low: Lower clip of the ratio.
         clip_high: Upper clip of the ratio.
+        dual_clip: Bound of the ratio where the advantage is negative, above 1; only for ``clip``. None leaves it out.
         kl: Estimator of KL(pi, reference) from g = log reference - log pi: k1 = -g, k2 = g^2 / 2, k3 = exp(g) - g - 1.
         kl_coefficient: Weight of the KL term.
         entropy_coefficient: Weight of the entropy bonus.
@@ -59,6 +61,7 @@ class PolicyObjective:
     entropy_coefficient: float = 0.0
     importance_cap: float | None = None
     importance: Importance = "truncate"
+    dual_clip: float | None = None
 
     def __post_init__(self) -> None:
         if self.form not in ("clip", "cispo"):
@@ -67,10 +70,16 @@ class PolicyObjective:
             raise ValueError(f"kl must be k1, k2 or k3, not {self.kl!r}")
         if self.clip_low < 0 or self.clip_high < 0:
             raise ValueError(f"clip_low and clip_high must not be negative, not {self.clip_low} and {self.clip_high}")
-        if self.importance_cap is not None and self.importance_cap <= 0:
-            raise ValueError(f"importance_cap must be positive, not {self.importance_cap}")
         if self.importance not in ("truncate", "mask"):
             raise ValueError(f"importance must be truncate or mask, not {self.importance!r}")
+        if self.importance_cap is not None and not self.importance_cap > 0:
+            raise ValueError(f"importance_cap must be positive, not {self.importance_cap}")
+        if self.importance == "mask" and self.importance_cap is not None and self.importance_cap < 1:
+            raise ValueError(f"importance_cap must be at least 1 for importance: mask, not {self.importance_cap}")
+        if self.dual_clip is not None and not self.dual_clip > 1:
+            raise ValueError(f"dual_clip must be above 1, not {self.dual_clip}")
+        if self.dual_clip is not None and self.form != "clip":
+            raise ValueError("dual_clip is for form: clip; cispo bounds every ratio by clip_high")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +92,8 @@ class PolicyTokens:
         old_logprob: log pi_old, computed by the trainer; None where pi_old is the current policy (rho = 1).
         reference_logprob: Under the reference policy.
         engine_logprob: log pi_engine, for the importance weight; NaN for tokens that the engine did not sample.
+        sequence_importance: Takes the place of pi_old / pi_engine, before it is bounded: the product of these ratios over the
+            token's whole rollout.
         sequence_ratio: exp(mean_t(log pi - log pi_old)) over the token's whole rollout, which takes the place of rho (GSPO).
             Its gradient is that of rho_t scaled, which is GSPO's where all tokens of a rollout share advantage and weight.
     """
@@ -93,6 +104,7 @@ class PolicyTokens:
     reference_logprob: Float32[Tensor, " N"] | None = None
     engine_logprob: Float32[Tensor, " N"] | None = None
     sequence_ratio: Float32[Tensor, " N"] | None = None
+    sequence_importance: Float32[Tensor, " N"] | None = None
 
     def rows(self, rows: Rows) -> PolicyTokens:
         """The same for some of the tokens."""
@@ -107,6 +119,7 @@ class PolicyTokens:
             reference_logprob=some(self.reference_logprob),
             engine_logprob=some(self.engine_logprob),
             sequence_ratio=some(self.sequence_ratio),
+            sequence_importance=some(self.sequence_importance),
         )
 
 
@@ -121,9 +134,9 @@ def token_policy_loss(
 
     Returns:
         The loss, and sums over tokens: ``clip_low`` and ``clip_high`` (tokens whose gradient the clip removes or, for
-        cispo, whose ratio it bounds), ``ratio``, ``entropy``, and where they apply ``kl``, ``importance``, ``engine_gap``
-        (absolute difference of log pi_old and log pi_engine), ``engine_kl`` (k3 of the two) and ``engine_gap_max``, which
-        is the largest difference instead of a sum.
+        cispo, whose ratio it bounds), ``ratio``, ``entropy``, and where they apply ``dual_clip`` (tokens whose gradient it
+        removes), ``kl``, ``importance``, ``engine_gap`` (absolute difference of log pi_old and log pi_engine), ``engine_kl``
+        (k3 of the two) and ``engine_gap_max``, which is the largest difference instead of a sum.
     """
     old = logprob.detach() if tokens.old_logprob is None else tokens.old_logprob
     ratio = (logprob - old).exp()
@@ -138,13 +151,17 @@ def token_policy_loss(
         surrogate = -ratio.detach().clamp(max=above) * advantage * logprob
         low, high = torch.zeros_like(ratio, dtype=torch.bool), ratio > above
     metrics = {"clip_low": low.sum(), "clip_high": high.sum(), "ratio": ratio.sum(), "entropy": entropy.sum()}
+    if objective.dual_clip is not None:
+        surrogate = torch.where(advantage < 0, surrogate.minimum(-objective.dual_clip * advantage), surrogate)
+        metrics["dual_clip"] = ((advantage < 0) & (ratio > objective.dual_clip)).sum()
     if tokens.engine_logprob is not None:
         gap = (old - tokens.engine_logprob).nan_to_num(nan=0.0)
         metrics["engine_gap"] = gap.abs().sum()
         metrics["engine_kl"] = _kl(gap, "k3").sum()
         metrics["engine_gap_max"] = gap.abs().max() if gap.numel() else gap.sum()
         if objective.importance_cap is not None:
-            importance = _importance(gap.exp(), objective.importance_cap, objective.importance)
+            weight = gap.exp() if tokens.sequence_importance is None else tokens.sequence_importance
+            importance = _importance(weight, objective.importance_cap, objective.importance)
             surrogate = importance * surrogate
             metrics["importance"] = importance.sum()
     loss = surrogate
@@ -175,6 +192,7 @@ def policy_loss(
     entropy_coefficient: float = 0.0,
     importance_cap: float | None = None,
     importance: Importance = "truncate",
+    dual_clip: float | None = None,
     temperature: float | Float[Tensor, "*#tokens"] = 1.0,
     bias: Float[Tensor, " V"] | None = None,
     softcap: float | None = None,
@@ -198,7 +216,7 @@ def policy_loss(
     The other arguments, and errors, are those of ``PolicyObjective`` and ``linear_logprob``.
     """
     objective = PolicyObjective(
-        form, clip_low, clip_high, kl, kl_coefficient, entropy_coefficient, importance_cap, importance
+        form, clip_low, clip_high, kl, kl_coefficient, entropy_coefficient, importance_cap, importance, dual_clip
     )
     named = {
         "advantage": advantage,

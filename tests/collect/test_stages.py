@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -15,8 +17,10 @@ from int_lightning.engines.base import EngineConfig
 from int_lightning.grading.grader import Grader
 from int_lightning.oracles.base import Attempt, Oracle
 from int_lightning.oracles.policy import PolicyOracle
-from int_lightning.rollout_sampler import RolloutSampler, open_sampler
+from int_lightning.rollout_sampler import Continuation, RolloutSampler, open_sampler
 from int_lightning.types import Intervention, Problem, Proposal, Provenance, Rollout, Sampling
+
+from commands import PORTABLE_ENGINE, collect
 
 PROBLEM = Problem("p", "1+2@4", "3 > 2 > \\boxed{2}", "2")
 CONTEXT = 96
@@ -115,3 +119,28 @@ def test_a_proposal_that_leaves_no_room_leaves_its_place_to_the_next(sampler: Ro
 def test_a_proposal_that_comes_after_those_kept_says_what_is_wrong_with_it(sampler: RolloutSampler) -> None:
     work = run(sampler, Saying(SAYABLE, UNSAYABLE), small(kept_per_attempt=1), [attempt(sampler, 0, 3)])
     assert kinds(work.interventions) == [None, DefectKind.UNSAYABLE]
+
+
+def test_an_attempt_too_long_to_be_rewritten_is_left_out_with_the_reason(sampler: RolloutSampler) -> None:
+    attempts = [attempt(sampler, 0, 20), attempt(sampler, 1, 3)]
+    work = run(sampler, Saying(SAYABLE), small(attempts_per_problem=2, refined=2), attempts)
+    assert [r.parent for r in work.refined] == ["p/1", "p/1"]
+    (left_out,) = work.unrefined
+    shown = len(sampler.prompt(Continuation(PROBLEM, [], "p/0", attempts[0].text)))
+    assert left_out.rollout_id == "p/0"
+    assert str(left_out.defect) == f"{DefectKind.TOO_LONG}: {shown} tokens, {CONTEXT - 1} fit"
+
+
+def test_an_intervention_on_an_attempt_that_saw_a_hint_must_leave_room_after_that_too(sampler: RolloutSampler) -> None:
+    hinted = attempt(sampler, 0, 3)
+    filled = [*hinted.prompt_ids, *hinted.token_ids[:1]] * CONTEXT
+    longer = replace(hinted, prompt_ids=filled[: CONTEXT - 12])
+    work = run(sampler, Saying(SAYABLE), small(), [longer])
+    assert kinds(work.interventions) == [DefectKind.NO_ROOM]
+
+
+def test_a_collection_goes_on_where_attempts_fill_the_context_and_counts_them(tmp_path: Path) -> None:
+    assert collect(tmp_path, PORTABLE_ENGINE, "--engine.max_model_len=64") == 0
+    summary = json.loads((tmp_path / "results.json").read_text())
+    assert summary["not_rewritten"][DefectKind.TOO_LONG] > 0
+    assert summary["hard"] == 12

@@ -1,14 +1,19 @@
 """The transformers engine: seeds, order, log-probs, limits and truncated sampling."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from drawn_from import drawn_logprobs, written_out
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import int_lightning.mini
 from int_lightning.engines.base import EngineConfig
-from int_lightning.engines.transformers import TransformersEngine
+from int_lightning.engines.transformers import TransformersEngine, drawn_from
 from int_lightning.mini.world import load_split
 from int_lightning.prompts.chat import encode_chat
 from int_lightning.prompts.prompt_set import PromptSet
@@ -76,13 +81,45 @@ def test_greedy_is_the_argmax_of_the_model(engine: TransformersEngine) -> None:
     assert completion.token_ids[-1] == EOS
 
 
-@pytest.mark.parametrize("sampling", [WARM, GREEDY, Sampling(max_tokens=30, temperature=0.7, top_p=0.8, top_k=20)])
-def test_logprobs_are_those_of_the_unscaled_distribution(engine: TransformersEngine, sampling: Sampling) -> None:
-    completions = engine.generate(PROMPTS, sampling, SEEDS)
+@pytest.mark.parametrize(
+    "sampling", [WARM, GREEDY, Sampling(30, 0.6, 0.95, 20), Sampling(30, 4.0, 0.8), Sampling(30, 4.0, 1.0, 3)]
+)
+def test_logprobs_are_those_of_the_distribution_that_tokens_are_drawn_from(
+    engine: TransformersEngine, sampling: Sampling
+) -> None:
+    model = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32).eval()
+    for prompt, completion in zip(PROMPTS, engine.generate(PROMPTS, sampling, SEEDS), strict=True):
+        assert len(completion.logprobs) == len(completion.token_ids)
+        assert completion.logprobs == pytest.approx(drawn_logprobs(model, prompt, completion, sampling), abs=1e-4)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.floats(-5, 5, width=32), min_size=2, max_size=12, unique=True),
+    st.floats(0.3, 3),
+    st.floats(0.05, 1),
+    st.integers(0, 13),
+)
+def test_truncation_is_the_written_out_one(logits: list[float], temperature: float, top_p: float, top_k: int) -> None:
+    sampling = Sampling(1, temperature, top_p, top_k)
+    got = drawn_from(torch.tensor([logits]), sampling)[0]
+    kept = got.isfinite()
+    assert got.exp().sum() == pytest.approx(1, abs=1e-5)
+    scores = written_out(np.array(logits), sampling)
+    if np.isfinite(scores).sum() == kept.sum():  # a nucleus that ends within a rounding may have one token more or less
+        assert got.numpy() == pytest.approx(scores, abs=1e-4)
+    else:
+        assert abs(int(np.isfinite(scores).sum()) - int(kept.sum())) == 1
+        whole = written_out(np.array(logits), replace(sampling, top_p=1.0))
+        sums = np.exp(np.sort(whole)[::-1]).cumsum()
+        assert np.abs(sums - top_p).min() < 1e-5
+
+
+def test_scores_are_neither_scaled_nor_truncated(engine: TransformersEngine) -> None:
+    completions = engine.generate(PROMPTS, GREEDY, SEEDS)
     scores = engine.score([[*p, *c.token_ids.tolist()] for p, c in zip(PROMPTS, completions, strict=True)])
     for prompt, completion, score in zip(PROMPTS, completions, scores, strict=True):
         assert len(score) == len(prompt) + len(completion.token_ids) - 1
-        assert len(completion.logprobs) == len(completion.token_ids)
         assert completion.logprobs == pytest.approx(score[len(prompt) - 1 :], abs=1e-4)
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import torch
+from drawn_from import drawn_logprobs
+from transformers import AutoModelForCausalLM
 
 from int_lightning.engines import vllm
 from int_lightning.engines.base import EngineConfig
@@ -34,6 +37,30 @@ def test_it_agrees_with_transformers() -> None:
     scores, expected = engine.score(PROMPTS), reference.score(PROMPTS)
     for a, b in zip(scores, expected, strict=True):
         assert a == pytest.approx(b, abs=1e-4)
+
+
+@pytest.mark.parametrize("sampling", [Sampling(30, 0.6, 0.95, 20), Sampling(30, 2.0, 0.8), Sampling(30, 1.5)], ids=str)
+def test_logprobs_are_those_of_the_distribution_that_tokens_are_drawn_from(sampling: Sampling) -> None:
+    engine = open_engine(resolve_model("mini"), CONFIG)
+    model = AutoModelForCausalLM.from_pretrained(resolve_model("mini"), dtype=torch.float32).eval()
+    for prompt, completion in zip(PROMPTS, engine.generate(PROMPTS, sampling, list(range(6))), strict=True):
+        expected = drawn_logprobs(model, prompt, completion, sampling)
+        assert completion.logprobs == pytest.approx(expected, abs=1e-4)
+
+
+def test_greedy_tokens_keep_their_logprobs_beside_others_that_are_truncated() -> None:
+    engine = open_engine(resolve_model("mini"), CONFIG)
+    greedy = Sampling(max_tokens=8, temperature=0.0)
+    model = AutoModelForCausalLM.from_pretrained(resolve_model("mini"), dtype=torch.float32).eval()
+    asked = {}
+    for prompt, sampling in zip(PROMPTS, [greedy, Sampling(8, 3.0, 0.5)] * 3, strict=True):
+        asked[engine.submit(prompt, sampling, 0)] = prompt, sampling
+    found = dict(engine.step())
+    while len(found) < len(PROMPTS):
+        found |= engine.step()
+    for number, (prompt, sampling) in asked.items():
+        expected = drawn_logprobs(model, prompt, found[number], sampling)
+        assert found[number].logprobs == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_completion_depends_on_its_seed_and_not_on_its_batch() -> None:

@@ -29,6 +29,7 @@ from int_lightning.engines.base import EngineConfig
 from int_lightning.engines.opening import open_engine
 from int_lightning.engines.sampling_fields import sampling_fields
 from int_lightning.engines.server import ServerEngine
+from int_lightning.engines.vllm_weights import EXTENSION
 from int_lightning.learn.export import named_weights
 from int_lightning.learn.model import Policy
 from int_lightning.learn.sync import SyncError, sync, verify
@@ -91,6 +92,7 @@ def vllm_process(tmp_path_factory: pytest.TempPathFactory, model_with_its_own_sa
         "max-num-seqs": "16",
         "max-num-batched-tokens": "8192",
         "distributed-executor-backend": "uni",
+        "worker-extension-cls": EXTENSION,
     }
     command = [sys.executable, *shlex.split(line[1].replace("\\\n", " ")), "--enforce-eager"]
     command += [part for k, v in options.items() for part in (f"--{k}", v)]
@@ -308,6 +310,14 @@ def test_weights_of_a_step_reach_the_server_and_older_ones_show(engine: ServerEn
     with pytest.raises(SyncError):
         verify(policy, engine)
     assert sync(policy, engine) <= 1e-4
+
+
+def test_a_server_without_the_extension_is_refused(engine: ServerEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("int_lightning.engines.server.EXTENSION", "another.Extension")
+    with pytest.raises(
+        UserError, match=f"cannot say which weights it holds: start it as .* --worker-extension-cls {EXTENSION}`"
+    ):
+        engine.held_rows()
 
 
 def served_by(url: str) -> str:

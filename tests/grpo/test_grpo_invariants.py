@@ -11,7 +11,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from commands import ALTERNATING, LINEAR, PORTABLE_ENGINE, fit_grpo, grpo_sharded, metrics, parallel, short_grpo
+from commands import (
+    ALTERNATING,
+    LINEAR,
+    PORTABLE_ENGINE,
+    fit_grpo,
+    grpo_sharded,
+    metrics,
+    parallel,
+    sharded,
+    short_grpo,
+)
 from killing import KILLS, killed
 
 WATCHED = ("train/loss", "train/grad_norm", "train/reward", "train/length")
@@ -83,6 +93,24 @@ def test_two_processes_with_an_engine_each_take_the_steps_of_one(linear: Path, t
 def test_two_processes_that_each_hold_the_whole_model_take_the_steps_of_one(linear: Path, tmp_path: Path) -> None:
     assert run(*parallel(2, "ddp", *short_grpo(tmp_path / "two"), *OPTIONS, LINEAR)) == 0
     assert torch.allclose(watched(linear), watched(tmp_path / "two"), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("strategy", "lora"), [("ddp", "null"), ("fsdp2", "{rank: 4}")])
+def test_two_processes_replace_groups_and_intervene_as_one_does(strategy: str, lora: str, tmp_path: Path) -> None:
+    """Of the problems half are solved and half fail: an odd number of groups is replaced and of interventions is made."""
+    oracle = "{class_path: PolicyOracle, init_args: {proposals: 2, sampling: {max_tokens: 24}}}"
+    in_loop = f"{{class_path: InterveneOnFailedGroups, init_args: {{use: both, guided: 4, oracle: {oracle}}}}}"
+    given = [f"--trainer.callbacks=[{in_loop}]", f"--model.init_args.lora={lora}", "--data.init_args.steps=2"]
+    given += ["--data.init_args.problems=[{path: 'mini:hard-train:5'}, {path: 'mini:easy:3'}]", LINEAR, PORTABLE_ENGINE]
+    given += ["--data.init_args.groups.resample=1", "--data.init_args.updates_per_batch=2"]
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert fit_grpo(one, *given) == 0
+    own = [*short_grpo(two), *given]
+    assert run(*(sharded(2, *own) if strategy == "fsdp2" else parallel(2, strategy, *own))) == 0
+    names = ("train/groups_sampled", "train/failed_groups", "train/interventions", "train/tokens", *WATCHED)
+    left, right = (torch.tensor(metrics(out, *names)) for out in (one, two))
+    assert torch.allclose(left, right, atol=1e-5, rtol=1e-5)
+    assert left[0, 0] > 4 and (left[:, 1:3] > 0).all()
 
 
 @pytest.mark.parametrize("seed", range(KILLS))

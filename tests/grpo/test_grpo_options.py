@@ -9,10 +9,14 @@ import pytest
 import torch
 
 from int_lightning.grpo.hints import HintConfig, hint
+from int_lightning.model_folder.tokenizer import load_tokenizer
+from int_lightning.models.resolve import resolve_model
+from int_lightning.prompts.chat import encode_chat
+from int_lightning.prompts.prompt_set import PromptSet
 from int_lightning.sources.reading import load_problems
 from int_lightning.types import Problem, UserError
 
-from commands import ALTERNATING, COLD, ROOT, fit_grpo, fit_sft, metrics
+from commands import ALTERNATING, COLD, PORTABLE_ENGINE, ROOT, fit_grpo, fit_sft, metrics
 
 HARD = "--data.init_args.problems=mini:hard-train:4"
 IN_LOOP = "InterveneOnFailedGroups"
@@ -41,6 +45,16 @@ def test_interventions_give_failed_groups_something_to_learn_from(use: str, tmp_
     assert all(known[i] == (problem, gold) for i, problem, gold in rows)
 
 
+def test_failed_groups_that_leave_no_room_for_an_oracle_are_left_as_they_are(tmp_path: Path) -> None:
+    hinted, short = "--data.init_args.hints={first: 0.6, last: 0.6}", "--engine.max_model_len=64"
+    options = [HARD, COLD, in_loop("both"), hinted, PORTABLE_ENGINE, short, "--data.init_args.steps=2"]
+    assert fit_grpo(tmp_path, *options) == 0
+    rows = metrics(tmp_path, "train/failed_groups", "train/interventions")
+    assert len(rows) == 2
+    assert rows[0][0] > 0
+    assert all(interventions == 0 for _, interventions in rows)
+
+
 def test_without_interventions_failed_groups_teach_nothing(tmp_path: Path) -> None:
     assert fit_grpo(tmp_path, HARD, COLD, "--data.init_args.steps=2") == 0
     assert all(norm == 0 for (norm,) in metrics(tmp_path, "train/grad_norm"))
@@ -56,6 +70,24 @@ def test_a_run_with_nothing_to_learn_from_ends_where_it_is_told_to(
 def test_hints_are_shown_with_the_problems_and_fade(tmp_path: Path) -> None:
     assert fit_grpo(tmp_path, "--data.init_args.hints={first: 0.5, last: 0.0, until: 0.5}", "--engine.name=vllm") == 0
     assert metrics(tmp_path, "train/hint") == [[0.5], [0.25], [0.0], [0.0]]
+
+
+def test_a_problem_whose_hint_leaves_no_room_is_shown_without_it_and_counted(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    context = 28
+    whole = "--data.init_args.hints={first: 1.0, last: 1.0}"
+    assert fit_grpo(tmp_path, whole, PORTABLE_ENGINE, f"--engine.max_model_len={context}") == 0
+    tokenizer, prompts = load_tokenizer(resolve_model("mini")), PromptSet("mini")
+    hinted = {p.id: len(encode_chat(tokenizer, prompts.hint(p, hint(p, 1.0)))) for p in load_problems("mini:easy:8")}
+    left_out: list[float] = []
+    for batch in range(4):
+        table = pq.read_table(tmp_path / "rollouts" / f"batch-{batch:06d}.parquet").to_pydict()
+        left_out.append(sum(hinted[i] >= context for i in set(table["problem_id"])))
+    assert 0 < sum(left_out) < 16
+    assert [n for (n,) in metrics(tmp_path, "train/hints_left_out")] == left_out
+    said = " ".join(capfd.readouterr().out.split())
+    assert said.count("shown without their hint") == 1
 
 
 def test_a_hint_is_the_leading_share_of_the_references_words() -> None:

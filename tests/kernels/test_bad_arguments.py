@@ -154,6 +154,12 @@ def test_active_tokens_are_row_numbers(active: Tensor) -> None:
         ({"clip_low": -0.1}, "clip_low and clip_high must not be negative, not -0.1 and 0.28"),
         ({"clip_high": -0.2}, "clip_low and clip_high must not be negative, not 0.2 and -0.2"),
         ({"importance_cap": 0.0}, "importance_cap must be positive, not 0.0"),
+        (
+            {"importance_cap": 0.5, "importance": "mask"},
+            "importance_cap must be at least 1 for importance: mask, not 0.5",
+        ),
+        ({"dual_clip": 1.0}, "dual_clip must be above 1, not 1.0"),
+        ({"dual_clip": 3.0, "form": "cispo"}, "dual_clip is for form: clip"),
     ],
     ids=str,
 )

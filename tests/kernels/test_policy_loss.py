@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from int_lightning_kernels import MAX, Implementation, PolicyObjective, PolicyTokens, policy_loss, token_policy_loss
@@ -57,7 +59,7 @@ def written_out(case: Case, tokens: Tokens, **choices: Any) -> tuple[Tensor, dic
     out = case.written_out()
     assert out.entropy is not None
     loss, sums = torch.zeros((), dtype=torch.float64, device=case.hidden.device), dict.fromkeys(("low", "high"), 0.0)
-    sums |= dict.fromkeys(("ratio", "entropy", "kl", "importance", "gap", "engine_kl"), 0.0)
+    sums |= dict.fromkeys(("ratio", "entropy", "kl", "importance", "gap", "engine_kl", "dual_clip"), 0.0)
     largest = 0.0
     for i in range(len(case.targets)):
         new, entropy = out.logprob[i], out.entropy[i]
@@ -73,6 +75,9 @@ def written_out(case: Case, tokens: Tokens, **choices: Any) -> tuple[Tensor, dic
             sums["low"], sums["high"] = sums["low"] + falls, sums["high"] + rises
             bound = low if falls else high
             surrogate = torch.tensor(-bound * advantage) if falls or rises else -(new - old).exp() * advantage
+            if how.dual_clip is not None and advantage < 0 and ratio > how.dual_clip:
+                surrogate = torch.tensor(-how.dual_clip * advantage)
+                sums["dual_clip"] += 1
         if tokens.engine_logprob is not None:
             gap = old - float(tokens.engine_logprob[i])
             sums["gap"], largest = sums["gap"] + abs(gap), max(largest, abs(gap))
@@ -106,6 +111,8 @@ CHOICES: dict[str, dict[str, Any]] = {
     "entropy": {"entropy_coefficient": 0.2},
     "importance": {"importance_cap": 1.2},
     "masked": {"importance_cap": 1.2, "importance": "mask"},
+    "dual clip": {"dual_clip": 1.28},
+    "dual clip weighed": {"dual_clip": 2.0, "importance_cap": 1.5, "kl_coefficient": 0.1},
     "cispo with everything": {
         "form": "cispo",
         "kl": "k2",
@@ -142,7 +149,7 @@ def test_loss_gradients_and_metrics_are_the_written_out_ones(
     assert {n: float(v) for n, v in got.metrics.items()} == pytest.approx(expected, rel=1e-4, abs=1e-6)
     engine = {"engine_gap", "engine_gap_max", "engine_kl"}
     assert set(got.metrics) == {"clip_low", "clip_high", "ratio", "entropy", "kl"} | engine | (
-        {"importance"} if "importance_cap" in how else set()
+        name for key, name in (("importance_cap", "importance"), ("dual_clip", "dual_clip")) if key in how
     )
 
 
@@ -161,6 +168,68 @@ def test_the_gradient_stops_where_the_clip_says(form: Any, ratio: float, advanta
     else:
         assert slope.item() == pytest.approx(-min(ratio, 1.28) * advantage, rel=1e-5)
         assert metrics["clip_high"] == (ratio > 1.28)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "expected", "slope"),
+    [
+        (2.5, -0.7, 2.5 * 0.7, 2.5 * 0.7),  # below the bound: rho |A|, and its gradient
+        (5.0, -0.7, 3.0 * 0.7, 0.0),  # above it: c |A|, and none
+        (0.5, -0.7, 0.8 * 0.7, 0.0),  # the ordinary clip
+        (5.0, 0.7, -1.28 * 0.7, 0.0),
+        (1.1, 0.7, -1.1 * 0.7, -1.1 * 0.7),
+    ],
+)
+def test_dual_clip_bounds_the_loss_of_negative_advantages(
+    ratio: float, advantage: float, expected: float, slope: float
+) -> None:
+    logprob = torch.tensor([-4.0], requires_grad=True)
+    tokens = PolicyTokens(torch.tensor([advantage]), torch.ones(1), logprob.detach() - math.log(ratio))
+    loss, metrics = token_policy_loss(logprob, torch.zeros(1), tokens, PolicyObjective(dual_clip=3.0))
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    assert torch.autograd.grad(loss, logprob)[0].item() == pytest.approx(slope, rel=1e-5)
+    assert metrics["dual_clip"] == (ratio > 3 and advantage < 0)
+
+
+@pytest.mark.parametrize("how", ["truncate", "mask"])
+@pytest.mark.parametrize(
+    ("product", "truncated", "masked"), [(0.3, 0.3, 0.0), (0.6, 0.6, 0.6), (1.9, 1.9, 1.9), (2.1, 2.0, 0.0)]
+)
+def test_the_weight_of_a_whole_rollout_takes_the_place_of_its_tokens(
+    how: Any, product: float, truncated: float, masked: float
+) -> None:
+    logprob = torch.tensor([-1.0, -2.0], requires_grad=True)
+    tokens = PolicyTokens(
+        torch.tensor([0.5, 0.5]),
+        torch.ones(2),
+        engine_logprob=torch.tensor([-1.0, -9.0]),
+        sequence_importance=torch.full((2,), product),
+    )
+    objective = PolicyObjective(importance_cap=2.0, importance=how)
+    loss, metrics = token_policy_loss(logprob, torch.zeros(2), tokens, objective)
+    weight = truncated if how == "truncate" else masked
+    assert loss.item() == pytest.approx(-weight * 0.5 * 2)
+    assert torch.autograd.grad(loss, logprob)[0].tolist() == pytest.approx([-weight * 0.5] * 2)
+    assert metrics["importance"].item() == pytest.approx(2 * weight)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.floats(-20, 0, width=32), min_size=1, max_size=8),
+    st.floats(1, 10),
+    st.sampled_from(["truncate", "mask"]),
+)
+def test_an_engine_that_is_the_policy_gets_weights_of_one(logprobs: list[float], cap: float, how: Any) -> None:
+    old, n = torch.tensor(logprobs), len(logprobs)
+    generator = torch.Generator().manual_seed(n)
+    advantage, new = torch.randn(n, generator=generator), old + torch.randn(n, generator=generator)
+    plain = PolicyTokens(advantage, torch.ones(n), old)
+    weighed = PolicyTokens(advantage, torch.ones(n), old, engine_logprob=old)
+    expected, _ = token_policy_loss(new, torch.zeros(n), plain, PolicyObjective())
+    got, metrics = token_policy_loss(new, torch.zeros(n), weighed, PolicyObjective(importance_cap=cap, importance=how))
+    assert got == expected
+    assert metrics["importance"] == n
+    assert metrics["engine_kl"] == metrics["engine_gap_max"] == 0
 
 
 def test_without_old_logprobs_the_ratio_is_one_and_its_gradient_is_that_of_reinforce() -> None:

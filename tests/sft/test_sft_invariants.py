@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from benchmarks.families.tiny_models import tiny_model
 from int_lightning.sft.targets import Target
 
 from commands import LINEAR, collect, fit_sft, fit_sft_sharded, metrics
@@ -59,6 +60,20 @@ def assert_close(a: Path, b: Path) -> None:
 def test_one_batch_however_it_is_laid_out(layout: list[str], packed: Path, dataset: Path, tmp_path: Path) -> None:
     assert fit_sft(tmp_path / "run", dataset, ROWS, LINEAR, *layout) == 0
     assert_close(packed, tmp_path / "run")
+
+
+def test_rows_that_would_see_each_other_are_padded_and_a_line_says_so(
+    dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "nemotron"
+    tiny_model("nemotron", folder)
+    model, short = f"--model.init_args.model={folder}", "--trainer.max_steps=2"
+    note = "note: rows of NemotronForCausalLM are padded and not packed, which costs time: a packed row moves by"
+    assert fit_sft(tmp_path / "packed", dataset, ROWS, LINEAR, model, short) == 0
+    assert capfd.readouterr().out.count(note) == 1
+    assert fit_sft(tmp_path / "padded", dataset, ROWS, LINEAR, model, short, "--data.init_args.packing=false") == 0
+    assert note not in capfd.readouterr().out
+    assert_close(tmp_path / "packed", tmp_path / "padded")
 
 
 def test_two_processes_are_one_and_checkpoints_go_from_one_to_two_and_back(

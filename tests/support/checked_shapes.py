@@ -14,6 +14,7 @@ CHECKED = [  # packages with all that is in them, or single modules
     "int_lightning.learn.micro_batches",
     "int_lightning.learn.model",
     "int_lightning.learn.packed_attention",
+    "int_lightning.learn.self_test",
 ]
 
 install_import_hook(CHECKED, "beartype.beartype")

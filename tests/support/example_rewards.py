@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -32,6 +34,13 @@ def fails_on_wrong(problem: Problem, rollout: Rollout) -> float:
     if not rollout.correct:
         raise KeyError(rollout.text)
     return 1.0
+
+
+def hangs_on_rank_1(problem: Problem, rollout: Rollout) -> float:
+    if os.environ.get("LOCAL_RANK") == "1":
+        Path(os.environ["HANGS_SINCE"]).touch()
+        time.sleep(600)
+    return 0.0
 
 
 def hangs(problem: Problem, rollout: Rollout) -> float:

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,11 +15,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import (
     AutoModelForCausalLM,
+    FalconConfig,
     Gemma3TextConfig,
+    GPT2Config,
     LlamaConfig,
     MistralConfig,
+    MixtralConfig,
+    OPTConfig,
     PreTrainedModel,
     Qwen3Config,
+    Starcoder2Config,
 )
 
 from int_lightning.mini.mini_tokenizer import build_tokenizer
@@ -78,6 +84,20 @@ def remove(file: str) -> Change:
     return lambda folder: (folder / file).unlink()
 
 
+def with_four_heads(folder: Path) -> str:
+    """The mini model with a fourth head that adds nothing, and never will: its values and what is made of them are 0. Two
+    processes can share it."""
+
+    def add_head(held: dict[str, Tensor]) -> None:
+        for name, weight in held.items():
+            if name.endswith(("q_proj.weight", "k_proj.weight", "v_proj.weight")):
+                held[name] = torch.cat([weight, weight.new_zeros(weight.shape[0] // 3, weight.shape[1])])
+            elif name.endswith("o_proj.weight"):
+                held[name] = torch.cat([weight, weight.new_zeros(weight.shape[0], weight.shape[1] // 3)], 1)
+
+    return changed(folder, tensors(add_head), settings("config.json", num_attention_heads=4, num_key_value_heads=4))
+
+
 def in_hub_cache(monkeypatch: pytest.MonkeyPatch, cache: Path, name: str, folder: str) -> None:
     """Puts a copy of a folder where the hub's client keeps the model of a name, and takes the hub itself away."""
     stored = cache / f"models--{name.replace('/', '--')}"
@@ -100,3 +120,49 @@ def one_token_model(folder: Path, style: str, says: int) -> str:
     model.save_pretrained(folder)
     build_tokenizer().save_pretrained(folder)
     return str(folder)
+
+
+def with_dropout(folder: Path, style: str, rate: float) -> str:
+    """A tiny model of a style whose layers have dropout of their own, with the mini tokenizer."""
+    sizes, ends = (
+        {"vocab_size": 36, "max_position_embeddings": 128},
+        {"eos_token_id": 1, "bos_token_id": 1, "pad_token_id": 0},
+    )
+    torch.manual_seed(0)
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(DROPPING[style](rate, **sizes, **ends))
+    model.save_pretrained(folder)
+    build_tokenizer().save_pretrained(folder)
+    return str(folder)
+
+
+def _gpt2(rate: float, **common: Any) -> GPT2Config:
+    return GPT2Config(n_embd=32, n_layer=2, n_head=2, resid_pdrop=rate, embd_pdrop=rate, attn_pdrop=rate, **common)
+
+
+def _starcoder2(rate: float, **common: Any) -> Starcoder2Config:
+    rates = {"residual_dropout": rate, "embedding_dropout": rate, "attention_dropout": rate}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
+    return Starcoder2Config(hidden_size=32, intermediate_size=32, num_hidden_layers=2, **heads, **rates, **common)
+
+
+def _falcon(rate: float, **common: Any) -> FalconConfig:
+    rates = {"hidden_dropout": rate, "attention_dropout": rate}
+    return FalconConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, **rates, **common)
+
+
+def _opt(rate: float, **common: Any) -> OPTConfig:
+    rates = {"dropout": rate, "attention_dropout": rate, "layerdrop": rate}
+    sizes = {"hidden_size": 32, "word_embed_proj_dim": 32, "ffn_dim": 32}
+    return OPTConfig(num_hidden_layers=2, num_attention_heads=2, **sizes, **rates, **common)
+
+
+def _mixtral(rate: float, **common: Any) -> MixtralConfig:
+    rates = {"attention_dropout": rate, "router_jitter_noise": rate}
+    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_local_experts": 4, "num_experts_per_tok": 2}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
+    return MixtralConfig(num_hidden_layers=2, **sizes, **heads, **rates, **common)
+
+
+DROPPING = {"gpt2": _gpt2, "starcoder2": _starcoder2, "falcon": _falcon, "opt": _opt, "mixtral": _mixtral}
+"""Dropout as modules, as attributes of layers, as keys of the configuration that are read in every pass, and of whole layers; and
+noise on a router's input."""
