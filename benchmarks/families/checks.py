@@ -16,8 +16,7 @@ from int_lightning.types import UserError
 
 _LENGTHS = 13, 19, 6
 _SEEN = 0.02
-"""In nats a token: what a row's scores move by when it continues another one, at the least; if it were less, nothing would follow
-from rows that do not move."""
+"""In nats a token: what a row's scores must move by when it continues another one. Otherwise a leak could not be seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +26,7 @@ class Checked:
     Args:
         family: transformers' model type.
         architecture: The class.
-        rows: ``packed``, or ``padded`` with the reason, or why there is no policy.
+        rows: ``packed``, ``padded`` with the reason, or the line that refuses the family.
         trains: What got a gradient; empty without a policy.
     """
 

@@ -1,9 +1,10 @@
-"""Whether vLLM takes a family's trained weights: ``python -m benchmarks.families.sync_check FAMILY``, which prints one line."""
+"""Whether vLLM takes a family's trained weights."""
 
 from __future__ import annotations
 
 import os
-import sys
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -54,8 +55,28 @@ def _line(error: UserError, folder: Path) -> str:
     return " ".join(str(error).replace(str(folder), "the folder").split())
 
 
-if __name__ == "__main__":
-    with TemporaryDirectory() as temporary:
-        line = checked(sys.argv[1], Path(temporary))
-    print(line, flush=True)
-    os._exit(0)  # vLLM's threads outlive it
+def report(family: str, answer: Connection) -> None:
+    """Sends what became of a family, and ends this process, which vLLM's threads would outlive."""
+    with TemporaryDirectory() as folder:
+        try:
+            answer.send(checked(family, Path(folder)))
+        except BaseException as error:
+            answer.send(f"raised {type(error).__name__}: {' '.join(str(error).split())}")
+    os._exit(0)
+
+
+def answer_of(family: str, seconds: float) -> str:
+    """The same from a process of its own, which has so many seconds."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["vllm", __name__])  # imports that take longer than what is checked
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=report, args=(family, sender), daemon=True)
+    process.start()
+    sender.close()
+    try:
+        answer = str(receiver.recv()) if receiver.poll(seconds) else f"no answer in {seconds:.0f} s"
+    except EOFError:
+        process.join()
+        answer = f"ended with status {process.exitcode}"
+    process.kill()
+    return answer

@@ -1,4 +1,4 @@
-"""The table of model families, docs/families.md: ``python -m benchmarks.families.table``, half an hour on two cores.
+"""The table of model families, docs/families.md: ``python -m benchmarks.families.table``, an hour on two busy cores.
 
 Every family is built tiny, trained for a step and synced into vLLM, in a process of its own with a time limit, because vLLM may
 end the process, or hang. With names of families only their rows are made again. The rows are in families.csv beside the results
@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -19,6 +17,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.csv_file import write_csv
 from benchmarks.families.checks import check
+from benchmarks.families.sync_check import answer_of
 from benchmarks.families.tiny_models import FAMILIES
 
 ROOT = Path(__file__).parents[2]
@@ -26,16 +25,17 @@ ROWS, PAGE = ROOT / "benchmarks/results/families.csv", ROOT / "docs/families.md"
 SECONDS = 300.0
 _INTRODUCTION = """# Model families
 
-Every causal-LM family that transformers builds from a config, as a tiny model of random weights on a CPU in float32: {counts}.
-Made with transformers {transformers} and vLLM {vllm} by `python -m benchmarks.families.table`; the tests make all but the last
-column again.
+Every causal-LM family that transformers builds from a config, as a tiny model of random weights on a CPU in float32:
+{counts}. Made with transformers {transformers} and vLLM {vllm} by `python -m benchmarks.families.table`; the tests make
+all but the last column again.
 
 - **rows**: `packed` if rows of a sequence end to end score as each alone; `padded` if they would not (`data.packing` is then
   without effect, and the fit says so); or the line with which the model is refused before anything is trained. The self-test
   that decides so runs at every load, on the model at hand.
 - **gradient**: the parameters that one step trains. What text does not reach (an image's encoder, cross-attention of a decoder
   without its encoder, biases that balance experts, a choice of tokens) keeps its values.
-- **vLLM**: `equal` if the engine holds the trained weights after a sync.
+- **vLLM**: `equal` if the engine holds the trained weights after a sync, and gives tokens the log-probs of the trainer; or the
+  line with which a fit ends before anything is sampled.
 
 | family | architecture | rows | gradient | vLLM |
 | --- | --- | --- | --- | --- |
@@ -84,18 +84,7 @@ def _row(family: str) -> Row:
         found = check(family, Path(folder))
     row = Row(found.family, found.architecture, found.rows, found.trains, "")
     trainable = found.rows.startswith(("packed", "padded"))
-    return replace(row, vllm=_synced(family)) if trainable else row
-
-
-def _synced(family: str) -> str:
-    """What ``sync_check`` says of a family."""
-    command = [sys.executable, "-m", "benchmarks.families.sync_check", family]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, cwd=ROOT)  # noqa: S603
-    except subprocess.TimeoutExpired:
-        return f"no answer in {SECONDS:.0f} s"
-    lines = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
-    return lines[-1] if done.returncode == 0 else f"ended with status {done.returncode}: {lines[-1] if lines else ''}"
+    return replace(row, vllm=answer_of(family, SECONDS)) if trainable else row
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
@@ -52,7 +53,9 @@ _NAMES: dict[float, str] = {
         encoder_hash_byte_group_vocab ngram_vocab_size_base""",
     0.2: "initializer_range init_std initializer_factor",
 }
-_SIZES = {name: size for size, names in _NAMES.items() for name in names.split()}
+_SIZES: dict[str, float] = {}
+for _size, _names in _NAMES.items():
+    _SIZES |= dict.fromkeys(_names.split(), _size)
 _TOKENS = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2}
 _ROPE = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [6, 5, 5]}
 _ATTENTION = {"layer_types": ["sliding_attention", "full_attention"] * 2}
@@ -65,10 +68,12 @@ _FITTING: dict[str, dict[str, Any]] = {
         "ffn_config": {"ffn_hidden_size": WIDTH, "hidden_size": WIDTH, "moe_num_experts": 4, "moe_top_k": 2},
     },
     "deepseek_v2": {"num_experts_per_tok": 2},
+    "deepseek_v3": {"topk_method": "noaux_tc"},
     "dots1": _EXPERTS,
     "falcon_h1": {"mamba_d_ssm": 128},
     "gemma4_text": {"global_head_dim": HEAD, **_ATTENTION},
     "gemma4_unified_text": {"global_head_dim": HEAD, **_ATTENTION},
+    "glm4_moe": {"head_dim": HEAD},
     "gpt_neo": {"attention_types": [[["global", "local"], 2]]},
     "hunyuan_v1_dense": {"head_dim": HEAD},
     "hunyuan_v1_moe": {"head_dim": HEAD},
@@ -117,10 +122,14 @@ def tiny_config(family: str) -> PretrainedConfig:
     return kind(**{**_smaller(default), **parts, **_FITTING.get(family, {})})
 
 
+@torch.no_grad()
 def tiny_model(family: str, folder: Path) -> PreTrainedModel:
     """A tiny model, whose folder is written with the mini tokenizer."""
     torch.manual_seed(0)
     model: PreTrainedModel = AutoModelForCausalLM.from_config(tiny_config(family))
+    for module in model.modules():
+        if isinstance(module, nn.Embedding) and module.padding_idx is not None:
+            nn.init.normal_(module.weight[module.padding_idx], std=0.2)  # as after training, and not 0
     model.save_pretrained(folder)
     build_tokenizer().save_pretrained(folder)
     return model

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from int_lightning.engines.base import EngineConfig, Memory, generate_by_steps, room
+from int_lightning.engines.vllm_classes import give_classes_back
 from int_lightning.engines.vllm_loading import reload_weights
 from int_lightning.engines.vllm_start import (
     check_devices,
@@ -88,9 +89,10 @@ class VLLMEngine:
         try:
             with of_one_model(folder) as readable:
                 self._llm = LLM(readable, distributed_executor_backend=executor, **options)
-        except ValueError as error:
+            give_classes_back()
+        except Exception as error:  # vLLM's models raise whatever their code meets
             logging.getLogger("vllm").exception("vLLM did not start")
-            reason = shorten(str(error), 300)
+            reason = shorten(str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}", 300)
             raise UserError(f"vLLM cannot serve {folder} with these engine settings: {reason}") from error
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
