@@ -31,10 +31,10 @@ class _Request:
 class TensorParallelEngine(VLLMEngine):
     """The engine of a group of ``engine.tensor_parallel_size`` consecutive ranks.
 
-    vLLM runs in each of them with a scheduler of its own, and they decode in lock-step only if they get the same requests in
-    the same order. So the ranks tell one another what they ask for, each decodes all of it, and each returns its own
-    completions. All ranks of the group call ``generate``, ``score``, ``load_weights`` and ``finish`` together; a rank that calls
-    ``step`` calls ``finish`` in the end, and so does one that has nothing to decode.
+    vLLM runs in each of them with a scheduler of its own, and they decode in lock-step only if they get the same requests
+    in the same order. So the ranks tell one another what they ask for, each decodes all of it, and each returns its own
+    completions. All ranks of the group call ``generate``, ``score``, ``load_weights`` and ``finish`` together; a rank that
+    calls ``step`` calls ``finish`` in the end, and so does one that has nothing to decode.
 
     Args:
         folder: Model folder.
@@ -96,8 +96,8 @@ class TensorParallelEngine(VLLMEngine):
         self._untold = []
         if len({decoded for _, _, decoded in told}) > 1:
             raise UserError(
-                f"the {len(told)} processes of one engine (engine.tensor_parallel_size) did not sample the same tokens: start "
-                "them on devices of one kind, or set it to 1"
+                f"the {len(told)} processes of one engine (engine.tensor_parallel_size) did not sample the same tokens: "
+                "start them on devices of one kind, or set it to 1"
             )
         for member, (requests, _, _) in enumerate(told):
             for r in requests:
