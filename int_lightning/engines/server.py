@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cached_property
 from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
@@ -76,7 +75,7 @@ class ServerEngine:
         self._weights_folder = config.weights_folder
         self._model = self._served_model()
         self._check_tokenizer()
-        self._check_logprobs()
+        self._extension = self._check_options()
         self._numbers = count()
         self._ended: SimpleQueue[tuple[int, Future[Completion]]] = SimpleQueue()
         self._threads = ThreadPoolExecutor(config.max_num_seqs, "int-lightning-server")
@@ -155,7 +154,7 @@ class ServerEngine:
         """
         if torch.distributed.is_initialized() and torch.distributed.get_rank() > 0:
             return {}
-        if not self._says_what_it_holds:
+        if self._extension != EXTENSION:  # a method that its workers do not have would end the server
             raise UserError(
                 f"the server at {self._url} cannot say which weights it holds: start it as `{_START}`, with int-lightning "
                 "installed there"
@@ -173,12 +172,6 @@ class ServerEngine:
         """Ends the connections; the server continues."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._client.close()
-
-    @cached_property
-    def _says_what_it_holds(self) -> bool:
-        """Asked beforehand, because a method that its workers do not have ends the server."""
-        config = self._get("/server_info?config_format=json")["vllm_config"]
-        return bool(config["parallel_config"]["worker_extension_cls"] == EXTENSION)
 
     def _served_model(self) -> str:
         served = self._get("/v1/models")["data"][0]
@@ -198,19 +191,16 @@ class ServerEngine:
                 "one that has the same tokenizer"
             )
 
-    def _check_logprobs(self) -> None:
-        """Draws from the likeliest token alone, whose log-prob is then 0; a server that leaves truncation out of its log-probs
-        gives the one that it scores the token with."""
-        prompt, drawn = self.ends[:1], Sampling(max_tokens=8, top_k=1)
-        asked = {"prompt": prompt, "max_tokens": room(1, drawn, self.max_model_len), **sampling_fields(drawn)}
-        asked |= {"min_tokens": 0, "stop": [], "ignore_eos": True, "logprobs": 1, "return_token_ids": True}
-        found = self._complete(asked)
-        scored = np.array(self.score([[*prompt, *found.token_ids.tolist()]])[0])
-        if np.abs(found.logprobs).mean() > np.abs(found.logprobs - scored).mean():
+    def _check_options(self) -> str:
+        """Refuses a server whose log-probs are not those of the distribution that it draws from. Returns the name of its workers'
+        extension."""
+        config = self._get("/server_info?config_format=json")["vllm_config"]
+        if config["model_config"]["logprobs_mode"] != "processed_logprobs":
             raise UserError(
                 f"the server at {self._url} gives log-probs of another distribution than it draws from: start it with "
                 f"--logprobs-mode processed_logprobs, as `{_START}`"
             )
+        return str(config["parallel_config"]["worker_extension_cls"])
 
     def _complete(self, body: dict[str, Any]) -> Completion:
         choice = self._post("/v1/completions", {**body, "model": self._model})["choices"][0]

@@ -261,9 +261,16 @@ def test_a_completion_of_the_server_has_its_tokens_and_logprobs(engine: ServerEn
 def test_a_server_whose_logprobs_leave_truncation_out_is_refused(
     engine: ServerEngine, vllm_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # drawn from everything, a token has the log-prob that a server without the option gives the likeliest one
-    whole = "int_lightning.engines.server.sampling_fields"
-    monkeypatch.setattr(whole, lambda sampling: sampling_fields(replace(sampling, top_k=0)))
+    asked = ServerEngine._get
+
+    def as_without_the_option(server: ServerEngine, path: str) -> object:
+        said = asked(server, path)
+        if path.startswith("/server_info"):
+            assert said["vllm_config"]["model_config"]["logprobs_mode"] == "processed_logprobs"
+            said["vllm_config"]["model_config"]["logprobs_mode"] = "raw_logprobs"
+        return said
+
+    monkeypatch.setattr(ServerEngine, "_get", as_without_the_option)
     with pytest.raises(UserError, match="start it with --logprobs-mode processed_logprobs"):
         ServerEngine(resolve_model("mini"), EngineConfig("server", vllm_server, max_model_len=256))
 
