@@ -52,8 +52,7 @@ class ReadableWeights:
             for kind, values in _weights(module):
                 for name, rows in _rows(module, names, kind, values, worker.model_config.dtype):
                     held[name] = [rows.dtype, rows.numbers.tolist(), rows.is_part]
-            for name, values in _adapters(module, names):
-                rows = rows_of(values, values.dtype, _first_column(module.base_layer, values))
+            for name, rows in _adapters(module, names):
                 held[name] = [rows.dtype, rows.numbers.tolist(), rows.is_part]
         return held
 
@@ -63,8 +62,9 @@ def _names(path: str, module: nn.Module, joined: Mapping[str, Sequence[str]]) ->
     parent, dot, own = path.removesuffix(".base_layer").removesuffix(".routed_experts").rpartition(".")
     sizes = getattr(getattr(module, "base_layer", module), "output_partition_sizes", [])
     layers = joined.get(own, [own])
-    named = layers if len(layers) == len(sizes) else [own]
-    return [f"{parent}{dot}{layer}" for layer in named]
+    if len(layers) != len(sizes):
+        layers = [own]
+    return [f"{parent}{dot}{layer}" for layer in layers]
 
 
 def _weights(module: Any) -> Iterator[tuple[str, Shaped[Tensor, "*shape"]]]:
@@ -105,11 +105,14 @@ def _rows(
     for number, (name, part) in enumerate(zip(names, parts, strict=True)):
         copies = getattr(module, "num_kv_head_replicas", 1) if number else 1
         if copies == 1 or module.tp_rank % copies == 0:
-            yield f"{name}.{_EXPERTS.get(kind, kind)}", rows_of(part, dtype, _first_column(module, part, copies))
+            yield f"{name}.{_EXPERTS.get(kind, kind)}", rows_of(part, dtype, _first_column(module, kind, part, copies))
 
 
-def _first_column(module: Any, values: Shaped[Tensor, "*shape"], copies: int = 1) -> int | None:
+def _first_column(module: Any, kind: str, values: Shaped[Tensor, "*shape"], copies: int = 1) -> int | None:
     """Where this device's columns begin; None if it has all of them."""
+    if kind == "w2_weight":
+        experts = module.moe_config
+        return experts.tp_rank * experts.intermediate_size_per_partition if experts.tp_size > 1 else None
     if values.dim() == 1:
         is_part = getattr(module, "output_size_per_partition", 0) != getattr(module, "output_size", 0)
         return module.tp_rank // copies * len(values) if is_part else None
@@ -117,10 +120,13 @@ def _first_column(module: Any, values: Shaped[Tensor, "*shape"], copies: int = 1
     return module.tp_rank * values.shape[-1] if is_part else None
 
 
-def _adapters(module: Any, names: Sequence[str]) -> Iterator[tuple[str, Shaped[Tensor, "rows columns"]]]:
-    """A and B of the only adapter, B with its scale."""
+def _adapters(module: Any, names: Sequence[str]) -> Iterator[tuple[str, Rows]]:
+    """A and B of the only adapter, B with its scale. What is dealt over devices is A's columns or B's rows."""
     if isinstance(getattr(module, "lora_a_stacked", None), tuple):
-        layers = names if len(names) == len(module.lora_a_stacked) else [""]
+        layers = names if len(names) == len(module.lora_a_stacked) else names[:1]
         for name, a, b in zip(layers, module.lora_a_stacked, module.lora_b_stacked, strict=True):
-            yield f"{name}.lora_A.weight", a[0, 0]
-            yield f"{name}.lora_B.weight", b[0, 0]
+            yield (
+                f"{name}.lora_A.weight",
+                rows_of(a[0, 0], a.dtype, _first_column(module.base_layer, "weight", a[0, 0])),
+            )
+            yield f"{name}.lora_B.weight", rows_of(b[0, 0], b.dtype)

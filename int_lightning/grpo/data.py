@@ -42,7 +42,8 @@ class RolloutData(L.LightningDataModule):
         updates_per_batch: Optimiser steps on each batch.
         sampling: How rollouts are drawn.
         max_tokens: Budget of a micro-batch.
-        packing: Rows end to end in one sequence without padding; attention stays within each.
+        packing: Rows end to end in one sequence without padding; attention stays within each. Rows of a model that does not
+            keep them apart are padded, which a line says.
         rewards: Parts of the reward; the right answer alone if not given.
         groups: How groups are made into a loss.
         hints: Show problems with the beginning of their reference solution (hint-guided RL); null shows none of it.

@@ -24,8 +24,9 @@ from int_lightning.learn.weight_check import differences, weights_to_hold
 from int_lightning.scratch import scratch_folder
 from int_lightning.types import Sampling, UserError
 
-TOLERANCE = {"float32": 1e-4, "bfloat16": 0.15}
-"""Of the mean over sampled tokens, in nats, by dtype. If engine and trainer have different dtypes, the larger one holds."""
+TOLERANCE = {"float32": 2e-4, "bfloat16": 0.3}
+"""Of the mean over sampled tokens, in nats, by dtype; the larger one holds if engine and trainer differ in it. Four times what
+rounding alone makes of equal weights: up to 3e-5 and 0.078 with vLLM on a CPU (mini, SmolLM2-135M, Gemma-3-270M)."""
 
 PROBES, PROMPT_TOKENS, SAMPLED_TOKENS = 4, 8, 16
 _NAMED = 3

@@ -61,7 +61,8 @@ class InterventionData(L.LightningDataModule):
         batch_size: Rows in an optimiser step, over all processes.
         validation: Share of the problems held out for ``val/nll``, the NLL of intervention or solution without the prefix.
         max_tokens: Budget of a micro-batch.
-        packing: Put rows end to end in one sequence without padding; attention stays within each row.
+        packing: Put rows end to end in one sequence without padding; attention stays within each row. Rows of a model
+            that does not keep them apart are padded, which a line says.
         longest: Tokens of the longest row; longer ones are left out, counted and named.
         seed: Of the order and the held-out share.
 

@@ -44,6 +44,7 @@ from int_lightning.steps import split_steps
 from int_lightning.types import Provenance, Rollout, Sampling, UserError
 
 from commands import ALTERNATING, COLD, ROOT, fit_grpo, metrics
+from drawn_from import drawn_logprobs
 from model_folders import changed, in_hub_cache, settings
 from scripted_server import KEY, ok, propose
 
@@ -92,6 +93,7 @@ def vllm_process(tmp_path_factory: pytest.TempPathFactory, model_with_its_own_sa
         "max-num-seqs": "16",
         "max-num-batched-tokens": "8192",
         "distributed-executor-backend": "uni",
+        "logprobs-mode": "processed_logprobs",
         "worker-extension-cls": EXTENSION,
     }
     command = [sys.executable, *shlex.split(line[1].replace("\\\n", " ")), "--enforce-eager"]
@@ -249,9 +251,21 @@ def test_a_completion_of_the_server_has_its_tokens_and_logprobs(engine: ServerEn
     completions = engine.generate(prompts, hot, [1, 2, 3])
     assert completions == engine.generate(prompts, hot, [1, 2, 3])
     assert completions[0].token_ids.tolist() != completions[1].token_ids.tolist()
-    whole = [[*prompt, *c.token_ids.tolist()] for prompt, c in zip(prompts, completions, strict=True)]
-    for prompt, completion, scores in zip(prompts, completions, engine.score(whole), strict=True):
-        assert completion.logprobs == pytest.approx(scores[len(prompt) - 1 :], abs=1e-4)
+    model = AutoModelForCausalLM.from_pretrained(resolve_model("mini"), dtype=torch.float32).eval()
+    for sampling in (hot, Sampling(24, 0.6, 0.95, 20), Sampling(24, 2.0, 0.8)):
+        for prompt, completion in zip(prompts, engine.generate(prompts, sampling, [1, 2, 3]), strict=True):
+            expected = drawn_logprobs(model, prompt, completion, sampling)
+            assert completion.logprobs == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_server_whose_logprobs_leave_truncation_out_is_refused(
+    engine: ServerEngine, vllm_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # drawn from everything, a token has the log-prob that a server without the option gives the likeliest one
+    whole = "int_lightning.engines.server.sampling_fields"
+    monkeypatch.setattr(whole, lambda sampling: sampling_fields(replace(sampling, top_k=0)))
+    with pytest.raises(UserError, match="start it with --logprobs-mode processed_logprobs"):
+        ServerEngine(resolve_model("mini"), EngineConfig("server", vllm_server, max_model_len=256))
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.5])

@@ -148,7 +148,14 @@ def test_a_logger_of_the_users_gets_the_metrics_too(tmp_path: Path) -> None:
 
 MISTAKES = [
     (["--data.init_args.rollouts_per_prompt=1"], "a group of one never has an advantage"),
-    (["--model.init_args.objective.importance_cap=2"], "set data.sampling to temperature 1, top_p 1 and top_k 0"),
+    (
+        [
+            "--model.init_args.objective={importance_cap: 2}",
+            "--data.init_args.sampling={temperature: 0, max_tokens: 9}",
+        ],
+        "set data.init_args.sampling.temperature above 0",
+    ),
+    (["--model.init_args.head=reference", "--model.init_args.logits_dtype=float32"], "set head to auto"),
     ([f"--trainer.callbacks=[{IN_LOOP}, {IN_LOOP}]"], "several callbacks that intervene in failed groups"),
     (["--engine.max_model_len=8"], "no problem's prompt fits into engine.max_model_len = 8"),
     (
