@@ -14,7 +14,7 @@ from int_lightning.engines.held import HeldEngine
 from int_lightning.engines.tensor_parallel import TensorParallelEngine
 from int_lightning.engines.transformers import TransformersEngine
 from int_lightning.engines.vllm import VLLMEngine
-from int_lightning.model_folder.check import check_context
+from int_lightning.model_folder.check import check_context, check_heads
 from int_lightning.model_folder.ends import end_tokens
 from int_lightning.model_folder.weights import check_finite, weights_of_folder
 from int_lightning.types import UserError
@@ -40,10 +40,11 @@ def open_engine(folder: str, config: EngineConfig, lora_rank: int = 0) -> Engine
 
     Raises:
         UserError: if vLLM was asked for by name, or for several devices, and is not installed, or if the folder's context is
-            too short or a weight is not finite.
+            too short, its heads cannot be shared by these devices, or a weight is not finite.
     """
     name = _choose(config)
     check_context(folder, config.max_model_len, config.trust_remote_code)
+    check_heads(folder, config.tensor_parallel_size, config.trust_remote_code)
     check_finite(folder)
     running = _held.engine
     if running and _held.takes(config, lora_rank) and _architecture(running.folder) == _architecture(folder):

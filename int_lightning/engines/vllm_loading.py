@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+
+from int_lightning.model_folder.files import reason
+from int_lightning.types import UserError
 
 if TYPE_CHECKING:
     from vllm import LLM
@@ -21,15 +24,24 @@ def reload_weights(llm: LLM, weights: Iterable[tuple[str, Tensor]]) -> None:
     Args:
         llm: The engine.
         weights: Under the names of a checkpoint.
+
+    Raises:
+        UserError: if vLLM's loader of the architecture does not take them.
     """
     sinks: dict[str, Tensor] = {}
-    if _GPT_OSS in llm.llm_engine.model_config.architectures:
+    architectures = llm.llm_engine.model_config.architectures
+    if _GPT_OSS in architectures:
         weights = _for_gpt_oss(weights, sinks)
-    if torch.cuda.is_available():
-        llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
-    else:
-        with _experts_packed_again(llm):
+    on_cpu = not torch.cuda.is_available()
+    try:
+        with _experts_packed_again(llm) if on_cpu else nullcontext():
             llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
+    except (KeyError, ValueError) as error:
+        raise UserError(
+            f"vLLM's loader of {', '.join(architectures)} does not take the weights in training ({reason(error)}): set "
+            "engine.name to transformers"
+        ) from error
+    if on_cpu:
         llm.apply_model(_pack_tied_head)
     if sinks:
         llm.apply_model(lambda model: _copy_of_this_rank(model, sinks))

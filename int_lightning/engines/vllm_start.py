@@ -20,6 +20,9 @@ from int_lightning.types import UserError
 _ADAPTER_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """The ranks that vLLM makes room for."""
 
+_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+"""What architectures call the number of their experts."""
+
 
 @contextmanager
 def without_garbage_collection() -> Iterator[None]:
@@ -52,7 +55,7 @@ def exchange_without_shared_memory() -> None:
     that a second fit on the machine would not start, nor any after one that was killed."""
     from vllm.distributed.device_communicators.cpu_communicator import CpuCommunicator
 
-    CpuCommunicator._all_group_ranks_share_shm_group_name = lambda self: False
+    CpuCommunicator._all_group_ranks_share_shm_group_name = lambda self: False  # type: ignore[method-assign]
 
 
 def options_for(config: EngineConfig, on_gpu: bool, lora_rank: int) -> dict[str, Any]:
@@ -96,15 +99,16 @@ def _cpu_options(config: EngineConfig) -> dict[str, Any]:
 
 
 def knows_adapters(folder: str, lora_rank: int) -> bool:
-    """Whether vLLM takes adapters of this rank, which is not 0, for the architecture of a model folder."""
-    if not 0 < lora_rank <= _ADAPTER_RANKS[-1]:
+    """Whether vLLM takes adapters of this rank, which is not 0, for the architecture of a model folder. On a CPU it has none
+    beside experts."""
+    config = AutoConfig.from_pretrained(folder)
+    has_experts = any(getattr(config.get_text_config(), name, 0) for name in _EXPERTS)
+    if not 0 < lora_rank <= _ADAPTER_RANKS[-1] or (has_experts and not torch.cuda.is_available()):
         return False
     from vllm import ModelRegistry
     from vllm.model_executor.models import supports_lora
 
-    known = [
-        ModelRegistry.models[a] for a in AutoConfig.from_pretrained(folder).architectures if a in ModelRegistry.models
-    ]
+    known = [ModelRegistry.models[a] for a in config.architectures if a in ModelRegistry.models]
     return any(supports_lora(model.load_model_cls()) for model in known)
 
 

@@ -15,9 +15,13 @@ from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Float32, Int64
+from rich.markup import escape
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from int_lightning.console import say
+from int_lightning.model_folder.checkpoint_names import fused_experts
+from int_lightning.model_folder.files import reason
 from int_lightning.types import UserError
 
 Layers = Literal["auto", "liger", "transformers"]
@@ -25,6 +29,7 @@ Layers = Literal["auto", "liger", "transformers"]
 
 def use_layers(causal_lm: PreTrainedModel, layers: Layers, device: torch.device) -> None:
     """Gives a model Liger's layers if ``layers`` asks for them, or if they run on the device and Liger knows the architecture.
+    Where ``auto`` cannot have them it says why, in one line.
 
     Args:
         causal_lm: The model, not yet sharded or adapted.
@@ -36,11 +41,11 @@ def use_layers(causal_lm: PreTrainedModel, layers: Layers, device: torch.device)
     """
     if layers == "transformers" or (layers == "auto" and device.type != "cuda"):
         return
-    missing = obstacle(device) or _unknown_architecture(causal_lm)
-    if not missing:
-        _apply(causal_lm)
-    elif layers == "liger":
+    missing = obstacle(device) or _untested_architecture(causal_lm) or _not_applied(causal_lm)
+    if missing and layers == "liger":
         raise UserError(f"layers: liger: {missing}: set layers to auto or transformers")
+    if missing:
+        say(f"[yellow]note:[/] layers auto: transformers' layers, because Liger's cannot be used: {escape(missing)}")
 
 
 def obstacle(device: torch.device) -> str | None:
@@ -90,11 +95,26 @@ def liger_negative_log_likelihood(
     return token_weights[0] * loss if alike else (token_weights * loss).sum()
 
 
-def _unknown_architecture(causal_lm: PreTrainedModel) -> str | None:
+def _untested_architecture(causal_lm: PreTrainedModel) -> str | None:
     from liger_kernel.transformers.monkey_patch import MODEL_TYPE_TO_APPLY_LIGER_FN
 
     kind = causal_lm.config.model_type
-    return None if kind in MODEL_TYPE_TO_APPLY_LIGER_FN else f"it does not know the architecture {kind}"
+    if kind not in MODEL_TYPE_TO_APPLY_LIGER_FN:
+        return f"it does not know the architecture {kind}"
+    return f"its experts are not tested here, and {kind} has experts" if fused_experts(causal_lm) else None
+
+
+def _not_applied(causal_lm: PreTrainedModel) -> str | None:
+    """Applies Liger's layers; why that failed, with the model as it was."""
+    before = [(module, dict(vars(module))) for module in causal_lm.modules()]
+    try:
+        _apply(causal_lm)
+    except Exception as error:  # what Liger raises depends on the architecture
+        for module, attributes in before:
+            vars(module).clear()
+            vars(module).update(attributes)
+        return f"it cannot change the architecture {causal_lm.config.model_type} ({reason(error)})"
+    return None
 
 
 def _apply(causal_lm: PreTrainedModel) -> None:
@@ -103,9 +123,11 @@ def _apply(causal_lm: PreTrainedModel) -> None:
     shared = vars(sys.modules[type(causal_lm).__module__])
     before = dict(shared)
     wanted = {"rope": True, "rms_norm": True, "swiglu": True}
-    _apply_liger_kernel_to_instance(causal_lm, **wanted, cross_entropy=False, fused_linear_cross_entropy=False)
-    replaced = {name: value for name, value in shared.items() if before.get(name) is not value}
-    shared.update(before)
+    try:
+        _apply_liger_kernel_to_instance(causal_lm, **wanted, cross_entropy=False, fused_linear_cross_entropy=False)
+        replaced = {name: value for name, value in shared.items() if before.get(name) is not value}
+    finally:
+        shared.update(before)
     for module in causal_lm.modules():
         forward: Any = type(module).forward
         if isfunction(forward) and forward.__globals__ is shared and replaced.keys() & set(forward.__code__.co_names):

@@ -19,6 +19,8 @@ from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from int_lightning.console import say
+from int_lightning.model_folder.checkpoint_names import fused_experts
 from int_lightning.types import UserError
 
 NAME = "default"
@@ -34,7 +36,8 @@ class LoRAConfig:
         rank: The rank of B A.
         alpha: B A is multiplied by alpha / rank.
         dropout: Share of an adapter's inputs that is dropped in training.
-        targets: Names of the linear layers to adapt, such as [q_proj, v_proj], or ``all-linear`` for all but the head.
+        targets: Names of the linear layers to adapt, such as [q_proj, v_proj], or ``all-linear`` for all but the head. The
+            experts of a mixture, which transformers holds in one parameter, stay frozen.
     """
 
     rank: int = 16
@@ -59,12 +62,12 @@ def adapt(causal_lm: PreTrainedModel, config: LoRAConfig) -> None:
     """
     from peft import LoraConfig, inject_adapter_in_model
 
-    _check_targets(causal_lm, config.targets)
+    targets = _targets(causal_lm, config.targets)
     settings = LoraConfig(
         r=config.rank,
         lora_alpha=config.alpha,
         lora_dropout=config.dropout,
-        target_modules=config.targets,
+        target_modules=targets,
         task_type="CAUSAL_LM",
         base_model_name_or_path=causal_lm.name_or_path,
     )
@@ -150,15 +153,31 @@ def without_adapters(causal_lm: nn.Module) -> Iterator[None]:
             layer.set_scale(NAME, 1)
 
 
-def _check_targets(causal_lm: PreTrainedModel, targets: list[str] | str) -> None:
+def _targets(causal_lm: PreTrainedModel, targets: list[str] | str) -> list[str] | str:
+    """What peft is asked to adapt. It takes names that experts have in files for those experts, even where they also name a
+    linear layer, so those names are left out."""
     head = causal_lm.get_output_embeddings()
     linear = [n for n, m in causal_lm.named_modules() if isinstance(m, (nn.Linear, Conv1D)) and m is not head]
+    fused = fused_experts(causal_lm)
+    usable = sorted({name.rpartition(".")[2] for name in linear} - fused)
     if targets == "all-linear":
-        return
+        if not fused:
+            return targets
+        say(
+            f"[yellow]note:[/] lora.targets all-linear: the experts of {type(causal_lm).__name__} stay frozen, because "
+            f"transformers holds them in one parameter; adapted are {', '.join(usable)}"
+        )
+        return usable
+    frozen = [t for t in targets if t.rpartition(".")[2] in fused]
     unknown = [t for t in targets if not any(n == t or n.endswith(f".{t}") for n in linear)]
+    if frozen:
+        raise UserError(
+            f"lora.targets: {frozen} of {type(causal_lm).__name__} name experts, which are held in one parameter and cannot be "
+            f"adapted: choose from {', '.join(usable)}, or give all-linear"
+        )
     if unknown or not targets:
-        known = ", ".join(sorted({n.rpartition(".")[2] for n in linear}))
         raise UserError(
             f"lora.targets: {unknown or targets} of {type(causal_lm).__name__} do not name a linear layer that can be adapted: "
-            f"choose from {known}, or give all-linear"
+            f"choose from {', '.join(usable)}, or give all-linear"
         )
+    return targets

@@ -108,6 +108,21 @@ def check_context(folder: str, max_model_len: int, trust_remote_code: bool) -> N
         )
 
 
+def check_heads(folder: str, tensor_parallel_size: int, trust_remote_code: bool) -> None:
+    """Whether the devices of an engine can share a model's attention heads evenly.
+
+    Raises:
+        UserError: if not.
+    """
+    text = load_config(folder, trust_remote_code).get_text_config()
+    heads = getattr(text, "num_attention_heads", None)
+    if isinstance(heads, int) and heads % tensor_parallel_size:
+        raise UserError(
+            f"engine.tensor_parallel_size is {tensor_parallel_size}, and {folder} has {heads} attention heads (config.json, "
+            "num_attention_heads), which that many devices cannot share evenly: set it to a divisor of their number"
+        )
+
+
 @lru_cache(maxsize=64)
 def _checked(folder: str, _: tuple[tuple[str, int, int], ...]) -> ModelReport:
     stored = read_json(Path(folder) / "config.json")

@@ -24,9 +24,12 @@ from transformers.core_model_loading import (
     revert_weight_conversion,
 )
 
+from int_lightning.model_folder.files import reason
 from int_lightning.types import UserError
 
 _LAYER = re.compile(r"(.*?\.\d+)\.")
+_EXPERT = re.compile(r"experts\.\d+\.(\w+)\.weight$")
+_FUSED = re.compile(r"experts\.(\w+_proj)$")
 
 
 def layer_of(name: str) -> str:
@@ -46,6 +49,15 @@ def as_stored(causal_lm: PreTrainedModel, tensors: Iterable[tuple[str, Tensor]])
         yield from revert_weight_conversion(causal_lm, dict(layer)).items()
 
 
+def fused_experts(causal_lm: PreTrainedModel) -> set[str]:
+    """Names of the layers that an expert has in files, such as ``gate_proj``, if the model holds all experts in one parameter."""
+    own = causal_lm.state_dict()
+    stored = as_stored(causal_lm, ((name, value.to("meta")) for name, value in own.items()))
+    apart = [_EXPERT.search(name) for name, _ in stored if name not in own]
+    fused = [_FUSED.search(name) for name in own]
+    return {found[1] for found in (*apart, *fused) if found}
+
+
 @torch.no_grad()
 def load_stored(causal_lm: PreTrainedModel, tensors: Iterable[tuple[str, Tensor]]) -> None:
     """Copies tensors of a checkpoint into a model, as ``from_pretrained`` would.
@@ -55,9 +67,11 @@ def load_stored(causal_lm: PreTrainedModel, tensors: Iterable[tuple[str, Tensor]
         tensors: Those of a layer one after the other.
 
     Raises:
-        UserError: naming a tensor that the model does not have and that transformers would not ignore, or that has another shape.
+        UserError: naming a tensor that the model does not have, unless it is one of a larger model around it or one that
+            transformers ignores, or a tensor that has another shape.
     """
     own = causal_lm.state_dict()
+    parts = {name.partition(".")[0] for name in own}
     ignored = causal_lm._keys_to_ignore_on_load_unexpected or ()
     for _, layer in groupby(tensors, key=lambda item: layer_of(item[0])):
         for name, value in _in_memory(causal_lm, dict(layer), own).items():
@@ -68,7 +82,7 @@ def load_stored(causal_lm: PreTrainedModel, tensors: Iterable[tuple[str, Tensor]
                     f"weights: {name} of {type(causal_lm).__name__} has shape {list(own[name].shape)}, and was given "
                     f"{list(value.shape)}: give the weights of a model of the same sizes"
                 )
-            elif not any(re.search(pattern, name) for pattern in ignored):
+            elif name.partition(".")[0] in parts and not any(re.search(pattern, name) for pattern in ignored):
                 raise UserError(
                     f"weights: {type(causal_lm).__name__} does not have a tensor {name}: give the weights of that architecture"
                 )
@@ -91,6 +105,13 @@ def _in_memory(causal_lm: PreTrainedModel, layer: Mapping[str, Tensor], own: dic
         found.setdefault(name, new).add_tensor(name, stored, pattern or stored, layer[stored])
     tensors = {}
     for name, conversion in found.items():
-        for target, value in conversion.convert(name, model=causal_lm, config=causal_lm.config).items():
+        try:
+            converted = conversion.convert(name, model=causal_lm, config=causal_lm.config)
+        except (RuntimeError, ValueError) as error:
+            raise UserError(
+                f"weights: {name} of {type(causal_lm).__name__} cannot be made of the given tensors ({reason(error)}): give "
+                "those of all experts, as save_pretrained writes them"
+            ) from error
+        for target, value in converted.items():
             tensors[target] = value[0] if isinstance(value, list) else value
     return tensors

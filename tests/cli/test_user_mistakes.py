@@ -120,10 +120,18 @@ ON_THE_COMMAND_LINE = [
     (f"{GRPO} --trainer.devices=0", "devices"),
     (f"{GRPO} {TWO} --trainer.strategy=ddp_spawn", "starts its processes by fork or spawn"),
     (
-        f"{GRPO} {TWO} --engine.tensor_parallel_size=2",
-        "engine.tensor_parallel_size is 2: in a fit each process has its own",
+        f"{GRPO} {TWO} --engine.name=vllm --engine.tensor_parallel_size=3",
+        "engine.tensor_parallel_size is 3, and the fit has 2 process(es): an engine spans that many of them. Set "
+        "trainer.devices to a multiple of it, or engine.tensor_parallel_size to 1",
     ),
-    (f"{GRPO} --engine.tensor_parallel_size=2", "Set it to 1, or use engine.name server"),
+    (
+        f"{GRPO} {TWO} --engine.tensor_parallel_size=2",
+        "engine.tensor_parallel_size is 2, which engine.name transformers would ignore: set engine.name to vllm, or",
+    ),
+    (
+        f"{EVALUATE} --engine.name=server --engine.tensor_parallel_size=2",
+        "start the server with --tensor-parallel-size 2",
+    ),
     (f"{GRPO} --checkpoint_every=-1", "checkpoint_every takes a whole number above 0, not -1"),
     (f"{GRPO} -o x", "did you mean --out?"),
     (f"validate -c {MINI}/grpo.yaml", "there is nothing to validate on: give --data.init_args.validation"),

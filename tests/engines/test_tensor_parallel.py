@@ -42,7 +42,7 @@ def fit_alone(out: Path, *given: str) -> None:
 def fit_sharing(out: Path, *given: str) -> None:
     """In two processes that share an engine."""
     command = parallel(2, "ddp", *given, f"--out={out}", *SHARED, LINEAR)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
 
 
@@ -103,6 +103,12 @@ def test_engines_that_span_one_device_refuse_two(name: EngineChoice, remedy: str
     said = f"engine.tensor_parallel_size is 2, which engine.name {name} would ignore: {remedy}"
     with pytest.raises(UserError, match=said):
         EngineConfig(name, tensor_parallel_size=2)
+
+
+@needs_vllm
+def test_heads_that_two_devices_cannot_share_are_refused_before_vllm_starts() -> None:
+    with pytest.raises(UserError, match=r"engine\.tensor_parallel_size is 2, and .* has 3 attention heads"):
+        open_engine(resolve_model("mini"), EngineConfig("vllm", max_model_len=64, tensor_parallel_size=2))
 
 
 def test_two_devices_are_refused_where_vllm_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
