@@ -62,14 +62,9 @@ def _names(path: str, module: nn.Module, joined: Mapping[str, Sequence[str]]) ->
     parent, dot, own = path.removesuffix(".base_layer").removesuffix(".routed_experts").rpartition(".")
     sizes = getattr(getattr(module, "base_layer", module), "output_partition_sizes", [])
     layers = joined.get(own, [own])
-<<<<<<< HEAD
-    named = layers if len(layers) == len(sizes) else [own]
-    return [f"{parent}{dot}{layer}" for layer in named]
-=======
     if len(layers) != len(sizes):
         layers = [own]
     return [f"{parent}{dot}{layer}" for layer in layers]
->>>>>>> main
 
 
 def _weights(module: Any) -> Iterator[tuple[str, Shaped[Tensor, "*shape"]]]:
