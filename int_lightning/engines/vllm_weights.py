@@ -72,7 +72,8 @@ def _weights(module: Any) -> Iterator[tuple[str, Shaped[Tensor, "*shape"]]]:
         if parameter.numel():
             yield kind, _plain(module, kind, parameter.detach())
     if "cpu_linear" in vars(module) and module.weight.dim() < 3:
-        width = getattr(module, "input_size_per_partition", None) or module.embedding_dim
+        own_width = getattr(module, "input_size", None) or getattr(module, "embedding_dim", None)
+        width = getattr(module, "input_size_per_partition", None) or own_width
         columns = torch.eye(width, dtype=module.weight.dtype).split(_COLUMNS)
         kind = f"weight{PACKED}" if module.weight.numel() else "weight"
         yield kind, torch.cat([module.cpu_linear(x, module.weight, None).T for x in columns], -1)
