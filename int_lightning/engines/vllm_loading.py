@@ -76,7 +76,7 @@ def _experts_packed_again(llm: LLM) -> Iterator[None]:
 
     def take_away(model: nn.Module) -> None:
         for module in model.modules():
-            method = getattr(module, "quant_method", None)
+            method: Any = getattr(module, "quant_method", None)
             if getattr(method, "moe_kernel", None) is not None:
                 kernels[method] = method.moe_kernel
                 method.moe_kernel = None

@@ -81,7 +81,8 @@ def by_outputs(model: nn.Module, name: str, values: Shaped[Tensor, "*shape"]) ->
     """A parameter of a transformers model with the inputs in its last dimension, where the model has the outputs there."""
     module = model.get_submodule(name.rpartition(".")[0])
     turned = isinstance(module, Conv1D) or getattr(module, "is_transposed", False)
-    return values.transpose(-1, -2) if turned and values.dim() > 1 else values
+    is_matrix = values.dim() > 1 and not name.endswith("bias")  # the biases of experts have two dimensions
+    return values.transpose(-1, -2) if turned and is_matrix else values
 
 
 def name_of(dtype: torch.dtype) -> str:

@@ -48,7 +48,9 @@ def export(policy: Policy, folder: Path, tokenizer: Any, is_writer: bool) -> Non
     tied = tied_names(policy)
     if is_writer:
         plain = {k.removeprefix(PREFIX): v for k, v in state.items() if isinstance(v, Tensor) and k not in tied}
-        exact = [n for n, _ in policy.causal_lm.named_buffers()] + list(policy.causal_lm._keep_in_fp32_modules_strict)
+        exact = [n for n, _ in policy.causal_lm.named_buffers()] + list(
+            policy.causal_lm._keep_in_fp32_modules_strict or ()
+        )
         tensors = {}
         for name, value in merged(policy.causal_lm, plain):
             rounded = not any(

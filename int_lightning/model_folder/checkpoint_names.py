@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from itertools import groupby
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -102,7 +103,8 @@ def _in_memory(causal_lm: PreTrainedModel, layer: Mapping[str, Tensor], own: dic
         if name not in own and stored in own:
             name, pattern = stored, None
         new = WeightRenaming(stored, name) if pattern is None else deepcopy(of_pattern[pattern])
-        found.setdefault(name, new).add_tensor(name, stored, pattern or stored, layer[stored])
+        value: Any = layer[stored]
+        found.setdefault(name, new).add_tensor(name, stored, pattern or stored, value)
     tensors = {}
     for name, conversion in found.items():
         try:

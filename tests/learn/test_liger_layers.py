@@ -12,7 +12,15 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, CohereConfig, LlamaConfig, PreTrainedConfig, PreTrainedModel, Qwen3Config
+from transformers import (
+    AutoModelForCausalLM,
+    CohereConfig,
+    LlamaConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    Qwen3Config,
+    Qwen3MoeConfig,
+)
 
 from int_lightning.learn.liger_layers import Layers, use_layers
 from int_lightning.learn.lora import LoRAConfig, adapt
@@ -26,6 +34,7 @@ from made_rows import made_row
 
 triton = pytest.importorskip("triton")
 pytest.importorskip("liger_kernel")
+monkey_patch = pytest.importorskip("liger_kernel.transformers.monkey_patch")
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 SMALL = {
@@ -149,6 +158,32 @@ def test_an_unknown_architecture_is_refused_on_demand_and_left_as_it_is_otherwis
         use_layers(causal_lm, "liger", DEVICE)
     use_layers(causal_lm, "auto", torch.device("cuda"))
     assert "Liger" not in repr(causal_lm)
+
+
+def test_experts_are_refused_on_demand_and_left_as_they_are_otherwise(capsys: pytest.CaptureFixture[str]) -> None:
+    causal_lm = small_model(Qwen3MoeConfig(**SMALL, moe_intermediate_size=16, num_experts=4, num_experts_per_tok=2))
+    with pytest.raises(
+        UserError, match="layers: liger: its experts are not tested here, and qwen3_moe has experts: set"
+    ):
+        use_layers(causal_lm, "liger", DEVICE)
+    use_layers(causal_lm, "auto", torch.device("cuda"))
+    assert "layers auto: transformers' layers, because Liger's cannot be used" in capsys.readouterr().out
+    assert "Liger" not in repr(causal_lm)
+
+
+def test_a_model_that_liger_fails_to_change_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(rope: bool = True, model: PreTrainedModel | None = None) -> None:
+        assert model is not None
+        model.model.norm.forward = torch.relu
+        raise NotImplementedError("liger_rotary_pos_emb is not available")
+
+    monkeypatch.setitem(monkey_patch.MODEL_TYPE_TO_APPLY_LIGER_FN, "llama", refuse)
+    causal_lm = small_model(ARCHITECTURES[1])
+    with pytest.raises(
+        UserError, match=r"it cannot change the architecture llama \(liger_rotary_pos_emb is not available\)"
+    ):
+        use_layers(causal_lm, "liger", DEVICE)
+    assert not any("forward" in vars(module) for module in causal_lm.modules())
 
 
 @pytest.mark.parametrize("setting", [{"layers": "liger"}, {"head": "liger"}])
