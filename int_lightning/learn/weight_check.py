@@ -71,16 +71,20 @@ def weights_to_hold(
             yield f"{layer}.lora_{kind}.weight", factor_values * adapted.scaling[NAME] if kind == "B" else factor_values
 
 
-def differences(held: Mapping[str, Rows], weights: Weights) -> list[Difference]:
+def differences(held: Mapping[str, Rows] | None, weights: Weights) -> list[Difference]:
     """What an engine holds otherwise than the trainer.
 
     A tensor that both have under one name must have the same rows in the same order. One that only the trainer or only the engine
     has, such as projections that vLLM joins without saying so, must consist of rows that the other has in the same layer.
 
     Args:
-        held: The engine's rows.
+        held: The engine's rows; None if another rank compares them, and this one only takes part in gathering the weights.
         weights: See ``weights_to_hold``.
     """
+    if held is None:
+        for _ in weights:
+            pass
+        return []
     theirs: dict[str, list[Rows]] = defaultdict(list)
     for name, rows in held.items():
         theirs[_layer(name)].append(rows)
