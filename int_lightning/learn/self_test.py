@@ -38,6 +38,7 @@ _TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.15, torch.float16: 0.15}
 _MOVED = {torch.float32: 1e-3, torch.bfloat16: 0.03, torch.float16: 0.03}
 """In nats, at any token: what a row may move by when another one of the same length is put in front of it. It is 0 where each
 token is computed by itself; experts compute tokens in groups, whose sizes change the rounding."""
+_REPEATS = 4
 
 
 @torch.no_grad()
@@ -91,6 +92,35 @@ def self_test(causal_lm: PreTrainedModel, score: Score, own_attention: str) -> s
             causal_lm.train()
             score(pad(_weighted(first, second), 0, [0, 1]))
     return why
+
+
+@torch.no_grad()
+def check_repeats(causal_lm: PreTrainedModel, score: Score) -> None:
+    """Refuses a model that draws at random in training although its dropout is off: the policy that is trained would be another
+    one in every pass, and never the one that an engine samples from.
+
+    Args:
+        causal_lm: The model after ``self_test``, with its dropout off.
+        score: See ``self_test``.
+
+    Raises:
+        UserError: if its scores are not the same twice.
+    """
+    batch = pad(_weighted(*_rows(causal_lm.config.get_text_config().vocab_size)), 0, [0, 1, 2])
+    training = causal_lm.training
+    with torch.random.fork_rng(devices=[]):
+        causal_lm.train()
+        before = torch.get_rng_state()
+        first = score(batch)
+        drew = not torch.equal(torch.get_rng_state(), before)
+        moved = max(float((score(batch) - first).abs().max()) for _ in range(_REPEATS))
+    causal_lm.train(training)
+    if drew and moved:  # some draw and make nothing of it, and sums over experts may be rounded differently
+        raise _refusal(
+            causal_lm,
+            f"its layers draw at random in training (scores move by {moved:.2g} nats from pass to pass), and GRPO compares the "
+            "log-probs of the policy that it samples from",
+        )
 
 
 def _packing_fails(
