@@ -122,9 +122,9 @@ def _numbers(values: Shaped[Tensor, "*shape"], dtype: str) -> Numbers:
 def _in_order(name: str, theirs: Numbers, ours: Numbers) -> Difference:
     if _REORDERED.search(name):
         theirs, ours = np.sort(theirs), np.sort(ours)
-    both = min(len(theirs), len(ours))
-    wrong = int(np.count_nonzero(theirs[:both] != ours[:both])) + max(len(theirs), len(ours)) - both
-    return Difference(name, wrong, len(ours))
+    both, either = sorted((len(theirs), len(ours)))
+    wrong = int(np.count_nonzero(theirs[:both] != ours[:both])) + either - both
+    return Difference(name, wrong, either)
 
 
 def _among(name: str, ours: Mapping[str, Numbers], theirs: list[Rows]) -> Difference:
