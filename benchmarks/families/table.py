@@ -99,9 +99,9 @@ def main() -> None:
         for row in pool.map(_row, names):
             print(row.family, row.rows, row.vllm, sep=" | ", flush=True)
             kept[row.family] = row
-    rows = [kept[name] for name in FAMILIES if name in kept]
-    write_csv(rows, ROWS)
-    PAGE.write_text(page(rows, versions()), "utf-8")
+            rows = [kept[name] for name in FAMILIES if name in kept]
+            write_csv(rows, ROWS)
+            PAGE.write_text(page(rows, versions()), "utf-8")
 
 
 if __name__ == "__main__":

@@ -60,6 +60,8 @@ _TOKENS = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2}
 _ROPE = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [6, 5, 5]}
 _ATTENTION = {"layer_types": ["sliding_attention", "full_attention"] * 2}
 _EXPERTS = {"n_routed_experts": 4, "num_experts_per_tok": 2, "n_shared_experts": 1, "n_group": 1, "topk_group": 1}
+_LATENT = {"kv_lora_rank": 512, "qk_rope_head_dim": 64, "qk_head_dim": 96, "head_dim": 64}
+"""The only size of multi-head latent attention that vLLM has kernels for on a CPU."""
 _FITTING: dict[str, dict[str, Any]] = {
     "codegen": {"n_embd": 128, "n_head": 4, "rotary_dim": 16},
     "cohere_compass_text": {"rope_parameters": {"full_attention": _ROPE, "sliding_attention": _ROPE}},
@@ -67,18 +69,21 @@ _FITTING: dict[str, dict[str, Any]] = {
         "attn_config": {"kv_n_heads": 1, "rope_theta": 1e4, "clip_qkv": 8.0},
         "ffn_config": {"ffn_hidden_size": WIDTH, "hidden_size": WIDTH, "moe_num_experts": 4, "moe_top_k": 2},
     },
-    "deepseek_v2": {"num_experts_per_tok": 2},
-    "deepseek_v3": {"topk_method": "noaux_tc"},
+    "deepseek_v2": {"num_experts_per_tok": 2, "n_group": 1, "topk_group": 1, **_LATENT},
+    "deepseek_v3": {"topk_method": "noaux_tc", "scoring_func": "sigmoid", **_LATENT},
     "dots1": _EXPERTS,
     "falcon_h1": {"mamba_d_ssm": 128},
     "gemma4_text": {"global_head_dim": HEAD, **_ATTENTION},
     "gemma4_unified_text": {"global_head_dim": HEAD, **_ATTENTION},
     "glm4_moe": {"head_dim": HEAD},
+    "glm4_moe_lite": _LATENT,
     "gpt_neo": {"attention_types": [[["global", "local"], 2]]},
     "hunyuan_v1_dense": {"head_dim": HEAD},
     "hunyuan_v1_moe": {"head_dim": HEAD},
+    "kimi_linear": _LATENT,
     "lfm2": {"layer_types": ["conv", "full_attention"] * 2},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 2},
+    "longcat_flash": _LATENT,
     "mamba2": {"num_heads": 4},
     "mimo_v2_flash": {"num_attention_heads": 4, "num_key_value_heads": 1},
     "minimax_m3_vl_text": {"index_n_heads": 2, "layer_types": ["minimax_m3_sparse", "full_attention"] * 2},

@@ -24,6 +24,7 @@ from int_lightning.engines.vllm_start import (
     knows_adapters,
     of_one_model,
     options_for,
+    rotate_parts_of_heads,
     without_garbage_collection,
 )
 from int_lightning.engines.vllm_weights import rows_from
@@ -84,12 +85,14 @@ class VLLMEngine:
         if not self._owns_process_group:  # vLLM reads the ranks under the names that torchrun gives them
             os.environ.setdefault("RANK", str(torch.distributed.get_rank()))
             os.environ.setdefault("LOCAL_RANK", str(torch.cuda.current_device() if on_gpu else 0))
-        options: dict[str, Any] = options_for(config, on_gpu, lora_rank if self.takes_adapters else 0)
         executor = None if self._owns_process_group else "external_launcher"
         try:
+            options: dict[str, Any] = options_for(config, folder, on_gpu, lora_rank if self.takes_adapters else 0)
             with of_one_model(folder) as readable:
                 self._llm = LLM(readable, distributed_executor_backend=executor, **options)
             give_classes_back()
+            if not on_gpu:
+                self._llm.apply_model(rotate_parts_of_heads)
         except Exception as error:  # vLLM's models raise whatever their code meets
             logging.getLogger("vllm").exception("vLLM did not start")
             reason = shorten(str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}", 300)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vllm import LLM
 
 _GPT_OSS = "GptOssForCausalLM"
+_HEAD = "lm_head.weight"
 
 
 def reload_weights(llm: LLM, weights: Iterable[tuple[str, Tensor]]) -> None:
@@ -32,6 +33,8 @@ def reload_weights(llm: LLM, weights: Iterable[tuple[str, Tensor]]) -> None:
     architectures = llm.llm_engine.model_config.architectures
     if _GPT_OSS in architectures:
         weights = _for_gpt_oss(weights, sinks)
+    if not any(llm.apply_model(_has_head)):
+        weights = ((name, value) for name, value in weights if not name.endswith(_HEAD))
     on_cpu = not torch.cuda.is_available()
     try:
         with _experts_packed_again(llm) if on_cpu else nullcontext():
@@ -45,6 +48,11 @@ def reload_weights(llm: LLM, weights: Iterable[tuple[str, Tensor]]) -> None:
         llm.apply_model(_pack_tied_head)
     if sinks:
         llm.apply_model(lambda model: _copy_of_this_rank(model, sinks))
+
+
+def _has_head(model: nn.Module) -> bool:
+    """Whether vLLM's model has a head; one that always ties it may only have the embedding, and its loader refuses a head."""
+    return any(name.endswith("lm_head") for name, _ in model.named_modules())
 
 
 def _for_gpt_oss(weights: Iterable[tuple[str, Tensor]], sinks: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:

@@ -10,7 +10,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from transformers import AutoConfig
+from torch import nn
+from transformers import AutoConfig, PretrainedConfig
 
 from int_lightning.engines.base import EngineConfig
 from int_lightning.engines.vllm_weights import EXTENSION
@@ -58,11 +59,21 @@ def exchange_without_shared_memory() -> None:
     CpuCommunicator._all_group_ranks_share_shm_group_name = lambda self: False  # type: ignore[method-assign]
 
 
-def options_for(config: EngineConfig, on_gpu: bool, lora_rank: int) -> dict[str, Any]:
+def rotate_parts_of_heads(model: nn.Module) -> None:
+    """Has PyTorch put positions into multi-head latent attention on a CPU. They belong into a part of each head, and vLLM's kernel
+    takes what it gets as whole heads, end to end."""
+    for module in model.modules():
+        rotary: Any = getattr(module, "rotary_emb", None)
+        if rotary is not None and hasattr(module, "mla_attn"):
+            rotary._forward_method = rotary.forward_native
+
+
+def options_for(config: EngineConfig, folder: str, on_gpu: bool, lora_rank: int) -> dict[str, Any]:
     """Arguments of ``vllm.LLM``.
 
     Args:
         config: Sizes and dtype.
+        folder: Of the model.
         on_gpu: Whether there is a GPU.
         lora_rank: Of the adapters that it makes room for; 0 for none.
     """
@@ -76,7 +87,7 @@ def options_for(config: EngineConfig, on_gpu: bool, lora_rank: int) -> dict[str,
         "enable_sleep_mode": on_gpu and config.sleep_while_training,
         "worker_extension_cls": EXTENSION,
         "logprobs_mode": "processed_logprobs",
-        **(_gpu_options(config) if on_gpu else _cpu_options(config)),
+        **(_gpu_options(config) if on_gpu else _cpu_options(config, folder)),
     }
     if lora_rank:
         room = min(rank for rank in _ADAPTER_RANKS if rank >= lora_rank)
@@ -88,13 +99,15 @@ def _gpu_options(config: EngineConfig) -> dict[str, Any]:
     return {"gpu_memory_utilization": config.gpu_memory_utilization}
 
 
-def _cpu_options(config: EngineConfig) -> dict[str, Any]:
+def _cpu_options(config: EngineConfig, folder: str) -> dict[str, Any]:
     """Whole prompts only: vLLM rewinds a seeded request's generator after part of a prompt, which CPU generators refuse. Small
-    blocks: only whole blocks of a prefix are cached, and a short prompt does not fill one of the default 128 tokens."""
+    blocks: only whole blocks of a prefix are cached, and a short prompt does not fill one of the default 128 tokens. Where layers
+    carry a state vLLM would cache prefixes only of prompts that it takes in parts."""
     return {
         "enable_chunked_prefill": False,
         "max_num_batched_tokens": max(config.max_model_len, 8192),
         "block_size": 32,
+        "enable_prefix_caching": False if _carries_state(folder, config.trust_remote_code) else None,
     }
 
 
@@ -105,11 +118,24 @@ def knows_adapters(folder: str, lora_rank: int) -> bool:
     has_experts = any(getattr(config.get_text_config(), name, 0) for name in _EXPERTS)
     if not 0 < lora_rank <= _ADAPTER_RANKS[-1] or (has_experts and not torch.cuda.is_available()):
         return False
-    from vllm import ModelRegistry
     from vllm.model_executor.models import supports_lora
 
-    known = [ModelRegistry.models[a] for a in config.architectures if a in ModelRegistry.models]
-    return any(supports_lora(model.load_model_cls()) for model in known)
+    return any(map(supports_lora, _classes(config)))
+
+
+def _carries_state(folder: str, trust_remote_code: bool) -> bool:
+    """Whether vLLM's model of the architecture has layers that carry a state from token to token."""
+    from vllm.model_executor.models.interfaces import has_inner_state
+
+    return any(map(has_inner_state, _classes(AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code))))
+
+
+def _classes(config: PretrainedConfig) -> list[type[Any]]:
+    """vLLM's models of the architecture; none if it runs transformers' code."""
+    from vllm import ModelRegistry
+
+    known = [ModelRegistry.models[a] for a in config.architectures or () if a in ModelRegistry.models]
+    return [model.load_model_cls() for model in known]
 
 
 @contextmanager

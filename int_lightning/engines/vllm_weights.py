@@ -5,7 +5,7 @@ It extends vLLM's workers, also those of a server that is started with ``--worke
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,12 @@ _EXPERTS = {
     "w2_bias": "down_proj_bias",
 }
 """What vLLM and transformers call the weights of all experts of a layer."""
+
+DERIVED: dict[str, Callable[[Tensor], Tensor]] = {"A_log": lambda values: -torch.exp(values.float())}
+"""What vLLM may hold instead of a weight, which it computes while it loads it."""
+
+_BUFFERS = ("beta", "eps", "layer_scalar")
+"""Buffers that come from a checkpoint."""
 
 _COLUMNS = 256
 
@@ -68,10 +74,13 @@ def _names(path: str, module: nn.Module, joined: Mapping[str, Sequence[str]]) ->
 
 
 def _weights(module: Any) -> Iterator[tuple[str, Shaped[Tensor, "*shape"]]]:
-    """A module's own parameters, and what the kernels of a CPU have of them."""
+    """A module's own parameters and buffers, and what the kernels of a CPU have of them."""
     for kind, parameter in module.named_parameters(recurse=False):
         if parameter.numel():
             yield kind, _plain(module, kind, parameter.detach())
+    for kind, buffer in module.named_buffers(recurse=False):
+        if kind in _BUFFERS:
+            yield kind, buffer
     if "cpu_linear" in vars(module) and module.weight.dim() < 3:
         sizes = (getattr(module, name, None) for name in ("input_size_per_partition", "input_size", "embedding_dim"))
         width = next(size for size in sizes if size is not None)
@@ -81,7 +90,10 @@ def _weights(module: Any) -> Iterator[tuple[str, Shaped[Tensor, "*shape"]]]:
 
 
 def _plain(module: Any, kind: str, values: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
-    """The experts' weights without the order that a CPU's kernel wants, which is found by packing numbers, digit by digit."""
+    """The experts' weights without the order that a CPU's kernel wants, which is found by packing numbers, digit by digit; of
+    multi-head latent attention the part of kv_b_proj that vLLM turns."""
+    if kind == "W_UV":
+        return values.transpose(-1, -2)
     kernel = getattr(getattr(module, "quant_method", None), "moe_kernel", None)
     isa = getattr(getattr(kernel, "fused_experts", None), "isa", None)
     if isa is None or values.dim() < 3:

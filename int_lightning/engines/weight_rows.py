@@ -41,10 +41,11 @@ def rows_of(values: Shaped[Tensor, "*shape"], dtype: torch.dtype, first_column: 
 
     Args:
         values: The tensor; a vector is one row.
-        dtype: The engine's. Values that are stored in a wider dtype, but fit this one, are taken as being of this one.
+        dtype: The engine's. Values that are stored in a wider dtype, but fit this one, are taken as being of this one; what is
+            stored in a narrower dtype stays so.
         first_column: Where the columns of a part begin in the whole tensor; None for a tensor that has all of them.
     """
-    narrow = values.to(dtype)
+    narrow = values if values.dtype.itemsize < dtype.itemsize else values.to(dtype)
     exact = narrow if torch.equal(narrow.to(values.dtype), values) else values
     numbers = row_numbers(exact, first_column or 0)
     return Rows(

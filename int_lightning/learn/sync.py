@@ -73,8 +73,8 @@ def verify(policy: Policy, engine: Engine) -> float:
         The mean absolute difference of log-probs, in nats.
 
     Raises:
-        SyncError: if a row of a weight is not the trainer's, rounded to the engine's dtype, or if the log-probs differ by more
-            than the tolerance of their dtypes.
+        SyncError: if a row of a weight is not the trainer's, rounded to the engine's dtype, if the engine cannot compute the
+            model, or if the log-probs differ by more than the tolerance of their dtypes.
     """
     apart = isinstance(engine, VLLMEngine) and engine.takes_adapters
     held = engine.held_rows()
@@ -111,7 +111,15 @@ def _difference(policy: Policy, engine: Engine) -> float:
     width = min(PROMPT_TOKENS, engine.max_model_len // 2)
     prompts = [[rng.randrange(vocabulary) for _ in range(width)] for _ in range(PROBES)]
     before = engine.tokens_generated
-    completions = engine.generate(prompts, Sampling(max_tokens=SAMPLED_TOKENS), range(PROBES))
+    try:
+        completions = engine.generate(prompts, Sampling(max_tokens=SAMPLED_TOKENS), range(PROBES))
+    except UserError:
+        raise
+    except Exception as error:  # on a CPU, vLLM lacks kernels of some models, and finds out here
+        reason = shorten(f"{type(error).__name__}: {error}", 300).rstrip(": ")
+        raise SyncError(
+            f"engine {engine.name} cannot compute the model ({reason}): set engine.name to another"
+        ) from error
     engine.tokens_generated = before
     device = policy.causal_lm.get_input_embeddings().get_parameter("weight").device
     rows = [torch.tensor([*p, *c.token_ids.tolist()], device=device) for p, c in zip(prompts, completions, strict=True)]

@@ -14,7 +14,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from int_lightning.engines.vllm_weights import PACKED
+from int_lightning.engines.vllm_weights import DERIVED, PACKED
 from int_lightning.engines.weight_rows import Rows, by_outputs, row_numbers
 from int_lightning.learn.lora import BASE, FACTOR, NAME, full, merged
 
@@ -74,8 +74,9 @@ def weights_to_hold(
 def differences(held: Mapping[str, Rows] | None, weights: Weights) -> list[Difference]:
     """What an engine holds otherwise than the trainer.
 
-    A tensor that both have under one name must have the same rows in the same order. One that only the trainer or only the engine
-    has, such as projections that vLLM joins without saying so, must consist of rows that the other has in the same layer.
+    A tensor that both have under one name must have the same rows in the same order, rounded to the dtype in which the engine
+    stores them. One that only the trainer or only the engine has, such as projections that vLLM joins without saying so, must
+    consist of rows that the other has in the same layer.
 
     Args:
         held: The engine's rows; None if another rank compares them, and this one only takes part in gathering the weights.
@@ -91,7 +92,9 @@ def differences(held: Mapping[str, Rows] | None, weights: Weights) -> list[Diffe
     ours: dict[tuple[str, str], list[Numbers]] = defaultdict(list)
     found: list[Difference] = []
     met: set[str] = set()
-    for name, values in weights:
+    for name, value in weights:
+        derive = DERIVED.get(name.rpartition(".")[2])
+        values = value if derive is None or name in held else derive(value)
         beside = theirs[_layer(name)]
         numbers = {dtype: _numbers(values, dtype) for dtype in sorted({rows.dtype for rows in beside})}
         for dtype, of_dtype in numbers.items():
