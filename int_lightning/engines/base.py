@@ -146,9 +146,9 @@ class Engine(Protocol):
         """
         ...
 
-    def held_rows(self) -> dict[str, Rows]:
-        """The rows of all weights and adapters that it computes with, by transformers' names as far as they are known. Every rank
-        calls it."""
+    def held_rows(self) -> dict[str, Rows] | None:
+        """The rows of all weights and adapters that it computes with, by transformers' names as far as they are known; None if
+        another rank gets those of the engine that this one shares. Every rank calls it."""
         ...
 
     def sleep(self) -> None:

@@ -146,14 +146,14 @@ class ServerEngine:
         if torch.distributed.is_initialized():
             torch.distributed.barrier()
 
-    def held_rows(self) -> dict[str, Rows]:
-        """See ``Engine.held_rows``. Only the first rank asks; the others get none.
+    def held_rows(self) -> dict[str, Rows] | None:
+        """See ``Engine.held_rows``. The first rank asks for all of them.
 
         Raises:
             UserError: if the server cannot say.
         """
         if torch.distributed.is_initialized() and torch.distributed.get_rank() > 0:
-            return {}
+            return None
         if self._extension != EXTENSION:  # a method that its workers do not have would end the server
             raise UserError(
                 f"the server at {self._url} cannot say which weights it holds: start it as `{_START}`, with int-lightning "

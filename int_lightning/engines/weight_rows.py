@@ -79,8 +79,10 @@ def _together(one: Rows, other: Rows) -> Rows:
 
 
 def by_outputs(model: nn.Module, name: str, values: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
-    """A parameter of a transformers model with the inputs in its last dimension, where the model has the outputs there."""
+    """A parameter of a transformers model, with or without adapters, with the inputs in its last dimension, where the model has
+    the outputs there."""
     module = model.get_submodule(name.rpartition(".")[0])
+    module = getattr(module, "base_layer", module)  # merged weights have the name of the adapted layer
     turned = isinstance(module, Conv1D) or getattr(module, "is_transposed", False)
     is_matrix = values.dim() > 1 and not name.endswith("bias")  # the biases of experts have two dimensions
     return values.transpose(-1, -2) if turned and is_matrix else values

@@ -22,12 +22,12 @@ from torch import Tensor
 from int_lightning.console import say
 from int_lightning.grpo.objective import ObjectiveConfig
 from int_lightning.learn.callbacks import log_held_out
-from int_lightning.learn.dropout import switch_dropout_off
 from int_lightning.learn.liger_layers import Layers
 from int_lightning.learn.lora import LoRAConfig, without_adapters
 from int_lightning.learn.micro_batches import MicroBatch, Step, TrainingRow, micro_batches
 from int_lightning.learn.model import LogitsDtype, Policy
 from int_lightning.learn.module import PolicyModule
+from int_lightning.model_folder.check import dropouts
 from int_lightning.types import TokenValues, UserError
 from int_lightning_kernels import (
     MAX,
@@ -62,8 +62,10 @@ class GRPOModule(PolicyModule):
             less; logits then take twice the memory. Null rounds them to ``dtype``.
 
     Raises:
-        UserError: for adapters with dropout.
+        UserError: for adapters with dropout, and for a model that draws at random in training.
     """
+
+    keeps_dropout = False
 
     def __init__(
         self,
@@ -103,7 +105,7 @@ class GRPOModule(PolicyModule):
     def configure_model(self) -> None:
         """Loads the policy, without dropout, and, where the KL term needs it, the frozen reference."""
         super().configure_model()
-        if found := switch_dropout_off(self.scorer.causal_lm):
+        if found := dropouts(self.scorer.causal_lm.config):
             say(
                 f"[yellow]note:[/] {escape(self.folder)}: config.json has {escape(', '.join(found))}: GRPO trains without it, "
                 "because it compares the log-probs of the policy that it samples from"

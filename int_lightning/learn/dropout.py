@@ -13,13 +13,10 @@ _NOISE = {"jitter_noise", "input_jitter_noise", "moe_jitter_eps"}
 """Noise on a router's input, which layers add in training only."""
 
 
-def switch_dropout_off(causal_lm: PreTrainedModel) -> list[str]:
+def switch_dropout_off(causal_lm: PreTrainedModel) -> None:
     """Sets every rate of dropout in a model's modules to 0. They stay in train mode, without which layers do not checkpoint their
-    activations.
-
-    Returns:
-        The keys of the model's configuration that were not 0. It keeps them, because an export writes it; modules that read a
-        rate there when they run get a copy without.
+    activations. The model's configuration keeps its rates, because an export writes it; modules that read one there when they
+    run get a copy without.
     """
     quiet: dict[int, PreTrainedConfig] = {}
     for module in causal_lm.modules():
@@ -31,7 +28,6 @@ def switch_dropout_off(causal_lm: PreTrainedModel) -> list[str]:
         config = getattr(module, "config", None)
         if module is not causal_lm and isinstance(config, PreTrainedConfig) and dropouts(config):
             module.config = quiet.setdefault(id(config), _without_dropout(config))  # type: ignore[assignment]
-    return dropouts(causal_lm.config)
 
 
 def _without_dropout(config: PreTrainedConfig) -> PreTrainedConfig:

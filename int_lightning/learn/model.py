@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
+from int_lightning.learn.dropout import switch_dropout_off
 from int_lightning.learn.liger_layers import Layers, liger_negative_log_likelihood, obstacle, use_layers
 from int_lightning.learn.lora import LoRAConfig, adapt
 from int_lightning.learn.micro_batches import MicroBatch
 from int_lightning.learn.packed_attention import PACKED, positions, unpackable
-from int_lightning.learn.self_test import self_test
+from int_lightning.learn.self_test import check_repeats, self_test
 from int_lightning.model_folder.check import load_config
 from int_lightning.model_folder.weights import check_finite, load_causal_lm
 from int_lightning.types import UserError
@@ -214,6 +215,7 @@ def load_policy(
     lora: LoRAConfig | None = None,
     layers: Layers = "transformers",
     device: torch.device = CPU,
+    dropout: bool = True,
 ) -> Policy:
     """Loads a policy from a model folder, or with random weights of that folder's architecture.
 
@@ -228,9 +230,10 @@ def load_policy(
         lora: Adapters to train instead of the weights.
         layers: See ``use_layers``.
         device: Where the policy will be moved.
+        dropout: Whether the model keeps its own dropout. Without it, its scores in training must be the same in every pass.
 
     Raises:
-        UserError: if the model cannot be scored; see ``self_test``.
+        UserError: if the model cannot be scored; see ``self_test`` and ``check_repeats``.
     """
     weights = torch.float32 if lora is None else dtype
     if random_init:
@@ -242,9 +245,14 @@ def load_policy(
     policy = Policy(causal_lm, temperature, dtype, head, None if logits_dtype is None else torch.float32)
     tested = Policy(causal_lm, dtype=weights)
     tested.unpackable = None
-    policy.unpackable = self_test(
-        causal_lm, lambda batch: tested.log_probs(batch, batch.trained).logprob, own_attention
-    )
+
+    def score(batch: MicroBatch) -> Tensor:
+        return tested.log_probs(batch, batch.trained).logprob
+
+    policy.unpackable = self_test(causal_lm, score, own_attention)
+    if not dropout:
+        switch_dropout_off(causal_lm)
+        check_repeats(causal_lm, score)
     if checkpointing:
         causal_lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     use_layers(causal_lm, layers, device)

@@ -69,6 +69,9 @@ class PolicyModule(L.LightningModule):
         UserError: for adapters of random weights, and for ``logits_dtype`` with a head that rounds logits all the same.
     """
 
+    keeps_dropout = True
+    """Whether the model is trained with its own dropout."""
+
     def __init__(
         self,
         model: str = "mini",
@@ -275,6 +278,7 @@ class PolicyModule(L.LightningModule):
             layers=self.layers,
             logits_dtype=self.logits_dtype,
             device=self.trainer.strategy.root_device,
+            dropout=self.keeps_dropout,
         )
         if isinstance(self.trainer.strategy, ModelParallelStrategy):
             assert self.device_mesh is not None

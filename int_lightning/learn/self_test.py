@@ -34,10 +34,13 @@ _WINDOWS = (
     *("attention_chunk_size", "keep_window_size", "index_topk"),
 )
 _TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.15, torch.float16: 0.15}
-"""In nats a token, the mean of a row, by the dtype of the weights."""
+"""In nats a token, the mean of a row, by the dtype of the weights, where rounding scores does not make more of it."""
+_ROUNDINGS = 3
+"""By how many roundings of their own size scores may differ: those of a trained model on random tokens are large."""
 _MOVED = {torch.float32: 1e-3, torch.bfloat16: 0.03, torch.float16: 0.03}
 """In nats, at any token: what a row may move by when another one of the same length is put in front of it. It is 0 where each
 token is computed by itself; experts compute tokens in groups, whose sizes change the rounding."""
+_REPEATS = 4
 
 
 @torch.no_grad()
@@ -93,6 +96,35 @@ def self_test(causal_lm: PreTrainedModel, score: Score, own_attention: str) -> s
     return why
 
 
+@torch.no_grad()
+def check_repeats(causal_lm: PreTrainedModel, score: Score) -> None:
+    """Refuses a model that draws at random in training although its dropout is off: the policy that is trained would be another
+    one in every pass, and never the one that an engine samples from.
+
+    Args:
+        causal_lm: The model after ``self_test``, with its dropout off.
+        score: See ``self_test``.
+
+    Raises:
+        UserError: if its scores are not the same twice.
+    """
+    batch = pad(_weighted(*_rows(causal_lm.config.get_text_config().vocab_size)), 0, [0, 1, 2])
+    training = causal_lm.training
+    with torch.random.fork_rng(devices=[]):
+        causal_lm.train()
+        before = torch.get_rng_state()
+        first = score(batch)
+        drew = not torch.equal(torch.get_rng_state(), before)
+        moved = max(float((score(batch) - first).abs().max()) for _ in range(_REPEATS))
+    causal_lm.train(training)
+    if drew and moved:  # some draw and make nothing of it, and sums over experts may be rounded differently
+        raise _refusal(
+            causal_lm,
+            f"its layers draw at random in training (scores move by {moved:.2g} nats from pass to pass), and GRPO compares the "
+            "log-probs of the policy that it samples from",
+        )
+
+
 def _packing_fails(
     score: Score, rows: Sequence[list[int]], alone: Sequence[Float32[Tensor, " _"]], dtype: torch.dtype
 ) -> str | None:
@@ -107,7 +139,11 @@ def _packing_fails(
     if not moved <= _MOVED[dtype]:
         return f"a packed row moves by {moved:.2g} nats when the one before it changes"
     off = _difference(packed, alone)
-    return None if off <= _TOLERANCE[dtype] else f"packed rows score {off:.2g} nats a token off what each scores alone"
+    return (
+        None
+        if off <= _tolerance(alone, dtype)
+        else f"packed rows score {off:.2g} nats a token off what each scores alone"
+    )
 
 
 def _rows(vocabulary: int) -> list[list[int]]:
@@ -137,6 +173,11 @@ def _difference(found: Sequence[Float32[Tensor, " _"]], expected: Sequence[Float
     return float(torch.stack([(a - b).abs().mean() for a, b in zip(found, expected, strict=True)]).max())
 
 
+def _tolerance(expected: Sequence[Float32[Tensor, " _"]], dtype: torch.dtype) -> float:
+    size = float(torch.cat(list(expected)).abs().mean())
+    return max(_TOLERANCE[dtype], _ROUNDINGS * torch.finfo(dtype).eps * size)
+
+
 def _compare(
     causal_lm: PreTrainedModel,
     found: Sequence[Float32[Tensor, " _"]],
@@ -145,7 +186,7 @@ def _compare(
 ) -> None:
     """Refuses a model if scores differ, by the nats that ``why`` has a place for."""
     off = _difference(found, expected)
-    if not off <= _TOLERANCE[causal_lm.dtype]:
+    if not off <= _tolerance(expected, causal_lm.dtype):
         raise _refusal(causal_lm, why.format(f"{off:.2g}"))
 
 

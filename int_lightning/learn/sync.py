@@ -78,7 +78,8 @@ def verify(policy: Policy, engine: Engine) -> float:
     """
     apart = isinstance(engine, VLLMEngine) and engine.takes_adapters
     held = engine.held_rows()
-    wrong = differences(held, weights_to_hold(policy.causal_lm, getattr(torch, engine.dtype), apart))
+    weights = weights_to_hold(policy.causal_lm, getattr(torch, engine.dtype), apart)
+    wrong = differences(held, weights)
     if wrong:
         others = f" and {len(wrong) - _NAMED} more tensors" if len(wrong) > _NAMED else ""
         raise SyncError(

@@ -71,7 +71,7 @@ def weights_to_hold(
             yield f"{layer}.lora_{kind}.weight", factor_values * adapted.scaling[NAME] if kind == "B" else factor_values
 
 
-def differences(held: Mapping[str, Rows], weights: Weights) -> list[Difference]:
+def differences(held: Mapping[str, Rows] | None, weights: Weights) -> list[Difference]:
     """What an engine holds otherwise than the trainer.
 
     A tensor that both have under one name must have the same rows in the same order, rounded to the dtype in which the engine
@@ -79,9 +79,13 @@ def differences(held: Mapping[str, Rows], weights: Weights) -> list[Difference]:
     consist of rows that the other has in the same layer.
 
     Args:
-        held: The engine's rows.
+        held: The engine's rows; None if another rank compares them, and this one only takes part in gathering the weights.
         weights: See ``weights_to_hold``.
     """
+    if held is None:
+        for _ in weights:
+            pass
+        return []
     theirs: dict[str, list[Rows]] = defaultdict(list)
     for name, rows in held.items():
         theirs[_layer(name)].append(rows)
@@ -121,9 +125,9 @@ def _numbers(values: Shaped[Tensor, "*shape"], dtype: str) -> Numbers:
 def _in_order(name: str, theirs: Numbers, ours: Numbers) -> Difference:
     if _REORDERED.search(name):
         theirs, ours = np.sort(theirs), np.sort(ours)
-    both = min(len(theirs), len(ours))
-    wrong = int(np.count_nonzero(theirs[:both] != ours[:both])) + max(len(theirs), len(ours)) - both
-    return Difference(name, wrong, len(ours))
+    both, either = sorted((len(theirs), len(ours)))
+    wrong = int(np.count_nonzero(theirs[:both] != ours[:both])) + either - both
+    return Difference(name, wrong, either)
 
 
 def _among(name: str, ours: Mapping[str, Numbers], theirs: list[Rows]) -> Difference:

@@ -43,7 +43,7 @@ from int_lightning.prompts.prompt_set import PromptSet
 from int_lightning.steps import split_steps
 from int_lightning.types import Provenance, Rollout, Sampling, UserError
 
-from commands import ALTERNATING, COLD, ROOT, fit_grpo, metrics
+from commands import ALTERNATING, COLD, ROOT, fit_grpo, grpo_sharded, metrics
 from drawn_from import drawn_logprobs
 from model_folders import changed, in_hub_cache, settings
 from scripted_server import KEY, ok, propose
@@ -351,6 +351,15 @@ def test_grpo_samples_from_a_server(engine: ServerEngine, vllm_server: str, tmp_
     assert len(rows) == 4
     assert all(0 < gap <= 1e-4 and 0 <= apart <= 1e-4 for gap, apart in rows)
     assert KEY not in (tmp_path / "run" / "config.yaml").read_text()
+
+
+def test_two_sharded_processes_sync_one_server(engine: ServerEngine, vllm_server: str, tmp_path: Path) -> None:
+    command = grpo_sharded(tmp_path, 2, served_by(vllm_server), COLD, ALTERNATING, "--data.init_args.steps=2")
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert ended.returncode == 0, ended.stderr
+    gaps = metrics(tmp_path, "train/sync_gap", "train/engine_gap")
+    assert len(gaps) == 2
+    assert all(gap <= 1e-4 and apart <= 1e-4 for gap, apart in gaps)
 
 
 def test_a_server_with_another_tokenizer_is_refused(engine: ServerEngine, vllm_server: str, tmp_path: Path) -> None:

@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from transformers import PhimoeConfig, PhimoeForCausalLM
 
 from int_lightning.grpo.module import GRPOModule
 from int_lightning.grpo.objective import ObjectiveConfig
 from int_lightning.learn.micro_batches import MicroBatch, micro_batches
 from int_lightning.learn.module import PolicyModule
+from int_lightning.mini.mini_tokenizer import build_tokenizer
 from int_lightning.sft.module import SFTModule
+from int_lightning.types import UserError
 
 from commands import ALTERNATING, COLD, PORTABLE_ENGINE, fit_grpo, metrics
 from made_rows import made_row
@@ -88,3 +91,16 @@ def test_a_fit_starts_with_ratio_1_and_no_kl_and_its_model_keeps_its_dropout(sty
     before, after = (json.loads((f / "config.json").read_text()) for f in (Path(folder), tmp_path / "run" / "model"))
     assert {k: v for k, v in after.items() if "drop" in k} == {k: v for k, v in before.items() if "drop" in k}
     assert any(v == RATE for k, v in after.items() if "drop" in k)
+
+
+def test_a_model_that_chooses_experts_at_random_in_training_is_refused_by_grpo_alone(tmp_path: Path) -> None:
+    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_local_experts": 4}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 64}
+    torch.manual_seed(0)
+    PhimoeForCausalLM(PhimoeConfig(vocab_size=36, eos_token_id=1, **sizes, **heads)).save_pretrained(tmp_path)
+    build_tokenizer().save_pretrained(tmp_path)
+    before = torch.get_rng_state()
+    with pytest.raises(UserError, match="its layers draw at random in training"):
+        loaded(GRPOModule(str(tmp_path), layers="transformers"))
+    loaded(SFTModule(str(tmp_path), layers="transformers"))
+    assert torch.equal(torch.get_rng_state(), before)

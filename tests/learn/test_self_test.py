@@ -25,6 +25,7 @@ from transformers import (
 from transformers.models.mistral.modeling_mistral import MistralAttention
 
 from int_lightning.learn import model as model_file
+from int_lightning.learn.lora import LoRAConfig
 from int_lightning.learn.micro_batches import pack
 from int_lightning.learn.model import Policy, load_policy
 from int_lightning.types import UserError
@@ -138,3 +139,12 @@ def test_dropout_and_windows_are_as_before(tmp_path: Path) -> None:
     assert policy.causal_lm.config.sliding_window == 7
     dropping = loaded(tmp_path / "gpt2", GPT2Config(vocab_size=50, n_embd=32, n_layer=2, n_head=2, resid_pdrop=0.5))
     assert all(module.training for module in dropping.modules())
+
+
+def test_the_rounding_of_large_scores_in_bfloat16_is_not_taken_for_a_fault(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(Qwen3Config(**SIZES, head_dim=8, tie_word_embeddings=False))
+    with torch.no_grad():
+        model.lm_head.weight.mul_(64)
+    model.save_pretrained(tmp_path)
+    assert load_policy(str(tmp_path), dtype=torch.bfloat16, lora=LoRAConfig(rank=2)).packs

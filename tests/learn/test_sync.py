@@ -13,9 +13,12 @@ import int_lightning.mini
 from int_lightning.engines.base import Dtype, EngineConfig
 from int_lightning.engines.transformers import TransformersEngine
 from int_lightning.learn.export import named_weights
+from int_lightning.learn.lora import LoRAConfig
 from int_lightning.learn.model import Policy, load_policy
 from int_lightning.learn.sync import TOLERANCE, SyncError, sync, verify
 from int_lightning.types import Sampling
+
+from model_folders import with_dropout
 
 BASE = str(Path(int_lightning.mini.__file__).parent / "base")
 CONFIG = EngineConfig(max_model_len=128)
@@ -207,3 +210,12 @@ def test_equal_weights_raise_no_alarm_in_any_dtypes(trainers: Dtype, engines: Dt
     for _ in range(3):
         train_one_step(policy)
         assert sync(policy, engine) < TOLERANCE["float32" if trainers == engines == "float32" else "bfloat16"] / 4
+
+
+def test_merged_adapters_of_layers_whose_weights_are_transposed_raise_no_alarm(tmp_path: Path) -> None:
+    folder = with_dropout(tmp_path / "model", "gpt2", 0.0)
+    policy = load_policy(folder, dtype=torch.float32, lora=LoRAConfig(rank=2))
+    for name, parameter in policy.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter)
+    assert sync(policy, TransformersEngine(folder, CONFIG)) < 1e-5
