@@ -35,7 +35,9 @@ all but the last column again.
 - **gradient**: the parameters that one step trains. What text does not reach (an image's encoder, cross-attention of a decoder
   without its encoder, biases that balance experts, a choice of tokens) keeps its values.
 - **vLLM**: `equal` if the engine holds the trained weights after a sync, and gives tokens the log-probs of the trainer; or the
-  line with which a fit ends before anything is sampled.
+  line with which a fit ends before anything is sampled. Some lines are of this machine: a CPU, float32, no torchvision. Where
+  only the log-probs are others, vLLM computes another model from the same weights: bloom with the exact GELU, apertus with its
+  activation's parameters in bfloat16.
 
 | family | architecture | rows | gradient | vLLM |
 | --- | --- | --- | --- | --- |

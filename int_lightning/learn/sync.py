@@ -118,7 +118,8 @@ def _difference(policy: Policy, engine: Engine) -> float:
     except Exception as error:  # on a CPU, vLLM lacks kernels of some models, and finds out here
         reason = shorten(f"{type(error).__name__}: {error}", 300).rstrip(": ")
         raise SyncError(
-            f"engine {engine.name} cannot compute the model ({reason}): set engine.name to another"
+            f"engine {engine.name} cannot compute the model as {engine.dtype} ({reason}): set engine.dtype or engine.name to "
+            "another"
         ) from error
     engine.tokens_generated = before
     device = policy.causal_lm.get_input_embeddings().get_parameter("weight").device
