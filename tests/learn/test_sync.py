@@ -176,6 +176,20 @@ def test_an_engine_that_holds_the_weights_but_computes_another_model(
         verify(policy, engine)
 
 
+def test_an_engine_without_a_kernel_for_the_model(policy: Policy, engine: TransformersEngine) -> None:
+    def no_kernel(*_: object) -> None:
+        raise NotImplementedError("no kernel")
+
+    handle = engine._model.register_forward_pre_hook(no_kernel)
+    try:
+        with pytest.raises(
+            SyncError, match=r"cannot compute the model as float32 \(NotImplementedError: no kernel\): set"
+        ):
+            verify(policy, engine)
+    finally:
+        handle.remove()
+
+
 def test_a_policy_of_nan_is_not_sampled_from(policy: Policy, engine: TransformersEngine) -> None:
     policy.get_parameter(f"causal_lm.{Q_PROJ}").data[0] = torch.nan
     with pytest.raises(SyncError, match="nan"):
