@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
+from int_lightning.engines.vllm_weights import EXTENSION
 from int_lightning.models.resolve import resolve_model
 from int_lightning.scratch import scratch_folder
 
@@ -74,7 +75,9 @@ class Server(BaseHTTPRequestHandler):
     weights: list[str]
 
     def do_GET(self) -> None:
-        self.answer({"data": [{"id": "mini", "max_model_len": 64}]})
+        options = {"model_config": {"logprobs_mode": "processed_logprobs"}}
+        options["parallel_config"] = {"worker_extension_cls": EXTENSION}
+        self.answer({"data": [{"id": "mini", "max_model_len": 64}], "vllm_config": options})
 
     def do_POST(self) -> None:
         body = loads(self.rfile.read(int(self.headers["Content-Length"])))

@@ -101,7 +101,15 @@ def test_an_installed_command_finds_short_names_and_what_lies_beside_the_config(
 
 def test_every_class_that_a_config_can_name_has_its_short_name() -> None:
     bases = (Oracle, PolicyModule, L.LightningDataModule, Callback)
-    made_by_the_command = {"FitProgress", "ExportModel", "StepTimeLimit", "RunCheckpoint", "RanksAlive", "RunRecord"}
+    made_by_the_command = {
+        "FitProgress",
+        "ExportModel",
+        "ExportSteps",
+        "StepTimeLimit",
+        "RunCheckpoint",
+        "RanksAlive",
+        "RunRecord",
+    }
     found = set()
     for module in pkgutil.walk_packages(int_lightning.__path__, "int_lightning."):
         if module.name == "int_lightning.__main__":

@@ -60,8 +60,8 @@ def exchange_without_shared_memory() -> None:
 
 
 def rotate_parts_of_heads(model: nn.Module) -> None:
-    """Has PyTorch put positions into multi-head latent attention on a CPU. They belong into a part of each head, and what vLLM's
-    kernel gets it takes as whole heads, end to end."""
+    """Has PyTorch put positions into multi-head latent attention on a CPU. They belong into a part of each head, and vLLM's own
+    kernel takes what it gets as whole heads, end to end."""
     for module in model.modules():
         rotary: Any = getattr(module, "rotary_emb", None)
         if rotary is not None and hasattr(module, "mla_attn"):

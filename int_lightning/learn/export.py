@@ -48,15 +48,12 @@ def export(policy: Policy, folder: Path, tokenizer: Any, is_writer: bool) -> Non
     tied = tied_names(policy)
     if is_writer:
         plain = {k.removeprefix(PREFIX): v for k, v in state.items() if isinstance(v, Tensor) and k not in tied}
-        exact = [n for n, _ in policy.causal_lm.named_buffers()] + list(
-            policy.causal_lm._keep_in_fp32_modules_strict or ()
-        )
+        buffers = [name for name, _ in policy.causal_lm.named_buffers()]
+        exact = (*buffers, *(policy.causal_lm._keep_in_fp32_modules_strict or ()))  # a rounded router is another router
         tensors = {}
         for name, value in merged(policy.causal_lm, plain):
-            rounded = not any(
-                part in name for part in exact
-            )  # a router's correction in half precision is another router
-            tensors[name] = value.to(policy.dtype) if rounded else value
+            is_exact = any(part in name for part in exact)
+            tensors[name] = value if is_exact else value.to(policy.dtype)
         generation = policy.causal_lm.generation_config
         policy.causal_lm.generation_config = GenerationConfig()  # transformers reads settings that it refuses to write
         policy.causal_lm.save_pretrained(folder, state_dict=tensors)

@@ -56,8 +56,8 @@ def self_test(causal_lm: PreTrainedModel, score: Score, own_attention: str) -> s
         Why rows cannot be packed, or None if they can.
 
     Raises:
-        UserError: if padded rows do not get their own scores either, if the model does more to its logits than ``Policy``
-            knows, or if tokens see those that come after them.
+        UserError: if scores are not finite, if padded rows do not get their own ones either, if the model does more to its
+            logits than ``Policy`` knows, or if tokens see those that come after them.
     """
     dtype = causal_lm.dtype
     with _at_rest(causal_lm):
@@ -67,6 +67,11 @@ def self_test(causal_lm: PreTrainedModel, score: Score, own_attention: str) -> s
             alone = [_own_scores(causal_lm, row) for row in (first, second)]
             cut = len(second) // 2
             start = _own_scores(causal_lm, second[:cut])
+        if not all(scores.isfinite().all() for scores in alone):
+            raise UserError(
+                f"{causal_lm.name_or_path}: its weights give tokens log-probs that are not finite: they are damaged, or too "
+                f"large for {str(dtype).removeprefix('torch.')}. Start from other weights"
+            )
         _compare(
             causal_lm,
             [start],

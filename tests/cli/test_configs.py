@@ -48,11 +48,11 @@ def test_all_kinds_of_config_are_there() -> None:
     assert {p.parent.name for p in CONFIGS} >= {"mini", "smollm2", "paper", "sources"}
 
 
-def test_fewer_than_sixty_documented_keys_decide_a_grpo_run() -> None:
+def test_fewer_than_sixty_five_documented_keys_decide_a_grpo_run() -> None:
     keys = {"seed_everything", "out", "checkpoint_every", "ckpt_path"}
     for part in (GRPOModule, ObjectiveConfig, RolloutData, GroupConfig, Sampling, EngineConfig):
         names = set(inspect.signature(part).parameters)
         described = {p.arg_name for p in parse(part.__doc__ or "").params if p.description}
         assert names <= described, part
         keys |= {f"{part.__name__}.{name}" for name in names}
-    assert len(keys - {"GRPOModule.objective", "RolloutData.groups", "RolloutData.sampling"}) < 60
+    assert len(keys - {"GRPOModule.objective", "RolloutData.groups", "RolloutData.sampling"}) < 65

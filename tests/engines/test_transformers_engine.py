@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -102,6 +102,7 @@ def test_logprobs_are_those_of_the_distribution_that_tokens_are_drawn_from(
     st.integers(0, 13),
 )
 def test_truncation_is_the_written_out_one(logits: list[float], temperature: float, top_p: float, top_k: int) -> None:
+    assume(np.diff(np.sort(logits)).min() > 1e-4)  # which of two equally likely tokens comes first is free
     sampling = Sampling(1, temperature, top_p, top_k)
     got = drawn_from(torch.tensor([logits]), sampling)[0]
     kept = got.isfinite()
