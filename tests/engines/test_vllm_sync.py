@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from weight_faults import FAULTS, Weights, train_one_step
 
 from int_lightning.engines import vllm
 from int_lightning.engines.base import Dtype, EngineConfig
@@ -14,6 +13,8 @@ from int_lightning.learn.model import Policy, load_policy
 from int_lightning.learn.sync import TOLERANCE, SyncError, sync
 from int_lightning.models.resolve import resolve_model
 from int_lightning.types import UserError
+
+from weight_faults import FAULTS, Weights, train_one_step
 
 pytestmark = pytest.mark.skipif(not vllm.available(), reason="vLLM is not installed")
 

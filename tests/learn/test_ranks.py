@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import time
@@ -13,23 +12,17 @@ from pathlib import Path
 import pytest
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 
-from int_lightning.engines import vllm
 from int_lightning.engines.base import EngineConfig
 from int_lightning.learn.strategy import prepare_strategy
 from int_lightning.learn.trainer import EngineTrainer
 from int_lightning.types import UserError
 
-from commands import MINI, PORTABLE_ENGINE, parallel, sharded, short_grpo
-from model_folders import with_four_heads
+from commands import MINI, sharded
+from ended_fits import alive, failing, line_at_the_end
 
 
 def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def alive(pid: int) -> bool:
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -58,18 +51,6 @@ def test_a_killed_rank_is_named_and_the_others_end(rank: int, dataset: Path, tmp
     assert "--ckpt_path last" in line
 
 
-def left_of(session: int) -> list[int]:
-    """The processes of a session that are still there."""
-    left = []
-    for pid in [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()]:
-        try:
-            if os.getsid(pid) == session and alive(pid):
-                left.append(pid)
-        except OSError:  # it has ended meanwhile
-            continue
-    return left
-
-
 @pytest.mark.parametrize(
     ("rank", "how", "limit", "said"),
     [
@@ -87,60 +68,6 @@ def test_a_rank_that_fails_ends_all_in_half_a_minute_with_its_reason_said_once(
         2, "-c", str(MINI / "sft.yaml"), f"--out={tmp_path / 'run'}", *given, f"--engine.time_limit={limit}"
     )
     assert said in line_at_the_end(command, tmp_path)
-
-
-def line_at_the_end(command: list[str], folder: Path) -> str:
-    """What a fit says, all of whose processes end within half a minute of the moment when one fails, which makes the file
-    ``since`` in the folder."""
-    with open(folder / "said", "w") as file:
-        environment = os.environ | {"HANGS_SINCE": str(folder / "since")}
-        first = subprocess.Popen(
-            command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True, env=environment
-        )
-    try:
-        assert first.wait(300) != 0
-        assert (folder / "since").exists(), (folder / "said").read_text()
-        assert time.time() - (folder / "since").stat().st_mtime < 30
-        deadline = time.monotonic() + 10
-        while left_of(first.pid) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert left_of(first.pid) == []
-    finally:
-        for pid in left_of(first.pid):
-            os.kill(pid, signal.SIGKILL)
-    assert "Traceback" not in (folder / "said").read_text()
-    (line,) = [line for line in (folder / "said").read_text().splitlines() if line.startswith("int-lightning: ")]
-    return line
-
-
-def failing(rank: int, how: str, folder: Path) -> str:
-    """The callback with which a rank fails."""
-    arguments = f"{{rank: {rank}, how: {how}, since: {folder / 'since'}}}"
-    return f"--trainer.callbacks=[{{class_path: failing_rank.FailingRank, init_args: {arguments}}}]"
-
-
-def test_a_reward_that_hangs_on_one_rank_ends_all(tmp_path: Path) -> None:
-    hangs = [
-        "--data.init_args.rewards=[{path: example_rewards.hangs_on_rank_1}]",
-        "--data.init_args.groups.reward_timeout=3",
-    ]
-    command = parallel(2, "ddp", *short_grpo(tmp_path / "run"), PORTABLE_ENGINE, *hangs)
-    line = line_at_the_end(command, tmp_path)
-    assert "rank 1: the reward example_rewards.hangs_on_rank_1 of rollout easy-" in line
-    assert "did not return within 3 s" in line
-
-
-def test_a_sync_that_fails_on_one_rank_ends_all(tmp_path: Path) -> None:
-    command = parallel(2, "ddp", *short_grpo(tmp_path / "run"), PORTABLE_ENGINE, failing(1, "sync", tmp_path))
-    assert "rank 1: after the weight sync engine transformers" in line_at_the_end(command, tmp_path)
-
-
-@pytest.mark.skipif(not vllm.available(), reason="vLLM is not installed")
-def test_a_rank_that_is_killed_while_it_decodes_for_the_other_ends_both(tmp_path: Path) -> None:
-    given = ["--engine.name=vllm", "--engine.tensor_parallel_size=2", failing(1, "decoding", tmp_path)]
-    model = f"--model.init_args.model={with_four_heads(tmp_path / 'four-heads')}"
-    line = line_at_the_end(parallel(2, "ddp", *short_grpo(tmp_path / "run"), model, *given), tmp_path)
-    assert re.search(r"rank 1 \(process \d+\) was killed by SIGKILL", line)
 
 
 class OwnStrategy(DDPStrategy):

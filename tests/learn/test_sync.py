@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from weight_faults import FAULTS, Q_PROJ, Weights, swapped, train_one_step, transposed, without
 
 import int_lightning.mini
 from int_lightning.engines.base import Dtype, EngineConfig
@@ -19,6 +18,7 @@ from int_lightning.learn.sync import TOLERANCE, SyncError, sync, verify
 from int_lightning.types import Sampling
 
 from model_folders import with_dropout
+from weight_faults import FAULTS, Q_PROJ, Weights, swapped, train_one_step, transposed, without
 
 BASE = str(Path(int_lightning.mini.__file__).parent / "base")
 CONFIG = EngineConfig(max_model_len=128)
