@@ -8,10 +8,13 @@ they hardly move a log-prob.
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from textwrap import shorten
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch.nn.utils.rnn import pad_sequence
 
 from int_lightning.engines.base import Engine
@@ -52,15 +55,10 @@ def sync(policy: Policy, engine: Engine) -> float:
             save_adapter(policy.causal_lm, adapter_factors(policy.causal_lm), folder)
             engine.load_adapter(folder)
     else:
-        try:
+        with _refused(
+            f"engine {engine.name} does not take the trainer's weights ({{}}). Nothing was sampled from them"
+        ):
             engine.load_weights(named_weights(policy))
-        except UserError:
-            raise
-        except Exception as error:  # each of vLLM's models has a loader of its own
-            reason = shorten(f"{type(error).__name__}: {error}", 300)
-            raise SyncError(
-                f"engine {engine.name} does not take the trainer's weights ({reason}). Nothing was sampled from them"
-            ) from error
     engine.wake("kv_cache")
     return verify(policy, engine)
 
@@ -98,6 +96,20 @@ def verify(policy: Policy, engine: Engine) -> float:
     return difference
 
 
+@contextmanager
+def _refused(said: str) -> Iterator[None]:
+    """Says what a model's own loader or missing kernel raises in one line, where ``said`` has a place for it. With several
+    processes the cause may be another one that is gone, which is found out and said elsewhere."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if dist.is_initialized() and dist.get_world_size() > 1:
+            raise
+        raise SyncError(said.format(shorten(f"{type(error).__name__}: {error}", 300).rstrip(": "))) from error
+
+
 def _start_of_server(engine: Engine) -> str:
     """A remedy for servers: they choose their own dtype, half precision for most folders, regardless of the config."""
     return f". Start the server with --dtype {engine.dtype}, if it has another" if engine.name == "server" else ""
@@ -111,16 +123,9 @@ def _difference(policy: Policy, engine: Engine) -> float:
     width = min(PROMPT_TOKENS, engine.max_model_len // 2)
     prompts = [[rng.randrange(vocabulary) for _ in range(width)] for _ in range(PROBES)]
     before = engine.tokens_generated
-    try:
+    cannot = f"engine {engine.name} cannot compute the model as {engine.dtype}"
+    with _refused(f"{cannot} ({{}}): set engine.dtype or engine.name to another"):
         completions = engine.generate(prompts, Sampling(max_tokens=SAMPLED_TOKENS), range(PROBES))
-    except UserError:
-        raise
-    except Exception as error:  # on a CPU, vLLM lacks kernels of some models, and finds out here
-        reason = shorten(f"{type(error).__name__}: {error}", 300).rstrip(": ")
-        raise SyncError(
-            f"engine {engine.name} cannot compute the model as {engine.dtype} ({reason}): set engine.dtype or engine.name to "
-            "another"
-        ) from error
     engine.tokens_generated = before
     device = policy.causal_lm.get_input_embeddings().get_parameter("weight").device
     rows = [torch.tensor([*p, *c.token_ids.tolist()], device=device) for p, c in zip(prompts, completions, strict=True)]

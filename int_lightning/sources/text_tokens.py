@@ -41,7 +41,12 @@ def text_tokens(text: str) -> list[str]:
     text = unicodedata.normalize("NFKC", text).translate(_DASHES).lower()
     text = _THOUSANDS.sub("", text)
     text = _NAME.sub(lambda name: "\\" + _NAMES[name[1]], text)
-    return _TOKEN.findall(_SINGLE.sub(r" \1 ", _TYPESETTING.sub(" ", text)))
+    found: list[str] = []
+    for token in _TOKEN.findall(_SINGLE.sub(r" \1 ", _TYPESETTING.sub(" ", text))):
+        found.append(token)
+        if _SINGLE.fullmatch(" ".join(found[-3:])):  # what stood beside the word was left out, as in {2.}
+            found[-3:] = [found[-2]]
+    return found
 
 
 def words(text: list[str]) -> list[str]:

@@ -8,7 +8,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from int_lightning.sources.duplicates import Duplicates
@@ -97,6 +97,8 @@ def test_what_changes_the_meaning_counts(one: str, other: str) -> None:
 
 
 @given(st.text())
+@example("{0.}")
+@example("{{0}}")
 def test_tokens_do_not_depend_on_spacing(problem: str) -> None:
     found = text_tokens(problem)
     assert text_tokens(" ".join(found)) == found
