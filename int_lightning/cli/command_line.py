@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
@@ -108,8 +109,12 @@ class IntCLI(CommandLine):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses; ``--verbose`` and ``--dry-run`` alone mean true."""
-        alone = {"--verbose": "--verbose=true", "--dry-run": "--dry_run=true", "--dry_run": "--dry_run=true"}
-        self.arguments = [alone.get(a, a) for a in args]
+        switches = {"--verbose": "--verbose", "--dry-run": "--dry_run", "--dry_run": "--dry_run"}
+        self.arguments = []
+        for given, after in pairwise([*args, ""]):
+            name = switches.get(given, given)
+            alone = given in switches and after not in ("true", "false")
+            self.arguments.append(f"{name}=true" if alone else name)
         self.config = parse(parser, self.arguments)
 
     def _parse_ckpt_path(self) -> None:

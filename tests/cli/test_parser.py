@@ -50,3 +50,11 @@ def test_after_a_mistake_the_same_folder_is_free_and_after_a_run_it_is_not(
     assert fit_sft(tmp_path, dataset, "--trainer.max_steps=1") == 0
     assert fit_sft(tmp_path, dataset, "--trainer.max_steps=1") == 2
     assert "already holds a run" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "given", [["--dry-run"], ["--dry_run", "true"], ["--dry-run", "true", "--seed_everything", "3"]]
+)
+def test_a_switch_means_true_alone_and_takes_a_value(given: list[str], tmp_path: Path) -> None:
+    assert main(["fit", "-c", str(MINI / "grpo.yaml"), f"--out={tmp_path / 'run'}", *given]) == 0
+    assert not (tmp_path / "run").exists()
