@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain, count
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch.distributed as dist
 
@@ -33,8 +33,8 @@ class TensorParallelEngine(VLLMEngine):
 
     vLLM runs in each of them with a scheduler of its own, and they decode in lock-step only if they get the same requests
     in the same order. So the ranks tell one another what they ask for, each decodes all of it, and each returns its own
-    completions. All ranks of the group call ``generate``, ``score``, ``load_weights`` and ``finish`` together; a rank that
-    calls ``step`` calls ``finish`` in the end, and so does one that has nothing to decode.
+    completions. All ranks of the group call ``generate``, ``score``, ``load_weights``, ``held_rows`` and ``finish`` together; a
+    rank that calls ``step`` calls ``finish`` in the end, and so does one that has nothing to decode.
 
     Args:
         folder: Model folder.
@@ -85,6 +85,10 @@ class TensorParallelEngine(VLLMEngine):
         scores = super().score(list(chain.from_iterable(everyones)))
         before = sum(map(len, everyones[: self._member]))
         return scores[before : before + len(sequences)]
+
+    def _rows_of_workers(self) -> list[dict[str, list[Any]]]:
+        """Those of the group's ranks, each of which has one worker."""
+        return list(chain.from_iterable(self._gather(super()._rows_of_workers())))
 
     def _exchange(self, finished: bool = False) -> bool:
         """Submits what the ranks have asked for since the last time; returns whether one of them has not finished.

@@ -168,14 +168,11 @@ class VLLMEngine:
 
     def held_rows(self) -> dict[str, Rows]:
         """See ``Engine.held_rows``."""
-        own = self._llm.collective_rpc("held_rows")
-        if self.config.tensor_parallel_size > 1:
-            from vllm.distributed import get_tp_group
+        return joined(map(rows_from, self._rows_of_workers()))
 
-            devices: list[Any] = [None] * self.config.tensor_parallel_size
-            torch.distributed.all_gather_object(devices, own[0], group=get_tp_group().cpu_group)
-            own = devices
-        return joined(map(rows_from, own))
+    def _rows_of_workers(self) -> list[dict[str, list[Any]]]:
+        """What each device's worker holds."""
+        return list(self._llm.collective_rpc("held_rows"))
 
     def load_adapter(self, folder: Path) -> None:
         """Puts the low-rank adapters of a folder (peft's format) on top of the weights, in place of earlier ones, if

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from transformers import GenerationConfig
 
+from int_lightning.engines.weight_rows import name_of
 from int_lightning.learn.lora import full, is_adapted, merged, save_adapter
 from int_lightning.learn.model import PREFIX, Policy
 from int_lightning.model_folder.checkpoint_names import as_stored
@@ -58,7 +59,7 @@ def export(policy: Policy, folder: Path, tokenizer: Any, is_writer: bool) -> Non
         policy.causal_lm.generation_config = GenerationConfig()  # transformers reads settings that it refuses to write
         policy.causal_lm.save_pretrained(folder, state_dict=tensors)
         policy.causal_lm.generation_config = generation
-        config = {**read_json(folder / "config.json"), "dtype": str(policy.dtype).removeprefix("torch.")}
+        config = {**read_json(folder / "config.json"), "dtype": name_of(policy.dtype)}
         write_json(folder / "config.json", config)  # transformers names the dtype of the weights in training
         ends = {"eos_token_id": end_tokens(str(policy.causal_lm.name_or_path))}
         write_json(folder / GENERATION, {**generation.to_diff_dict(), **ends})

@@ -20,6 +20,7 @@ from jaxtyping import Float32
 from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 
+from int_lightning.engines.weight_rows import name_of
 from int_lightning.learn.micro_batches import MicroBatch, TrainingRow, pack, pad
 from int_lightning.learn.packed_attention import PACKED, unpackable
 from int_lightning.types import UserError
@@ -70,7 +71,7 @@ def self_test(causal_lm: PreTrainedModel, score: Score, own_attention: str) -> s
         if not all(scores.isfinite().all() for scores in alone):
             raise UserError(
                 f"{causal_lm.name_or_path}: its weights give tokens log-probs that are not finite: they are damaged, or too "
-                f"large for {str(dtype).removeprefix('torch.')}. Start from other weights"
+                f"large for {name_of(dtype)}. Start from other weights"
             )
         _compare(
             causal_lm,
@@ -144,11 +145,9 @@ def _packing_fails(
     if not moved <= _MOVED[dtype]:
         return f"a packed row moves by {moved:.2g} nats when the one before it changes"
     off = _difference(packed, alone)
-    return (
-        None
-        if off <= _tolerance(alone, dtype)
-        else f"packed rows score {off:.2g} nats a token off what each scores alone"
-    )
+    if not off <= _tolerance(alone, dtype):
+        return f"packed rows score {off:.2g} nats a token off what each scores alone"
+    return None
 
 
 def _rows(vocabulary: int) -> list[list[int]]:
